@@ -1,0 +1,99 @@
+//! What is written about each request.
+//!
+//! Every answer of the API listener has exactly one trace, durable before the first byte leaves. Two things hold that:
+//! an operation returns [`Traced`], which only the writer makes after its commit; and `api::gate` refuses to let any
+//! response out that did not come from one.
+
+use crate::certificate::CertificateFacts;
+use crate::error::{Failure, Reason};
+use crate::identity::Caller;
+pub use crate::store::{TraceEntry, Traced};
+
+/// Who is connected, as far as it was recognised: the certificate's own facts, and the caller that they make.
+#[derive(Clone, Debug)]
+pub struct TraceContext {
+    /// Microseconds since the epoch.
+    pub at: i64,
+    /// Echoed to the caller.
+    pub request_id: String,
+    /// Name of the operation.
+    pub operation: &'static str,
+    caller_kind: String,
+    caller_id: String,
+    caller_structure: Option<String>,
+    certificate: String,
+    mode: &'static str,
+}
+
+impl TraceContext {
+    /// The beginning of a trace.
+    pub fn new(
+        at: i64,
+        request_id: String,
+        operation: &'static str,
+        certificate: Option<&CertificateFacts>,
+        caller: Option<&Caller>,
+    ) -> Self {
+        let (caller_kind, caller_id) = match (caller, certificate) {
+            (Some(caller), _) => (caller.actor.to_string(), caller.id().to_owned()),
+            (None, Some(facts)) => {
+                // An organisation's identifier is its OU; its CN is free text.
+                let id = facts.subject.structure.as_ref().unwrap_or(&facts.subject.common_name);
+                ("certificate".to_owned(), id.clone())
+            }
+            (None, None) => ("none".to_owned(), String::new()),
+        };
+        Self {
+            at,
+            request_id,
+            operation,
+            caller_kind,
+            caller_id,
+            caller_structure: caller.and_then(|caller| caller.structure.clone()),
+            certificate: certificate
+                .map(|facts| format!("{} / {}", facts.issuer, facts.serial))
+                .unwrap_or_default(),
+            mode: caller.map_or("", |caller| caller.mode.code()),
+        }
+    }
+
+    fn entry(&self, status: u16, outcome: &'static str, rule: String) -> TraceEntry {
+        TraceEntry {
+            at: self.at,
+            request_id: self.request_id.clone(),
+            operation: self.operation,
+            caller_kind: self.caller_kind.clone(),
+            caller_id: self.caller_id.clone(),
+            caller_structure: self.caller_structure.clone(),
+            certificate: self.certificate.clone(),
+            mode: self.mode,
+            record_id: None,
+            objects: String::new(),
+            status: i32::from(status),
+            outcome,
+            rule,
+        }
+    }
+
+    /// The trace of something granted.
+    pub fn granted(&self, status: u16, rule: &str, record_id: Option<&str>, objects: &[String]) -> TraceEntry {
+        TraceEntry {
+            record_id: record_id.map(str::to_owned),
+            objects: objects.join(" "),
+            ..self.entry(status, "granted", rule.to_owned())
+        }
+    }
+
+    /// The trace of a failure: a refusal with its rule, what was hidden as such.
+    pub fn failed(&self, failure: &Failure, status: u16) -> TraceEntry {
+        match failure {
+            Failure::Refused(refusal) => {
+                let outcome = if refusal.reason == Reason::NotFound { "hidden" } else { "refused" };
+                self.entry(status, outcome, format!("{:?}: {}", refusal.reason, refusal.rule))
+            }
+            Failure::Unavailable { .. } | Failure::Internal { .. } => {
+                self.entry(status, "failed", "the server could not do its work".into())
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The vocabulary of CDA R2: the header of a document, read to check what its metadata say.
+
+mod header;
+
+pub use header::{CdaFault, Header};

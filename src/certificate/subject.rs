@@ -1,0 +1,59 @@
+//! The distinguished name, attribute by attribute.
+
+use x509_parser::der_parser::asn1_rs::{Oid, oid};
+use x509_parser::prelude::X509Name;
+
+use super::kind::Unusable;
+
+pub(super) const COMMON_NAME: Oid<'static> = oid!(2.5.4.3);
+const SURNAME: Oid<'static> = oid!(2.5.4.4);
+const ORGANISATION: Oid<'static> = oid!(2.5.4.10);
+const ORGANISATIONAL_UNIT: Oid<'static> = oid!(2.5.4.11);
+const TITLE: Oid<'static> = oid!(2.5.4.12);
+const GIVEN_NAME: Oid<'static> = oid!(2.5.4.42);
+
+/// The holder as the certificate names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// `CN`: the national identifier of a person; free text for an organisation.
+    pub common_name: String,
+    /// `SN`. Absent on an unnamed staff card.
+    pub family_name: Option<String>,
+    /// `GN`. Absent on an unnamed staff card.
+    pub given_name: Option<String>,
+    /// `O`, the organisation's name.
+    pub organisation: Option<String>,
+    /// `OU`, the structure's national identifier.
+    pub structure: Option<String>,
+    /// `title`, a label of the profession or of the card.
+    pub title: Option<String>,
+}
+
+impl Subject {
+    pub(super) fn read(name: &X509Name<'_>) -> Result<Self, Unusable> {
+        Ok(Self {
+            common_name: single(name, &COMMON_NAME)?.ok_or(Unusable::NoCommonName)?,
+            family_name: single(name, &SURNAME)?,
+            given_name: single(name, &GIVEN_NAME)?,
+            organisation: single(name, &ORGANISATION)?,
+            structure: single(name, &ORGANISATIONAL_UNIT)?,
+            title: single(name, &TITLE)?,
+        })
+    }
+}
+
+/// The value of an attribute that may stand once. Twice is refused: two readers would take two different ones.
+pub(super) fn single(name: &X509Name<'_>, attribute: &Oid<'static>) -> Result<Option<String>, Unusable> {
+    let mut found = None;
+    for value in name.iter_by_oid(attribute) {
+        if found.is_some() {
+            return Err(Unusable::RepeatedAttribute);
+        }
+        let text = value.as_str().map_err(|_| Unusable::UnreadableName)?;
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(Unusable::UnreadableName);
+        }
+        found = Some(text.to_owned());
+    }
+    Ok(found)
+}

@@ -1,0 +1,291 @@
+//! What can go wrong with a call, in the domain's own words.
+//!
+//! A [`Failure`] is one of two things: a [`Refusal`], which is an answer to the caller and carries the rule that
+//! decided, or [`Failure::Unavailable`], where the server could not do its work. `api::respond` is the one place that
+//! turns either into an HTTP answer; the `cause` goes to the log and never to the caller.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+/// The ways in which a call ends without its result.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The caller asked for something it may not have, or in a way that cannot be understood.
+    #[error(transparent)]
+    Refused(#[from] Box<Refusal>),
+    /// Store, body store or queue cannot serve now. Nothing was done.
+    #[error("unavailable: {cause}")]
+    Unavailable {
+        /// For the log.
+        cause: String,
+    },
+    /// A fault of ours.
+    #[error("internal: {cause}")]
+    Internal {
+        /// For the log.
+        cause: String,
+    },
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(Box::new(refusal))
+    }
+}
+
+impl Failure {
+    /// A fault of ours, with its cause for the log.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Failure::Internal { cause: cause.to_string() }
+    }
+
+    /// Something the server depends on is not there, with its cause for the log.
+    pub fn unavailable(cause: impl std::fmt::Display) -> Self {
+        Failure::Unavailable { cause: cause.to_string() }
+    }
+}
+
+/// A refusal: what is told to the caller, and what the trace keeps.
+#[derive(Clone, Debug, Error)]
+#[error("{reason:?}: {}", issues.first().map_or("", |issue| &issue.diagnostics))]
+pub struct Refusal {
+    /// Why, in the terms of the catalogue below.
+    pub reason: Reason,
+    /// The rule that decided, for the trace: a cell, an article, a requirement.
+    pub rule: Cow<'static, str>,
+    /// One or more findings. Never empty.
+    pub issues: Vec<Issue>,
+}
+
+/// One finding of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// English, for the integrator.
+    pub diagnostics: Cow<'static, str>,
+    /// The FHIRPath of the element at fault, where there is one.
+    pub expression: Option<String>,
+}
+
+impl Issue {
+    /// A finding about an element.
+    pub fn at(expression: impl Into<String>, diagnostics: impl Into<Cow<'static, str>>) -> Self {
+        Self { diagnostics: diagnostics.into(), expression: Some(expression.into()) }
+    }
+}
+
+impl Refusal {
+    /// A refusal with one finding that concerns no element in particular.
+    pub fn new(reason: Reason, diagnostics: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            reason,
+            rule: Cow::Borrowed(reason.default_rule()),
+            issues: vec![Issue { diagnostics: diagnostics.into(), expression: None }],
+        }
+    }
+
+    /// A refusal with one finding about an element, named by its FHIRPath.
+    pub fn at(
+        reason: Reason,
+        expression: impl Into<String>,
+        diagnostics: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            reason,
+            rule: Cow::Borrowed(reason.default_rule()),
+            issues: vec![Issue::at(expression, diagnostics)],
+        }
+    }
+
+    /// A refusal with several findings; `None` when there is none.
+    pub fn of(reason: Reason, issues: Vec<Issue>) -> Option<Self> {
+        (!issues.is_empty()).then(|| Self { reason, rule: Cow::Borrowed(reason.default_rule()), issues })
+    }
+
+    /// Names the rule that decided.
+    pub fn by(mut self, rule: impl Into<Cow<'static, str>>) -> Self {
+        self.rule = rule.into();
+        self
+    }
+}
+
+/// The catalogue of refusals: each has a status, a FHIR issue code, a code of the DMP or of IHE where one is known,
+/// and a French sentence for the health professional. Sources: `contract.md` (statuses), IHE ITI TF-3 table
+/// 4.2.4.1-2 (XDS codes), CDT_DMP_20251127 (DMP codes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The body is not JSON, not FHIR, or names a key twice.
+    MalformedBody,
+    /// The body did not arrive within its time.
+    BodyTooSlow,
+    /// The body is larger than the server takes.
+    BodyTooLarge,
+    /// A search lacks what it must carry.
+    MissingSearchParameter,
+    /// A search parameter has no meaning.
+    InvalidSearchParameter,
+    /// The INS has a wrong form or key.
+    InvalidIns,
+    /// The certificate is none with which one connects.
+    UnsuitableCertificate,
+    /// The certificate has been revoked.
+    CertificateRevoked,
+    /// The certificate has expired while the connection stood.
+    CertificateExpired,
+    /// No fresh revocation list covers the certificate.
+    RevocationUnknown,
+    /// An organisation certificate needs a token that names the acting professional.
+    TokenRequired,
+    /// The functional-rights sheet has no `yes` for this caller.
+    NoFunctionalRight,
+    /// The caller has not declared the patient's authorisation.
+    NoAuthorisation,
+    /// The authorisation is over.
+    AuthorisationExpired,
+    /// The patient has blocked the professional.
+    Blocked,
+    /// The patient is opposed to feeding.
+    OpposedToFeeding,
+    /// Only the author may do this.
+    NotTheAuthor,
+    /// Unknown, or not to be seen: the same answer.
+    NotFound,
+    /// No record for this INS.
+    UnknownRecord,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// None of the formats that the caller accepts can be given.
+    NotAcceptable,
+    /// The unique id belongs to other bytes.
+    UniqueIdTaken,
+    /// The record is closed.
+    RecordClosed,
+    /// A professional may not deposit documents of this type.
+    TypeNotForProfessionals,
+    /// The metadata break a rule of the DMP.
+    InvalidMetadata,
+    /// Hash or size do not belong to the bytes.
+    HashMismatch,
+    /// The document is not what its metadata say.
+    ContentMismatch,
+    /// The document itself cannot be accepted (not XML, a DTD, a script).
+    InvalidContent,
+    /// The transaction holds an entry that the feed does not know.
+    UnsupportedEntry,
+}
+
+/// What the catalogue says of one reason.
+struct Entry {
+    status: u16,
+    issue_code: &'static str,
+    code: Option<&'static str>,
+    french: &'static str,
+}
+
+impl Reason {
+    /// Every reason, for the error catalogue and its tests.
+    pub const ALL: [Reason; 29] = [
+        Reason::MalformedBody,
+        Reason::BodyTooSlow,
+        Reason::BodyTooLarge,
+        Reason::MissingSearchParameter,
+        Reason::InvalidSearchParameter,
+        Reason::InvalidIns,
+        Reason::UnsuitableCertificate,
+        Reason::CertificateRevoked,
+        Reason::CertificateExpired,
+        Reason::RevocationUnknown,
+        Reason::TokenRequired,
+        Reason::NoFunctionalRight,
+        Reason::NoAuthorisation,
+        Reason::AuthorisationExpired,
+        Reason::Blocked,
+        Reason::OpposedToFeeding,
+        Reason::NotTheAuthor,
+        Reason::NotFound,
+        Reason::UnknownRecord,
+        Reason::MethodNotAllowed,
+        Reason::NotAcceptable,
+        Reason::UniqueIdTaken,
+        Reason::RecordClosed,
+        Reason::TypeNotForProfessionals,
+        Reason::InvalidMetadata,
+        Reason::HashMismatch,
+        Reason::ContentMismatch,
+        Reason::InvalidContent,
+        Reason::UnsupportedEntry,
+    ];
+
+    #[rustfmt::skip]
+    const fn entry(self) -> Entry {
+        const FORBIDDEN: Option<&str> = Some("DMPAccessForbidden");
+        const CERTIFICATE: Option<&str> = Some("DMPInvalidCertificate");
+        const METADATA: Option<&str> = Some("XDSRegistryMetadataError");
+        const fn entry(status: u16, issue_code: &'static str, code: Option<&'static str>, french: &'static str) -> Entry {
+            Entry { status, issue_code, code, french }
+        }
+        match self {
+            Reason::MalformedBody => entry(400, "structure", None, "La requête envoyée par votre logiciel est illisible."),
+            Reason::BodyTooSlow => entry(408, "timeout", None, "La requête de votre logiciel n'est pas arrivée à temps. Réessayez."),
+            Reason::BodyTooLarge => entry(413, "too-long", None, "Le document est trop volumineux."),
+            Reason::MissingSearchParameter => entry(400, "required", None, "La recherche est incomplète."),
+            Reason::InvalidSearchParameter => entry(400, "value", None, "Un critère de la recherche n'est pas valable."),
+            Reason::InvalidIns => entry(400, "value", Some("DMPInvalidResourceId"), "Le matricule INS est incorrect."),
+            Reason::UnsuitableCertificate => entry(401, "login", CERTIFICATE, "Ce certificat ne permet pas d'accéder au DMP."),
+            Reason::CertificateRevoked => entry(401, "login", CERTIFICATE, "Votre carte ou votre certificat a été révoqué."),
+            Reason::CertificateExpired => entry(401, "expired", CERTIFICATE, "Votre carte ou votre certificat a expiré."),
+            Reason::RevocationUnknown => entry(401, "login", CERTIFICATE, "La validité de votre carte ou de votre certificat ne peut pas être vérifiée pour le moment."),
+            Reason::TokenRequired => entry(401, "login", None, "L'identité du professionnel qui agit doit être indiquée."),
+            Reason::NoFunctionalRight => entry(403, "forbidden", FORBIDDEN, "Votre profil ne permet pas cette action sur le DMP."),
+            Reason::NoAuthorisation => entry(403, "forbidden", FORBIDDEN, "Le patient ne vous a pas autorisé à accéder à son DMP."),
+            Reason::AuthorisationExpired => entry(403, "forbidden", FORBIDDEN, "L'autorisation donnée par le patient a expiré."),
+            Reason::Blocked => entry(403, "forbidden", FORBIDDEN, "Le patient a bloqué votre accès à son DMP."),
+            Reason::OpposedToFeeding => entry(403, "forbidden", FORBIDDEN, "Le patient s'est opposé à l'alimentation de son DMP."),
+            Reason::NotTheAuthor => entry(403, "forbidden", FORBIDDEN, "Seul l'auteur du document peut le modifier."),
+            Reason::NotFound => entry(404, "not-found", None, "L'élément demandé n'existe pas."),
+            Reason::UnknownRecord => entry(404, "not-found", Some("XDSUnknownPatientId"), "Ce patient n'a pas de DMP."),
+            Reason::MethodNotAllowed => entry(405, "not-supported", None, "Cette action n'est pas proposée."),
+            Reason::NotAcceptable => entry(406, "not-supported", None, "Le format demandé n'est pas proposé."),
+            Reason::UniqueIdTaken => entry(409, "duplicate", Some("XDSDuplicateUniqueIdInRegistry"), "Un autre document porte déjà cet identifiant."),
+            Reason::RecordClosed => entry(422, "business-rule", None, "Le DMP de ce patient est fermé."),
+            Reason::TypeNotForProfessionals => entry(422, "business-rule", METADATA, "Un professionnel ne peut pas déposer ce type de document."),
+            Reason::InvalidMetadata => entry(422, "business-rule", METADATA, "La description du document ne respecte pas les règles du DMP."),
+            Reason::HashMismatch => entry(422, "business-rule", Some("XDSNonIdenticalHash"), "Le document a été altéré pendant l'envoi."),
+            Reason::ContentMismatch => entry(422, "business-rule", METADATA, "Le document ne correspond pas à sa description."),
+            Reason::InvalidContent => entry(422, "business-rule", Some("XDSRepositoryMetadataError"), "Le contenu du document n'est pas recevable."),
+            Reason::UnsupportedEntry => entry(422, "not-supported", None, "L'envoi contient un élément que le DMP ne connaît pas."),
+        }
+    }
+
+    /// HTTP status.
+    pub const fn status(self) -> u16 {
+        self.entry().status
+    }
+
+    /// `OperationOutcome.issue.code`.
+    pub const fn issue_code(self) -> &'static str {
+        self.entry().issue_code
+    }
+
+    /// `OperationOutcome.issue.details.coding.code`, a code of the DMP or of IHE.
+    pub const fn code(self) -> Option<&'static str> {
+        self.entry().code
+    }
+
+    /// `OperationOutcome.issue.details.text`, for the health professional.
+    pub const fn french(self) -> &'static str {
+        self.entry().french
+    }
+
+    /// The rule written into the trace where no finer one is named.
+    const fn default_rule(self) -> &'static str {
+        match self {
+            Reason::UnsuitableCertificate | Reason::TokenRequired => "contract: one actor per request",
+            Reason::CertificateRevoked | Reason::CertificateExpired | Reason::RevocationUnknown => {
+                "EX_AIR-080: valid and not revoked"
+            }
+            Reason::NotFound => "contract: what may not be seen does not exist",
+            _ => "contract: statuses",
+        }
+    }
+}

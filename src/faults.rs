@@ -1,0 +1,16 @@
+//! Deliberate faults, for the controls of the test suite. Compiled with the feature `fault-injection` only, which no
+//! release has; `habilis` says so at start.
+
+/// `HABILIS_FAULT=acknowledge-before-commit`: the writer answers before it commits. The kill test must notice.
+pub fn acknowledge_before_commit() -> bool {
+    is("acknowledge-before-commit")
+}
+
+/// The fault asked for, if any.
+pub fn requested() -> Option<String> {
+    std::env::var("HABILIS_FAULT").ok()
+}
+
+fn is(name: &str) -> bool {
+    requested().as_deref() == Some(name)
+}

@@ -1,0 +1,53 @@
+//! `CapabilityStatement`: what this server does, no more.
+
+use serde_json::{Value, json};
+
+use super::json::to_json;
+
+/// The statement, for a base URL.
+pub fn statement(base: &str, version: &str, date: &str) -> String {
+    let search = |name: &str, kind: &str| json!({ "name": name, "type": kind });
+    let resource = |kind: &str, interactions: &[&str], parameters: Vec<Value>| {
+        let interactions: Vec<_> = interactions.iter().map(|code| json!({ "code": code })).collect();
+        let mut resource = json!({ "type": kind, "interaction": interactions });
+        if !parameters.is_empty() {
+            resource["searchParam"] = Value::Array(parameters);
+        }
+        resource
+    };
+    let documents = vec![
+        search("patient", "reference"),
+        search("patient.identifier", "token"),
+        search("status", "token"),
+        search("type", "token"),
+        search("category", "token"),
+        search("format", "token"),
+        search("facility", "token"),
+        search("setting", "token"),
+        search("identifier", "token"),
+        search("date", "date"),
+        search("creation", "date"),
+        search("_id", "token"),
+    ];
+    to_json(&json!({
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": date,
+        "kind": "instance",
+        "software": { "name": "Habilis", "version": version },
+        "implementation": { "description": "Habilis, professional side of the DMP", "url": base },
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json"],
+        "rest": [{
+            "mode": "server",
+            "security": { "description": "Mutual TLS with a certificate of IGC-Santé on every connection." },
+            "resource": [
+                resource("Patient", &["search-type"], vec![search("identifier", "token")]),
+                resource("Consent", &["create"], vec![]),
+                resource("DocumentReference", &["create", "read", "search-type"], documents),
+                resource("Binary", &["read"], vec![]),
+            ],
+            "interaction": [{ "code": "transaction" }],
+        }],
+    }))
+}

@@ -1,0 +1,368 @@
+//! `DocumentReference`: read for rights, search and rules; kept as the text received.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::codes::{label, system};
+use super::elements::{CodeableConcept, Coding, Identifier, Reference, to_instant};
+use super::json::{BorrowedText, RawObject, malformed, quoted, to_json};
+use crate::error::{Issue, Refusal};
+use crate::rights::Labels;
+
+/// The elements that are read. All are optional here: which must be there is a rule, with its own answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentReference<'a> {
+    /// Always `DocumentReference`.
+    #[serde(borrow, default)]
+    pub resource_type: BorrowedText<'a>,
+    /// The document's unique id, `urn:oid:…`.
+    #[serde(borrow, default)]
+    pub master_identifier: Option<Identifier<'a>>,
+    /// Logical id; a unique id may stand here too.
+    #[serde(borrow, default)]
+    pub identifier: Vec<Identifier<'a>>,
+    /// `current`.
+    #[serde(borrow, default)]
+    pub status: BorrowedText<'a>,
+    /// JDV_J66.
+    #[serde(borrow, default)]
+    pub r#type: CodeableConcept<'a>,
+    /// JDV_J57.
+    #[serde(borrow, default)]
+    pub category: Vec<CodeableConcept<'a>>,
+    /// The patient.
+    #[serde(borrow, default)]
+    pub subject: Option<Reference<'a>>,
+    /// When the DocumentReference was made.
+    #[serde(borrow, default)]
+    pub date: Option<BorrowedText<'a>>,
+    /// Authors.
+    #[serde(borrow, default)]
+    pub author: Vec<Reference<'a>>,
+    /// Custodian.
+    #[serde(borrow, default)]
+    pub custodian: Option<Reference<'a>>,
+    /// Replaced documents.
+    #[serde(borrow, default)]
+    pub relates_to: Vec<RelatesTo<'a>>,
+    /// Visibility.
+    #[serde(borrow, default)]
+    pub security_label: Vec<CodeableConcept<'a>>,
+    /// One attachment.
+    #[serde(borrow, default)]
+    pub content: Vec<Content<'a>>,
+    /// Circumstances.
+    #[serde(borrow, default)]
+    pub context: Context<'a>,
+    /// Contained resources.
+    #[serde(borrow, default)]
+    pub contained: Vec<Contained<'a>>,
+}
+
+/// `DocumentReference.relatesTo`.
+#[derive(Debug, Deserialize)]
+pub struct RelatesTo<'a> {
+    /// `replaces`, `appends`, `transforms`, `signs`.
+    #[serde(borrow, default)]
+    pub code: BorrowedText<'a>,
+    /// The other document.
+    #[serde(borrow, default)]
+    pub target: Reference<'a>,
+}
+
+/// `DocumentReference.content`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Content<'a> {
+    /// The attachment.
+    #[serde(borrow, default)]
+    pub attachment: Attachment<'a>,
+    /// JDV_J60.
+    #[serde(borrow, default)]
+    pub format: Option<Coding<'a>>,
+}
+
+/// `Attachment`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment<'a> {
+    /// Media type.
+    #[serde(borrow, default)]
+    pub content_type: BorrowedText<'a>,
+    /// `fr-FR`.
+    #[serde(borrow, default)]
+    pub language: Option<BorrowedText<'a>>,
+    /// ITI-65: the `fullUrl` of a Binary.
+    #[serde(borrow, default)]
+    pub url: Option<BorrowedText<'a>>,
+    /// ITI-105: the bytes, base64.
+    #[serde(borrow, default)]
+    pub data: Option<BorrowedText<'a>>,
+    /// Bytes.
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// SHA-1, base64.
+    #[serde(borrow, default)]
+    pub hash: Option<BorrowedText<'a>>,
+    /// Title, at most 128 characters.
+    #[serde(borrow, default)]
+    pub title: Option<BorrowedText<'a>>,
+    /// When the document was made.
+    #[serde(borrow, default)]
+    pub creation: Option<BorrowedText<'a>>,
+}
+
+/// `DocumentReference.context`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Context<'a> {
+    /// When the act took place.
+    #[serde(borrow, default)]
+    pub period: Option<Period<'a>>,
+    /// JDV_J61.
+    #[serde(borrow, default)]
+    pub facility_type: Option<CodeableConcept<'a>>,
+    /// JDV_J62.
+    #[serde(borrow, default)]
+    pub practice_setting: Option<CodeableConcept<'a>>,
+    /// The patient as the source knows him.
+    #[serde(borrow, default)]
+    pub source_patient_info: Option<Reference<'a>>,
+}
+
+/// `Period`.
+#[derive(Debug, Default, Deserialize)]
+pub struct Period<'a> {
+    /// Start.
+    #[serde(borrow, default)]
+    pub start: Option<BorrowedText<'a>>,
+    /// End.
+    #[serde(borrow, default)]
+    pub end: Option<BorrowedText<'a>>,
+}
+
+/// A contained resource, as far as identity goes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contained<'a> {
+    /// Its type.
+    #[serde(borrow, default)]
+    pub resource_type: BorrowedText<'a>,
+    /// Its local id.
+    #[serde(borrow, default)]
+    pub id: BorrowedText<'a>,
+    /// Its identifiers.
+    #[serde(borrow, default)]
+    pub identifier: Vec<Identifier<'a>>,
+}
+
+impl<'a> DocumentReference<'a> {
+    /// Reads a resource.
+    ///
+    /// # Errors
+    /// [`crate::error::Reason::MalformedBody`] when an element has another shape than FHIR gives it.
+    pub fn read(text: &'a str) -> Result<Self, Refusal> {
+        let read: Self = serde_json::from_str(text)
+            .map_err(|error| malformed(&format!("not a DocumentReference: {error}")))?;
+        if read.resource_type.0 != "DocumentReference" {
+            return Err(malformed("resourceType is not DocumentReference"));
+        }
+        Ok(read)
+    }
+
+    /// The unique id: `masterIdentifier`, or else an `identifier` in URI form (both stand in the published guides).
+    pub fn unique_id(&self) -> Option<&str> {
+        let uri = |identifier: &&Identifier<'_>| identifier.system() == system::URI;
+        let candidates = self.master_identifier.iter().chain(self.identifier.iter());
+        candidates.filter(uri).map(Identifier::value).find(|value| !value.is_empty())
+    }
+
+    /// The attachment; the rules say that there is one.
+    pub fn attachment(&self) -> Option<&Attachment<'a>> {
+        self.content.first().map(|content| &content.attachment)
+    }
+
+    /// The visibility labels, as a set. `N` is the neutral one and may stand beside the others.
+    ///
+    /// # Errors
+    /// A label that the DMP does not know.
+    pub fn labels(&self) -> Result<Labels, Issue> {
+        let mut labels = Labels::default();
+        for coding in self.security_label.iter().flat_map(|concept| &concept.coding) {
+            match coding.code() {
+                label::NORMAL => {}
+                label::MASQUE_PS => labels.masked = true,
+                label::INVISIBLE_PATIENT => labels.invisible_to_patient = true,
+                label::INVISIBLE_REPRESENTANTS_LEGAUX => labels.invisible_to_representatives = true,
+                other => {
+                    return Err(Issue::at(
+                        "DocumentReference.securityLabel",
+                        format!(
+                            "« {other} » is not a label of the DMP (N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX)"
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(labels)
+    }
+}
+
+/// What the server puts into a DocumentReference that it takes.
+#[derive(Debug)]
+pub struct ServerElements<'a> {
+    /// `id`.
+    pub id: &'a str,
+    /// `meta.lastUpdated`, microseconds.
+    pub last_updated: i64,
+    /// `subject`: the record, and the INS as a logical identifier.
+    pub record_id: &'a str,
+    /// System and value of the INS.
+    pub ins: (&'a str, &'a str),
+    /// The id of the Binary.
+    pub binary_id: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-1, base64.
+    pub hash: &'a str,
+    /// Class code and label, where the client gave no category.
+    pub class: (&'a str, &'a str),
+    /// Struct_IdNat and name of the caller's structure, where the client gave no custodian.
+    pub custodian: Option<(&'a str, &'a str)>,
+}
+
+/// The text that is kept: received values byte for byte, with what the server sets. The attachment's `url` is relative;
+/// [`link_position`] finds it, so that an answer can put the base before it.
+///
+/// # Errors
+/// [`crate::error::Reason::MalformedBody`] when the text is no object.
+pub fn accepted(text: &str, set: &ServerElements<'_>) -> Result<String, Refusal> {
+    let mut resource = RawObject::parse(text)?;
+    let profiles = received_profiles(resource.get("meta"));
+    let last_updated = to_instant(set.last_updated);
+    resource.set("id", quoted(set.id), Some("resourceType"));
+    resource.set("meta", meta(1, &last_updated, profiles.as_deref()), Some("id"));
+    if resource.get("identifier").is_none() {
+        let logical = json!([{ "system": system::URI, "value": format!("urn:uuid:{}", set.id) }]);
+        resource.set("identifier", to_json(&logical), Some("masterIdentifier"));
+    }
+    if resource.get("category").is_none() {
+        const CLASS: &str = "https://mos.esante.gouv.fr/NOS/TRE_A03-ClasseDocument/FHIR/TRE-A03-ClasseDocument";
+        let (code, display) = set.class;
+        let class = json!([{ "coding": [{ "system": CLASS, "code": code, "display": display }] }]);
+        resource.set("category", to_json(&class), Some("type"));
+    }
+    let subject = json!({
+        "reference": format!("Patient/{}", set.record_id),
+        "identifier": { "system": set.ins.0, "value": set.ins.1 },
+    });
+    resource.set("subject", to_json(&subject), Some("category"));
+    if resource.get("date").is_none() {
+        resource.set("date", quoted(&last_updated), Some("subject"));
+    }
+    if let (None, Some((structure, name))) = (resource.get("custodian"), set.custodian) {
+        let custodian = json!({
+            "type": "Organization",
+            "identifier": { "system": system::STRUCTURE, "value": structure },
+            "display": name,
+        });
+        resource.set("custodian", to_json(&custodian), Some("author"));
+    }
+    if resource.get("securityLabel").is_none() {
+        const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        let label =
+            json!([{ "coding": [{ "system": CONFIDENTIALITY, "code": label::NORMAL, "display": "normal" }] }]);
+        resource.set("securityLabel", to_json(&label), Some("author"));
+    }
+    let contents: Vec<&RawValue> = serde_json::from_str(resource.get("content").unwrap_or("[]"))
+        .map_err(|error| malformed(&format!("content: {error}")))?;
+    let first = contents.first().map_or("{}", |content| content.get());
+    let mut content = RawObject::parse(first)?;
+    let mut attachment = RawObject::parse(content.get("attachment").unwrap_or("{}"))?;
+    attachment.remove("data");
+    attachment.set("url", quoted(&format!("Binary/{}", set.binary_id)), Some("language"));
+    attachment.set("size", set.size.to_string(), Some("url"));
+    attachment.set("hash", quoted(set.hash), Some("size"));
+    let attachment = attachment.to_text();
+    content.set("attachment", attachment, None);
+    let content = format!("[{}]", content.to_text());
+    resource.set("content", content, Some("securityLabel"));
+    Ok(resource.to_text())
+}
+
+/// The text of a document that another has replaced, in its next version.
+///
+/// # Errors
+/// The kept text is no object, which would be a fault of ours.
+pub fn superseded(text: &str, version: i64, last_updated: i64) -> Result<String, Refusal> {
+    let mut resource = RawObject::parse(text)?;
+    let profiles = received_profiles(resource.get("meta"));
+    resource.set("meta", meta(version, &to_instant(last_updated), profiles.as_deref()), Some("id"));
+    resource.set("status", Cow::Borrowed("\"superseded\""), None);
+    Ok(resource.to_text())
+}
+
+fn received_profiles(meta: Option<&str>) -> Option<String> {
+    let meta = RawObject::parse(meta?).ok()?;
+    meta.get("profile").map(str::to_owned)
+}
+
+fn meta(version: i64, last_updated: &str, profiles: Option<&str>) -> String {
+    let profiles = profiles.map(|profiles| format!(",\"profile\":{profiles}")).unwrap_or_default();
+    format!("{{\"versionId\":\"{version}\",\"lastUpdated\":\"{last_updated}\"{profiles}}}")
+}
+
+/// Where the attachment's relative `url` begins in a kept text.
+pub fn link_position(text: &str, binary_id: &str) -> Option<usize> {
+    // The Binary's identifier is drawn after the text was received: it stands in it once.
+    text.find(binary_id)?.checked_sub("Binary/".len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_received_stays_and_what_the_server_sets_is_set() {
+        let received = r#"{"resourceType":"DocumentReference","meta":{"profile":["p"],"tag":[]},"x":{"v":1.10},"masterIdentifier":{"system":"urn:ietf:rfc:3986","value":"urn:oid:1.2"},"status":"current","type":{"coding":[{"code":"11488-4"}]},"subject":{"reference":"Patient?identifier=a|b"},"author":[],"content":[{"attachment":{"contentType":"text/xml","data":"AAAA","title":"t","creation":"2026-06-12"},"format":{"code":"f"}}]}"#;
+        let set = ServerElements {
+            id: "doc-1",
+            last_updated: 0,
+            record_id: "rec-1",
+            ins: ("sys", "val"),
+            binary_id: "bin-1",
+            size: 3,
+            hash: "h",
+            class: ("10", "Compte rendu"),
+            custodian: Some(("10B0057881", "Cabinet")),
+        };
+        let text = accepted(received, &set).unwrap();
+        assert!(text.starts_with(r#"{"resourceType":"DocumentReference","id":"doc-1","meta":{"versionId":"1","lastUpdated":"1970-01-01T00:00:00Z","profile":["p"]},"x":{"v":1.10},"#), "{text}");
+        assert!(text.contains(r#""content":[{"attachment":{"contentType":"text/xml","title":"t","creation":"2026-06-12","url":"Binary/bin-1","size":3,"hash":"h"},"format":{"code":"f"}}]"#), "{text}");
+        let position = link_position(&text, "bin-1").unwrap();
+        assert!(text[position..].starts_with("Binary/bin-1\""));
+        let read = DocumentReference::read(&text).unwrap();
+        assert_eq!(read.unique_id(), Some("urn:oid:1.2"));
+        assert_eq!(read.labels().unwrap(), Labels::default());
+        assert_eq!(read.custodian.unwrap().identifier.unwrap().value(), "10B0057881");
+
+        let next = superseded(&text, 2, 1_000_000).unwrap();
+        assert!(next.contains(r#""versionId":"2","lastUpdated":"1970-01-01T00:00:01Z","profile":["p"]"#));
+        assert!(next.contains(r#""status":"superseded""#));
+    }
+
+    #[test]
+    fn labels_are_a_set() {
+        let labels = |codes: &[&str]| {
+            let codings: Vec<_> = codes.iter().map(|code| json!({ "coding": [{ "code": code }] })).collect();
+            let text = json!({ "resourceType": "DocumentReference", "securityLabel": codings }).to_string();
+            DocumentReference::read(&text).unwrap().labels()
+        };
+        assert!(labels(&["N", "MASQUE_PS"]).unwrap().masked);
+        assert!(labels(&["INVISIBLE_PATIENT"]).unwrap().invisible_to_patient);
+        assert!(labels(&["MASQUE_PT"]).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! The vocabulary of the wire: the FHIR resources that are read and written here, and nothing of HTTP.
+//!
+//! Received resources are never turned into a model and back: that would lose the form of numbers, the order of keys
+//! and unknown extensions. They stay text; small structs read the few elements that rights, search and rules need, and
+//! [`json::RawObject`] puts elements in or replaces them without touching the others.
+
+pub mod bundle;
+pub mod capability;
+pub mod codes;
+pub mod consent;
+pub mod document_reference;
+pub mod elements;
+pub mod json;
+pub mod outcome;
+pub mod patient;
+pub mod submission_set;

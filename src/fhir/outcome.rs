@@ -1,0 +1,49 @@
+//! `OperationOutcome`: French for the health professional, English for the integrator, the request's id for both.
+
+use serde_json::{Value, json};
+
+use super::json::to_json;
+use crate::error::{Issue, Reason};
+
+/// The outcome of a refusal.
+pub fn refusal(reason: Reason, issues: &[Issue], request_id: &str) -> String {
+    let issues: Vec<Value> = issues
+        .iter()
+        .map(|issue| {
+            let mut details = json!({ "text": reason.french() });
+            if let Some(code) = reason.code() {
+                details["coding"] = json!([{ "code": code }]);
+            }
+            let mut value = json!({
+                "severity": "error",
+                "code": reason.issue_code(),
+                "details": details,
+                "diagnostics": issue.diagnostics,
+            });
+            if let Some(expression) = &issue.expression {
+                value["expression"] = json!([expression]);
+            }
+            value
+        })
+        .collect();
+    outcome(issues, request_id)
+}
+
+/// The outcome of a failure of ours, without its cause.
+pub fn failure(issue_code: &str, french: &str, diagnostics: &str, request_id: &str) -> String {
+    let issue = json!({
+        "severity": "error",
+        "code": issue_code,
+        "details": { "text": french },
+        "diagnostics": diagnostics,
+    });
+    outcome(vec![issue], request_id)
+}
+
+fn outcome(issues: Vec<Value>, request_id: &str) -> String {
+    to_json(&json!({
+        "resourceType": "OperationOutcome",
+        "id": request_id,
+        "issue": issues,
+    }))
+}

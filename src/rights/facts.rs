@@ -1,0 +1,108 @@
+//! What a decision needs to know of a record and of a document.
+
+/// Whether a record is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordState {
+    /// In use.
+    Open,
+    /// Closed: it exists, and takes and gives nothing.
+    Closed,
+}
+
+/// The standing of the caller with a record's holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Authorisation {
+    /// None was declared.
+    None,
+    /// Declared and in force.
+    Valid,
+    /// Declared and over.
+    Expired,
+    /// The holder has blocked the professional: neither reads nor feeds.
+    Blocked,
+}
+
+/// A record as it stands towards one caller at one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFacts {
+    /// Our own identifier, opaque.
+    pub id: String,
+    /// In use or not.
+    pub state: RecordState,
+    /// The holder opposed feeding (R1111-47).
+    pub opposed_to_feeding: bool,
+    /// The holder opposed emergency access (L1111-17 I).
+    pub opposed_to_bris_de_glace: bool,
+    /// The holder opposed access by the regulating doctor (L1111-17 I).
+    pub opposed_to_centre_15: bool,
+    /// The holder opted in to masked documents being read in emergencies.
+    pub masked_open_in_emergencies: bool,
+    /// The caller's authorisation.
+    pub authorisation: Authorisation,
+    /// The caller is a médecin traitant of the holder.
+    pub is_medecin_traitant: bool,
+}
+
+/// `DocumentReference.status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DocumentStatus {
+    /// `current`.
+    Current,
+    /// `superseded`: replaced by another.
+    Superseded,
+    /// `entered-in-error`: deleted, logically.
+    EnteredInError,
+}
+
+impl DocumentStatus {
+    /// The code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            DocumentStatus::Current => "current",
+            DocumentStatus::Superseded => "superseded",
+            DocumentStatus::EnteredInError => "entered-in-error",
+        }
+    }
+
+    /// The status of a code.
+    pub fn of_code(code: &str) -> Option<Self> {
+        match code {
+            "current" => Some(DocumentStatus::Current),
+            "superseded" => Some(DocumentStatus::Superseded),
+            "entered-in-error" => Some(DocumentStatus::EnteredInError),
+            _ => None,
+        }
+    }
+}
+
+/// The visibility labels of a document, a set beside the neutral `N`. TRE_A07, 1.2.250.1.213.1.1.4.13.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// `MASQUE_PS`: masked from professionals.
+    pub masked: bool,
+    /// `INVISIBLE_PATIENT`.
+    pub invisible_to_patient: bool,
+    /// `INVISIBLE_REPRESENTANTS_LEGAUX`.
+    pub invisible_to_representatives: bool,
+}
+
+/// A document as far as visibility goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentFacts {
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// The record it belongs to.
+    pub record_id: String,
+    /// Type code of the value set JDV_J66.
+    pub type_code: String,
+    /// Its status.
+    pub status: DocumentStatus,
+    /// Its labels.
+    pub labels: Labels,
+    /// Archived.
+    pub archived: bool,
+    /// PS_IdNat of who fed it, from the certificate and not from what was declared.
+    pub author_id: String,
+    /// Struct_IdNat of who fed it.
+    pub author_structure: Option<String>,
+}

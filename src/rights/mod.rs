@@ -1,0 +1,28 @@
+//! Who × what → a decision. Pure functions over plain values: no input, no output, no clock of their own.
+//!
+//! ```text
+//! Caller ─┐
+//! Tables ─┼─► decide_* ─► Decision ─► Permit(grant)   the store takes the grant as a parameter
+//! Facts  ─┘                        ├► Hide            answered like something unknown, 404
+//!                                  └► Refuse          403 or 422, with its reason
+//! ```
+//!
+//! Every branch carries the rule that decided: a cell of the functional-rights sheet, a cell of the habilitation
+//! matrix with its version, or an article. The trace and the refusal quote it. Grants have private fields and are made
+//! in [`decision`] alone, so a store call without a decision does not compile:
+//!
+//! ```compile_fail
+//! let forged = habilis::rights::FeedGrant { record_id: "1".into(), author_id: "2".into(), structure: None, rule: "".into() };
+//! ```
+
+mod decision;
+mod facts;
+mod functional;
+mod grant;
+mod matrix;
+
+pub use decision::{Decision, Tables};
+pub use facts::{Authorisation, DocumentFacts, DocumentStatus, Labels, RecordFacts, RecordState};
+pub use functional::{Action, ActorCategory, Allowance, FunctionalRights, OCCUPATIONAL_SPECIALITIES};
+pub use grant::{DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReadGrant, ReplaceGrant, Scope};
+pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, ReadableTypes};

@@ -1,0 +1,138 @@
+//! The bytes of documents: an object store, local files with fsync or S3.
+//!
+//! A key is the SHA-256 of the bytes and the id of the Binary. So a body is never written over, two records never share
+//! one (a shared body would tell that the other exists, and could not be erased with its record), and a sweep can tell
+//! an orphan from a body whose row is about to come by its age alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use crate::error::Failure;
+
+/// Where bodies lie.
+#[derive(Clone, Debug)]
+pub enum BodyStoreLocation {
+    /// A folder of local files.
+    Folder(PathBuf),
+    /// A bucket of an S3-compatible store; credentials from the environment (`AWS_ACCESS_KEY_ID` …).
+    S3 {
+        /// Bucket.
+        bucket: String,
+        /// Region.
+        region: String,
+        /// Endpoint of a store that is not AWS.
+        endpoint: Option<String>,
+    },
+}
+
+/// The store of bodies.
+#[derive(Clone, Debug)]
+pub struct BodyStore {
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl BodyStore {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or the configuration of S3 is incomplete.
+    pub fn open(location: &BodyStoreLocation) -> Result<Self> {
+        let objects: Arc<dyn ObjectStore> = match location {
+            BodyStoreLocation::Folder(folder) => {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+                // fsync is off by default.
+                Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))
+            }
+            BodyStoreLocation::S3 { bucket, region, endpoint } => {
+                let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_region(region);
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_endpoint(endpoint);
+                }
+                Arc::new(builder.build().context("the S3 body store")?)
+            }
+        };
+        Ok(Self { objects })
+    }
+
+    /// The key of a body.
+    pub fn key(sha256: &str, binary_id: &str) -> String {
+        format!("{}/{sha256}/{binary_id}", sha256.get(..2).unwrap_or_default())
+    }
+
+    /// Writes a body durably. Never over another.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: the store is full or away.
+    pub async fn put(&self, key: &str, body: Bytes) -> Result<(), Failure> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        self.objects
+            .put_opts(&Path::from(key), PutPayload::from_bytes(body), options)
+            .await
+            .map(|_| ())
+            .map_err(unavailable)
+    }
+
+    /// Reads a body, and checks that it is the one that was fed.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: the store is away, the body gone or altered.
+    pub async fn get(&self, key: &str, sha256: &str) -> Result<Bytes, Failure> {
+        let body = self.objects.get(&Path::from(key)).await.map_err(unavailable)?;
+        let body = body.bytes().await.map_err(unavailable)?;
+        if hex(digest::digest(&digest::SHA256, &body).as_ref()) != sha256 {
+            return Err(Failure::unavailable(format_args!("the body {key} is not the one that was fed")));
+        }
+        Ok(body)
+    }
+
+    /// Removes a body; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn remove(&self, key: &str) -> Result<(), Failure> {
+        match self.objects.delete(&Path::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// The keys of bodies that were written longer than `age` ago.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub(super) async fn older_than(&self, now: jiff::Timestamp, age: Duration) -> Result<Vec<String>, Failure> {
+        let limit = now.as_second().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        self.objects
+            .list(None)
+            .try_filter(|meta| std::future::ready(meta.last_modified.timestamp() < limit))
+            .map_ok(|meta| meta.location.to_string())
+            .try_collect()
+            .await
+            .map_err(unavailable)
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Invariant: writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unavailable(error: object_store::Error) -> Failure {
+    Failure::unavailable(format_args!("body store: {error}"))
+}

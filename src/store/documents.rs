@@ -1,0 +1,581 @@
+//! Documents: search, read, feed.
+
+use anyhow::Result as AnyResult;
+use diesel::prelude::*;
+
+use super::engine::DatabaseConnection;
+use super::readers::Reader;
+use super::schema::{document, readable_type, submission_set};
+use super::unavailable;
+use super::writer::Transaction;
+use crate::error::Failure;
+use crate::fhir::bundle::SearchEntry;
+use crate::fhir::document_reference;
+use crate::rights::{
+    DocumentFacts, DocumentStatus, FeedGrant, HabilitationMatrix, Labels, MaskedDocuments, ReadGrant,
+    ReplaceGrant, Scope,
+};
+
+/// What a search asks for beyond the record. Lists are alternatives; an empty list asks for nothing.
+#[derive(Clone, Debug, Default)]
+pub struct SearchCriteria {
+    /// `status`.
+    pub statuses: Vec<String>,
+    /// `type`.
+    pub types: Vec<String>,
+    /// `category`.
+    pub classes: Vec<String>,
+    /// `format`.
+    pub formats: Vec<String>,
+    /// `facility`.
+    pub facilities: Vec<String>,
+    /// `setting`.
+    pub settings: Vec<String>,
+    /// `identifier`, unique ids.
+    pub unique_ids: Vec<String>,
+    /// `_id`.
+    pub ids: Vec<String>,
+    /// `date`, microseconds: from (inclusive) and until (exclusive).
+    pub date: Vec<(Option<i64>, Option<i64>)>,
+    /// `creation`, likewise.
+    pub creation: Vec<(Option<i64>, Option<i64>)>,
+}
+
+/// Where a page begins: after the document of this date and id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageCursor {
+    /// Microseconds.
+    pub date: i64,
+    /// `DocumentReference.id`.
+    pub id: String,
+}
+
+/// How much is asked for.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Documents on the page; 0 asks for the total alone.
+    pub size: usize,
+    /// The last document of the page before.
+    pub after: Option<PageCursor>,
+}
+
+/// One page of what the caller may see.
+#[derive(Debug)]
+pub struct SearchPage {
+    /// Documents, newest first.
+    pub entries: Vec<SearchEntry>,
+    /// Their identifiers, for the trace.
+    pub ids: Vec<String>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// Where the next page begins, when there is one.
+    pub next: Option<PageCursor>,
+}
+
+/// A document of the store. Its facts serve a decision; the rest opens with the grant.
+#[derive(Debug)]
+pub struct KeptDocument {
+    /// What a decision needs.
+    pub facts: DocumentFacts,
+    body_key: String,
+    sha256: String,
+    content_type: String,
+    resource: String,
+    link: i32,
+    version: i64,
+    binary_id: String,
+}
+
+/// A document opened by a grant.
+#[derive(Debug)]
+pub struct OpenedDocument {
+    /// Where the body lies.
+    pub body_key: String,
+    /// Its digest, hexadecimal.
+    pub sha256: String,
+    /// Media type.
+    pub content_type: String,
+    /// The DocumentReference as kept, and where its link begins.
+    pub resource: String,
+    /// See [`SearchEntry::link`].
+    pub link: Option<usize>,
+    /// `meta.versionId`.
+    pub version: i64,
+    /// `Binary.id`.
+    pub binary_id: String,
+}
+
+impl KeptDocument {
+    /// Opens it with the grant that a decision made for it; `None` when the grant is for another document.
+    pub fn open(self, grant: &ReadGrant) -> Option<OpenedDocument> {
+        (grant.document_id() == self.facts.id).then(|| OpenedDocument {
+            link: usize::try_from(self.link).ok(),
+            body_key: self.body_key,
+            sha256: self.sha256,
+            content_type: self.content_type,
+            resource: self.resource,
+            version: self.version,
+            binary_id: self.binary_id,
+        })
+    }
+}
+
+/// A document to be kept. Its body is in the body store already.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = document)]
+pub struct NewDocument {
+    /// The record.
+    pub record_id: String,
+    /// `DocumentReference.date`, microseconds.
+    pub date: i64,
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// `masterIdentifier`.
+    pub unique_id: String,
+    /// `Binary.id`.
+    pub binary_id: String,
+    /// `List.id`.
+    pub submission_set_id: String,
+    /// Its place among the documents of the submission.
+    pub position: i32,
+    /// 1.
+    pub version: i64,
+    /// `current`.
+    pub status: &'static str,
+    /// JDV_J66.
+    pub type_code: String,
+    /// JDV_J57.
+    pub class_code: String,
+    /// JDV_J60.
+    pub format_code: String,
+    /// JDV_J61.
+    pub facility_code: String,
+    /// JDV_J62.
+    pub setting_code: String,
+    /// `attachment.creation`, microseconds.
+    pub creation: i64,
+    /// `MASQUE_PS`.
+    pub masked: bool,
+    /// `INVISIBLE_PATIENT`.
+    pub invisible_to_patient: bool,
+    /// `INVISIBLE_REPRESENTANTS_LEGAUX`.
+    pub invisible_to_representatives: bool,
+    /// Archived.
+    pub archived: bool,
+    /// PS_IdNat of who fed it.
+    pub author_id: String,
+    /// Struct_IdNat for which it was fed.
+    pub author_structure: Option<String>,
+    /// Microseconds.
+    pub created_at: i64,
+    /// Digest of the body, hexadecimal.
+    pub sha256: String,
+    /// Bytes.
+    pub size: i64,
+    /// Media type.
+    pub content_type: String,
+    /// Where the body lies.
+    pub body_key: String,
+    /// Where the attachment's link begins in the text.
+    pub link: i32,
+    /// The DocumentReference as text.
+    pub resource: String,
+}
+
+/// A submission to be kept, whole or not at all.
+#[derive(Clone, Debug)]
+pub struct NewSubmission {
+    /// `List.id`.
+    pub id: String,
+    /// The List as text.
+    pub resource: String,
+    /// Microseconds.
+    pub created_at: i64,
+    /// Documents, in the order received.
+    pub documents: Vec<NewDocument>,
+}
+
+/// A document that was fed before.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = document)]
+pub struct FedDocument {
+    /// The record.
+    pub record_id: String,
+    /// `masterIdentifier`.
+    pub unique_id: String,
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// `Binary.id`.
+    pub binary_id: String,
+    /// `List.id`.
+    pub submission_set_id: String,
+    /// Digest of the body.
+    pub sha256: String,
+    /// Who fed it.
+    pub author_id: String,
+    /// Microseconds.
+    pub created_at: i64,
+}
+
+/// What a submission came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// Kept.
+    Stored,
+    /// All of it was fed before, byte for byte: the first answer stands.
+    Replayed(Vec<FedDocument>),
+    /// A unique id belongs to other bytes, another record, or a part of another submission.
+    UniqueIdTaken(String),
+    /// The document to be replaced has been replaced meanwhile.
+    ReplacedMeanwhile(String),
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = document)]
+struct FactsRow {
+    id: String,
+    record_id: String,
+    type_code: String,
+    status: String,
+    masked: bool,
+    invisible_to_patient: bool,
+    invisible_to_representatives: bool,
+    archived: bool,
+    author_id: String,
+    author_structure: Option<String>,
+}
+
+impl From<FactsRow> for DocumentFacts {
+    fn from(row: FactsRow) -> Self {
+        Self {
+            id: row.id,
+            record_id: row.record_id,
+            type_code: row.type_code,
+            // A status that this program does not know is not shown.
+            status: DocumentStatus::of_code(&row.status).unwrap_or(DocumentStatus::EnteredInError),
+            labels: Labels {
+                masked: row.masked,
+                invisible_to_patient: row.invisible_to_patient,
+                invisible_to_representatives: row.invisible_to_representatives,
+            },
+            archived: row.archived,
+            author_id: row.author_id,
+            author_structure: row.author_structure,
+        }
+    }
+}
+
+type Backend = <DatabaseConnection as diesel::Connection>::Backend;
+
+/// The predicate of [`Scope`] in SQL: a part of the query, never a filter behind it. `Scope::admit` says the same for
+/// one document; a test compares the two.
+fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
+    let types = readable_type::table
+        .filter(readable_type::set_id.eq(&scope.readable().id))
+        .select(readable_type::type_code);
+    let mut query = document::table
+        .filter(document::record_id.eq(scope.record_id()))
+        .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
+        .filter(document::type_code.eq_any(types))
+        .into_boxed();
+    query = match scope.masked() {
+        MaskedDocuments::All => query,
+        MaskedDocuments::Own => {
+            query.filter(document::masked.eq(false).or(document::author_id.eq(scope.caller_id())))
+        }
+        MaskedDocuments::None => query.filter(document::masked.eq(false)),
+    };
+    if !scope.hidden() {
+        query = query
+            .filter(document::invisible_to_patient.eq(false))
+            .filter(document::invisible_to_representatives.eq(false));
+    }
+    if !scope.archived() {
+        query = query.filter(document::archived.eq(false));
+    }
+    if !scope.superseded() {
+        query = query.filter(document::status.ne(DocumentStatus::Superseded.code()));
+    }
+    query
+}
+
+fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria) -> document::BoxedQuery<'a, Backend> {
+    let mut query = visible(scope);
+    macro_rules! any_of {
+        ($($column:ident: $values:ident),+) => {$(
+            match &criteria.$values[..] {
+                [] => {}
+                [one] => query = query.filter(document::$column.eq(one)),
+                several => query = query.filter(document::$column.eq_any(several)),
+            }
+        )+};
+    }
+    any_of!(
+        status: statuses, type_code: types, class_code: classes, format_code: formats,
+        facility_code: facilities, setting_code: settings, unique_id: unique_ids, id: ids
+    );
+    for (from, until) in &criteria.date {
+        if let Some(from) = from {
+            query = query.filter(document::date.ge(*from));
+        }
+        if let Some(until) = until {
+            query = query.filter(document::date.lt(*until));
+        }
+    }
+    for (from, until) in &criteria.creation {
+        if let Some(from) = from {
+            query = query.filter(document::creation.ge(*from));
+        }
+        if let Some(until) = until {
+            query = query.filter(document::creation.lt(*until));
+        }
+    }
+    query
+}
+
+impl Reader<'_> {
+    /// ITI-67: what the scope holds and the criteria ask for, newest first.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn search(
+        &mut self,
+        scope: &Scope,
+        criteria: &SearchCriteria,
+        page: &Page,
+    ) -> Result<SearchPage, Failure> {
+        let mut rows: Vec<(i64, String, i32, String)> = Vec::new();
+        if page.size > 0 {
+            let mut query = matching(scope, criteria);
+            if let Some(after) = &page.after {
+                query = query.filter(
+                    document::date
+                        .lt(after.date)
+                        .or(document::date.eq(after.date).and(document::id.lt(&after.id))),
+                );
+            }
+            rows = query
+                .order((document::date.desc(), document::id.desc()))
+                .limit(i64::try_from(page.size).unwrap_or(i64::MAX - 1) + 1)
+                .select((document::date, document::id, document::link, document::resource))
+                .load(self.connection)
+                .map_err(unavailable)?;
+        }
+        let more = page.size > 0 && rows.len() > page.size;
+        rows.truncate(page.size);
+        let total = if page.after.is_none() && !more && page.size > 0 {
+            rows.len() as u64
+        } else {
+            let total: i64 =
+                matching(scope, criteria).count().get_result(self.connection).map_err(unavailable)?;
+            u64::try_from(total).unwrap_or_default()
+        };
+        let next = match rows.last() {
+            Some((date, id, ..)) if more => Some(PageCursor { date: *date, id: id.clone() }),
+            _ => None,
+        };
+        let ids = rows.iter().map(|(_, id, ..)| id.clone()).collect();
+        let entries = rows
+            .into_iter()
+            .map(|(_, id, link, resource)| SearchEntry {
+                path: format!("DocumentReference/{id}"),
+                link: usize::try_from(link).ok(),
+                resource,
+            })
+            .collect();
+        Ok(SearchPage { entries, ids, total, next })
+    }
+
+    /// A document by the id of its Binary.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn document_of_binary(&mut self, binary_id: &str) -> Result<Option<KeptDocument>, Failure> {
+        self.kept(document::table.filter(document::binary_id.eq(binary_id)).into_boxed())
+    }
+
+    /// A document by its id.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn document(&mut self, id: &str) -> Result<Option<KeptDocument>, Failure> {
+        self.kept(document::table.filter(document::id.eq(id)).into_boxed())
+    }
+
+    /// A document by its unique id.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn document_of_unique_id(&mut self, unique_id: &str) -> Result<Option<KeptDocument>, Failure> {
+        self.kept(document::table.filter(document::unique_id.eq(unique_id)).into_boxed())
+    }
+
+    fn kept(&mut self, query: document::BoxedQuery<'_, Backend>) -> Result<Option<KeptDocument>, Failure> {
+        type Row = (FactsRow, String, String, String, String, i32, i64, String);
+        let row: Option<Row> = query
+            .select((
+                FactsRow::as_select(),
+                document::body_key,
+                document::sha256,
+                document::content_type,
+                document::resource,
+                document::link,
+                document::version,
+                document::binary_id,
+            ))
+            .first(self.connection)
+            .optional()
+            .map_err(unavailable)?;
+        Ok(row.map(|(facts, body_key, sha256, content_type, resource, link, version, binary_id)| {
+            KeptDocument {
+                facts: facts.into(),
+                body_key,
+                sha256,
+                content_type,
+                resource,
+                link,
+                version,
+                binary_id,
+            }
+        }))
+    }
+
+    /// Documents that were fed under any of these unique ids.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn fed_before(&mut self, unique_ids: &[&str]) -> Result<Vec<FedDocument>, Failure> {
+        fed_before(self.connection, unique_ids).map_err(unavailable)
+    }
+
+    /// Whether a row names this body.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn is_body_named(&mut self, key: &str) -> Result<bool, Failure> {
+        let named: i64 = document::table
+            .filter(document::body_key.eq(key))
+            .count()
+            .get_result(self.connection)
+            .map_err(unavailable)?;
+        Ok(named > 0)
+    }
+}
+
+fn fed_before(connection: &mut DatabaseConnection, unique_ids: &[&str]) -> QueryResult<Vec<FedDocument>> {
+    let mut fed = Vec::new();
+    for unique_id in unique_ids {
+        let found: Option<FedDocument> = document::table
+            .filter(document::unique_id.eq(unique_id))
+            .select(FedDocument::as_select())
+            .first(connection)
+            .optional()?;
+        fed.extend(found);
+    }
+    Ok(fed)
+}
+
+impl NewSubmission {
+    /// Whether what was fed before under these unique ids is this same submission: then its first answer stands.
+    pub fn compare(&self, fed: Vec<FedDocument>) -> Option<Submitted> {
+        let first = fed.first()?.clone();
+        let same = fed.len() == self.documents.len()
+            && self.documents.iter().zip(&fed).all(|(new, old)| {
+                new.unique_id == old.unique_id
+                    && new.sha256 == old.sha256
+                    && new.record_id == old.record_id
+                    && new.author_id == old.author_id
+                    && old.submission_set_id == first.submission_set_id
+            });
+        Some(if same { Submitted::Replayed(fed) } else { Submitted::UniqueIdTaken(first.unique_id) })
+    }
+}
+
+impl Transaction<'_> {
+    /// Keeps a submission, whole. What it replaces becomes superseded in the same commit.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn submit(
+        &mut self,
+        grant: &FeedGrant,
+        replaced: &[ReplaceGrant],
+        submission: &NewSubmission,
+    ) -> QueryResult<Submitted> {
+        let unique_ids: Vec<&str> = submission.documents.iter().map(|new| new.unique_id.as_str()).collect();
+        if let Some(known) = submission.compare(fed_before(self.connection, &unique_ids)?) {
+            return Ok(known);
+        }
+        for replaced in replaced {
+            if !self.supersede(replaced, submission.created_at)? {
+                return Ok(Submitted::ReplacedMeanwhile(replaced.document_id().to_owned()));
+            }
+        }
+        diesel::insert_into(submission_set::table)
+            .values((
+                submission_set::id.eq(&submission.id),
+                submission_set::record_id.eq(grant.record_id()),
+                submission_set::author_id.eq(grant.author_id()),
+                submission_set::created_at.eq(submission.created_at),
+                submission_set::resource.eq(&submission.resource),
+            ))
+            .execute(self.connection)?;
+        for new in &submission.documents {
+            diesel::insert_into(document::table).values(new).execute(self.connection)?;
+        }
+        Ok(Submitted::Stored)
+    }
+
+    fn supersede(&mut self, grant: &ReplaceGrant, now: i64) -> QueryResult<bool> {
+        let current = document::table
+            .filter(document::id.eq(grant.document_id()))
+            .filter(document::status.eq(DocumentStatus::Current.code()));
+        let held: Option<(i64, String, String)> = current
+            .select((document::version, document::resource, document::binary_id))
+            .first(self.connection)
+            .optional()?;
+        let Some((version, resource, binary_id)) = held else { return Ok(false) };
+        let text = document_reference::superseded(&resource, version + 1, now)
+            .map_err(|refusal| diesel::result::Error::SerializationError(Box::new(refusal)))?;
+        let link = document_reference::link_position(&text, &binary_id)
+            .and_then(|position| i32::try_from(position).ok())
+            .unwrap_or(-1);
+        let changed = diesel::update(document::table)
+            .filter(document::id.eq(grant.document_id()))
+            .filter(document::version.eq(version))
+            .set((
+                document::status.eq(DocumentStatus::Superseded.code()),
+                document::version.eq(version + 1),
+                document::link.eq(link),
+                document::resource.eq(text),
+            ))
+            .execute(self.connection)?;
+        Ok(changed == 1)
+    }
+}
+
+/// Keeps the sets of types that the matrix can grant. Sets are named by their digest and never change.
+pub(super) fn register_readable_types(
+    connection: &mut DatabaseConnection,
+    matrix: &HabilitationMatrix,
+) -> AnyResult<()> {
+    connection.begin()?;
+    for set in matrix.sets() {
+        for type_code in &set.types {
+            let row = (readable_type::set_id.eq(&set.id), readable_type::type_code.eq(type_code));
+            match connection {
+                DatabaseConnection::Sqlite(sqlite) => {
+                    diesel::insert_or_ignore_into(readable_type::table).values(row).execute(sqlite)?;
+                }
+                DatabaseConnection::Postgres(postgres) => {
+                    diesel::insert_into(readable_type::table)
+                        .values(row)
+                        .on_conflict_do_nothing()
+                        .execute(postgres)?;
+                }
+            }
+        }
+    }
+    connection.commit()?;
+    Ok(())
+}

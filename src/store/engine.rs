@@ -1,0 +1,188 @@
+//! The two engines behind one connection type.
+//!
+//! The engine is chosen by the scheme of the URL and by nothing else: an unknown scheme or a server that is down must
+//! never make an empty SQLite file that is then served.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::prelude::*;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// Where the database is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite:PATH`.
+    Sqlite(PathBuf),
+    /// `postgres://…` or `postgresql://…`.
+    Postgres(String),
+}
+
+impl DatabaseUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// The scheme is neither `sqlite:` nor `postgres://`.
+    pub fn parse(url: &str) -> Result<Self> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return Ok(DatabaseUrl::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(DatabaseUrl::Postgres(url.to_owned()));
+        }
+        bail!("the database URL begins with sqlite: or postgres://")
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DatabaseUrl::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            // A password may stand in it.
+            DatabaseUrl::Postgres(_) => formatter.write_str("postgres://…"),
+        }
+    }
+}
+
+/// A connection to either engine.
+#[derive(diesel::MultiConnection)]
+pub enum DatabaseConnection {
+    /// SQLite, compiled in.
+    Sqlite(SqliteConnection),
+    /// PostgreSQL.
+    Postgres(PgConnection),
+}
+
+/// WAL and `synchronous=FULL`: measured to lose nothing acknowledged in a power cut, where NORMAL does.
+const SQLITE_WRITER: &str = "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
+     PRAGMA foreign_keys=ON; PRAGMA busy_timeout=10000; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY;";
+const SQLITE_READER: &str = "PRAGMA busy_timeout=10000; PRAGMA query_only=ON; PRAGMA mmap_size=4294967296; \
+     PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY;";
+
+impl DatabaseConnection {
+    fn open(url: &DatabaseUrl) -> Result<Self> {
+        match url {
+            DatabaseUrl::Sqlite(path) => {
+                let path = path.to_str().context("the path of the database is not UTF-8")?;
+                let connection = SqliteConnection::establish(path)
+                    .with_context(|| format!("cannot open the SQLite database {path}"))?;
+                Ok(DatabaseConnection::Sqlite(connection))
+            }
+            DatabaseUrl::Postgres(url) => {
+                let connection = PgConnection::establish(url).context("cannot connect to PostgreSQL")?;
+                Ok(DatabaseConnection::Postgres(connection))
+            }
+        }
+    }
+
+    /// A connection that writes.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub fn open_for_writing(url: &DatabaseUrl) -> Result<Self> {
+        let mut connection = Self::open(url)?;
+        match &mut connection {
+            DatabaseConnection::Sqlite(sqlite) => sqlite.batch_execute(SQLITE_WRITER)?,
+            // An operator's default must not weaken what an acknowledgement means.
+            DatabaseConnection::Postgres(postgres) => postgres.batch_execute("SET synchronous_commit = on")?,
+        }
+        Ok(connection)
+    }
+
+    /// A connection that reads.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub fn open_for_reading(url: &DatabaseUrl) -> Result<Self> {
+        let mut connection = Self::open(url)?;
+        match &mut connection {
+            DatabaseConnection::Sqlite(sqlite) => sqlite.batch_execute(SQLITE_READER)?,
+            DatabaseConnection::Postgres(postgres) => {
+                postgres
+                    .batch_execute("SET default_transaction_read_only = on; SET statement_timeout = '10s'")?;
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Begins a transaction; inside one, sets a savepoint. SQLite takes its write lock at once.
+    pub(super) fn begin(&mut self) -> QueryResult<()> {
+        match self {
+            DatabaseConnection::Sqlite(sqlite) => {
+                if depth(sqlite) == 0 {
+                    AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")
+                } else {
+                    AnsiTransactionManager::begin_transaction(sqlite)
+                }
+            }
+            DatabaseConnection::Postgres(postgres) => AnsiTransactionManager::begin_transaction(postgres),
+        }
+    }
+
+    /// Ends what [`DatabaseConnection::begin`] began, keeping it.
+    pub(super) fn commit(&mut self) -> QueryResult<()> {
+        match self {
+            DatabaseConnection::Sqlite(sqlite) => AnsiTransactionManager::commit_transaction(sqlite),
+            DatabaseConnection::Postgres(postgres) => AnsiTransactionManager::commit_transaction(postgres),
+        }
+    }
+
+    /// Ends what [`DatabaseConnection::begin`] began, undoing it.
+    pub(super) fn rollback(&mut self) -> QueryResult<()> {
+        match self {
+            DatabaseConnection::Sqlite(sqlite) => AnsiTransactionManager::rollback_transaction(sqlite),
+            DatabaseConnection::Postgres(postgres) => AnsiTransactionManager::rollback_transaction(postgres),
+        }
+    }
+}
+
+fn depth<C>(connection: &mut C) -> u32
+where
+    C: diesel::Connection<TransactionManager = AnsiTransactionManager>,
+{
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    status.transaction_depth().ok().flatten().map_or(0, std::num::NonZeroU32::get)
+}
+
+/// Brings the database to the version of the program.
+pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
+    let mut connection = DatabaseConnection::open_for_writing(url)?;
+    let applied = match &mut connection {
+        DatabaseConnection::Sqlite(sqlite) => {
+            sqlite.run_pending_migrations(SQLITE_MIGRATIONS).map(|run| run.len())
+        }
+        DatabaseConnection::Postgres(postgres) => {
+            postgres.run_pending_migrations(POSTGRES_MIGRATIONS).map(|run| run.len())
+        }
+    }
+    .map_err(|error| anyhow!("cannot migrate the database: {error}"))?;
+    if applied > 0 {
+        tracing::info!(applied, "database migrated");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_alone_chooses_the_engine() {
+        assert_eq!(DatabaseUrl::parse("sqlite:a/b.db").unwrap(), DatabaseUrl::Sqlite("a/b.db".into()));
+        assert_eq!(DatabaseUrl::parse("sqlite:///a/b.db").unwrap(), DatabaseUrl::Sqlite("/a/b.db".into()));
+        assert!(matches!(DatabaseUrl::parse("postgres://u:p@h/d").unwrap(), DatabaseUrl::Postgres(_)));
+        for url in ["", "a.db", "mysql://h/d", "host=localhost dbname=habilis"] {
+            assert!(DatabaseUrl::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let url = DatabaseUrl::parse("postgres://u:secret@h/d").unwrap();
+        assert_eq!(format!("{url:?}"), "postgres://…");
+    }
+}

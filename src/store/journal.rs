@@ -1,0 +1,89 @@
+//! The trace: one row per request, append-only, written by the writer in the same durable commit as the effect.
+
+use diesel::prelude::*;
+
+use super::engine::DatabaseConnection;
+use super::schema::trace;
+
+/// What is kept of one request.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = trace)]
+pub struct TraceEntry {
+    /// Microseconds since the epoch.
+    pub at: i64,
+    /// Echoed to the caller as `X-Request-Id`.
+    pub request_id: String,
+    /// Name of the operation: `TD3.2 retrieve` …
+    pub operation: &'static str,
+    /// `CPS`, `CPF`, `CPE`, `CPA`, `organisation`, or `none`.
+    pub caller_kind: String,
+    /// PS_IdNat or Struct_IdNat; empty when nobody was recognised.
+    pub caller_id: String,
+    /// Struct_IdNat for which the caller acts.
+    pub caller_structure: Option<String>,
+    /// Issuer and serial number of the certificate.
+    pub certificate: String,
+    /// `normal`, `bris_de_glace`, `centre_15`.
+    pub mode: &'static str,
+    /// The record concerned, our identifier.
+    pub record_id: Option<String>,
+    /// Identifiers of the objects concerned, separated by spaces.
+    pub objects: String,
+    /// HTTP status of the answer.
+    pub status: i32,
+    /// `granted`, `refused`, `hidden` or `failed`.
+    pub outcome: &'static str,
+    /// The rule that decided.
+    pub rule: String,
+}
+
+/// A row as it is read back.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = trace)]
+pub struct TraceRow {
+    /// Order of commit within the database.
+    pub sequence: i64,
+    /// See [`TraceEntry::request_id`].
+    pub request_id: String,
+    /// See [`TraceEntry::operation`].
+    pub operation: String,
+    /// See [`TraceEntry::caller_kind`].
+    pub caller_kind: String,
+    /// See [`TraceEntry::caller_id`].
+    pub caller_id: String,
+    /// See [`TraceEntry::record_id`].
+    pub record_id: Option<String>,
+    /// See [`TraceEntry::objects`].
+    pub objects: String,
+    /// See [`TraceEntry::status`].
+    pub status: i32,
+    /// See [`TraceEntry::outcome`].
+    pub outcome: String,
+    /// See [`TraceEntry::rule`].
+    pub rule: String,
+}
+
+/// Appends rows: in one statement on PostgreSQL, where each is a round trip.
+pub(super) fn append(connection: &mut DatabaseConnection, entries: &[&TraceEntry]) -> QueryResult<()> {
+    match connection {
+        DatabaseConnection::Sqlite(sqlite) => {
+            for entry in entries {
+                diesel::insert_into(trace::table).values(*entry).execute(sqlite)?;
+            }
+        }
+        DatabaseConnection::Postgres(postgres) => {
+            diesel::insert_into(trace::table).values(entries.to_vec()).execute(postgres)?;
+        }
+    }
+    Ok(())
+}
+
+impl TraceRow {
+    /// All traces, oldest first. For tests and operators' tools; nothing of it leaves over HTTP.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn all(connection: &mut DatabaseConnection) -> QueryResult<Vec<TraceRow>> {
+        trace::table.order(trace::sequence.asc()).select(TraceRow::as_select()).load(connection)
+    }
+}

@@ -1,0 +1,130 @@
+//! The only SQL and the only body store.
+//!
+//! * reads run on a small pool of connections, one unit of work in one hop off the event loop;
+//! * writes and traces go through [`writer`], which commits whatever waits in one durable transaction;
+//! * bodies lie in an object store, written before the row that names them.
+//!
+//! Whatever returns or changes health data takes a grant of `rights` as a parameter.
+
+mod bodies;
+mod documents;
+mod engine;
+mod journal;
+mod readers;
+mod records;
+mod schema;
+mod writer;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::error::Failure;
+use crate::rights::HabilitationMatrix;
+
+pub use bodies::{BodyStore, BodyStoreLocation};
+pub use documents::{
+    FedDocument, KeptDocument, NewDocument, NewSubmission, Page, PageCursor, SearchCriteria, SearchPage,
+    Submitted,
+};
+pub use engine::{DatabaseConnection, DatabaseUrl};
+pub use journal::{TraceEntry, TraceRow};
+pub use readers::Reader;
+pub use records::{NewAuthorisation, NewRecord, RecordKey};
+pub use writer::{Step, Traced, Transaction, Writer};
+
+/// The limits of a store.
+#[derive(Clone, Debug)]
+pub struct StoreLimits {
+    /// Read connections. More than twice the cores gains nothing.
+    pub readers: u32,
+    /// Units of work that may wait for a commit; beyond it a caller gets 503.
+    pub queue: usize,
+    /// Units of work in one commit, at most.
+    pub batch: usize,
+    /// How long a read may wait for a connection; then 503.
+    pub patience: Duration,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self { readers: 8, queue: 4096, batch: 64, patience: Duration::from_secs(2) }
+    }
+}
+
+/// The store of one server.
+#[derive(Clone, Debug)]
+pub struct Store {
+    readers: readers::Readers,
+    writer: Writer,
+    bodies: BodyStore,
+}
+
+impl Store {
+    /// Opens database and bodies; migrates the database to the version of the program.
+    ///
+    /// # Errors
+    /// The database cannot be reached, belongs to a newer program, or the body store does not work.
+    pub fn open(url: &DatabaseUrl, bodies: BodyStore, limits: &StoreLimits) -> Result<Self> {
+        engine::migrate(url)?;
+        Ok(Self { readers: readers::Readers::open(url, limits)?, writer: Writer::start(url, limits)?, bodies })
+    }
+
+    /// Reads: one closure with one connection.
+    ///
+    /// # Errors
+    /// Those of the closure; [`Failure::Unavailable`] when there is no connection in time.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Reader<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        self.readers.run(work).await
+    }
+
+    /// The one path of writes and traces.
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    /// Bodies.
+    pub fn bodies(&self) -> &BodyStore {
+        &self.bodies
+    }
+
+    /// Keeps every set of types that the matrix can grant, so that queries can name them.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn register_readable_types(&self, url: &DatabaseUrl, matrix: &HabilitationMatrix) -> Result<()> {
+        let mut connection = engine::DatabaseConnection::open_for_writing(url)?;
+        documents::register_readable_types(&mut connection, matrix)
+    }
+
+    /// Removes bodies that no row names and that are older than `age`: what an interrupted feed left.
+    ///
+    /// # Errors
+    /// The body store or the database does not answer.
+    pub async fn sweep_orphans(&self, now: jiff::Timestamp, age: Duration) -> Result<u64, Failure> {
+        let mut removed = 0;
+        for key in self.bodies.older_than(now, age).await? {
+            let looked_for = key.clone();
+            let known = self.read(move |reader| reader.is_body_named(&looked_for)).await?;
+            if !known {
+                self.bodies.remove(&key).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whether the store serves: a read works and the writer has not stopped.
+    pub async fn is_ready(&self) -> bool {
+        self.writer.is_running() && self.read(|reader| reader.ping()).await.is_ok()
+    }
+}
+
+/// A database error, kept for the log and answered with 503.
+fn unavailable(error: diesel::result::Error) -> Failure {
+    Failure::unavailable(format_args!("database: {error}"))
+}

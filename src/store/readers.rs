@@ -1,0 +1,99 @@
+//! Reads: a bounded number of connections, one closure in one hop off the event loop.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use diesel::connection::SimpleConnection;
+use diesel::r2d2::{self, ManageConnection};
+use tokio::sync::Semaphore;
+
+use super::engine::{DatabaseConnection, DatabaseUrl};
+use super::{StoreLimits, unavailable};
+use crate::error::Failure;
+
+/// One connection, lent for one unit of work. The queries are in `records` and `documents`.
+pub struct Reader<'a> {
+    pub(super) connection: &'a mut DatabaseConnection,
+}
+
+impl Reader<'_> {
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn ping(&mut self) -> Result<(), Failure> {
+        self.connection.batch_execute("SELECT 1").map_err(unavailable)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Readers {
+    pool: r2d2::Pool<Manager>,
+    /// As many as there are connections: no thread is parked waiting for one.
+    permits: Arc<Semaphore>,
+    patience: std::time::Duration,
+}
+
+impl Readers {
+    pub(super) fn open(url: &DatabaseUrl, limits: &StoreLimits) -> Result<Self> {
+        let pool = r2d2::Pool::builder()
+            .max_size(limits.readers)
+            .min_idle(Some(1))
+            .test_on_check_out(false)
+            .connection_timeout(limits.patience)
+            .build(Manager(url.clone()))?;
+        let permits = Arc::new(Semaphore::new(limits.readers as usize));
+        Ok(Self { pool, permits, patience: limits.patience })
+    }
+
+    pub(super) async fn run<T, F>(&self, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Reader<'_>) -> Result<T, Failure> + Send + 'static,
+    {
+        let waited = tokio::time::timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await;
+        let permit = waited
+            .map_err(|_| Failure::unavailable("no read connection became free in time"))?
+            .map_err(Failure::internal)?;
+        let pool = self.pool.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut connection = pool.get().map_err(Failure::unavailable)?;
+            let result = work(&mut Reader { connection: &mut connection });
+            drop(connection);
+            drop(permit);
+            result
+        })
+        .await
+        .map_err(Failure::internal)?
+    }
+}
+
+#[derive(Debug)]
+struct Manager(DatabaseUrl);
+
+impl ManageConnection for Manager {
+    type Connection = DatabaseConnection;
+    type Error = ConnectError;
+
+    fn connect(&self) -> Result<DatabaseConnection, ConnectError> {
+        DatabaseConnection::open_for_reading(&self.0).map_err(|error| ConnectError(format!("{error:#}")))
+    }
+
+    fn is_valid(&self, connection: &mut DatabaseConnection) -> Result<(), ConnectError> {
+        connection.batch_execute("SELECT 1").map_err(|error| ConnectError(error.to_string()))
+    }
+
+    fn has_broken(&self, connection: &mut DatabaseConnection) -> bool {
+        match connection {
+            DatabaseConnection::Sqlite(_) => false,
+            DatabaseConnection::Postgres(postgres) => {
+                use diesel::r2d2::R2D2Connection;
+                std::thread::panicking() || postgres.is_broken()
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct ConnectError(String);

@@ -1,0 +1,113 @@
+//! The tables, as diesel sees them on both engines. `migrations/` is what makes them; a test compares the two engines.
+
+diesel::table! {
+    record (id) {
+        id -> Text,
+        ins_system -> Text,
+        ins_value -> Text,
+        family_name -> Text,
+        given_name -> Text,
+        birth_date -> Text,
+        open -> Bool,
+        closed_at -> Nullable<BigInt>,
+        closing_reason -> Nullable<Text>,
+        mon_espace_sante -> Bool,
+        opposed_to_feeding -> Bool,
+        opposed_to_bris_de_glace -> Bool,
+        opposed_to_centre_15 -> Bool,
+        masked_open_in_emergencies -> Bool,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    authorisation (record_id, holder) {
+        record_id -> Text,
+        holder -> Text,
+        blocked -> Bool,
+        since -> BigInt,
+        until -> BigInt,
+        consent_id -> Text,
+        consent -> Text,
+    }
+}
+
+diesel::table! {
+    medecin_traitant (record_id, professional_id) {
+        record_id -> Text,
+        professional_id -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    submission_set (id) {
+        id -> Text,
+        record_id -> Text,
+        author_id -> Text,
+        created_at -> BigInt,
+        resource -> Text,
+    }
+}
+
+diesel::table! {
+    document (record_id, date, id) {
+        record_id -> Text,
+        date -> BigInt,
+        id -> Text,
+        unique_id -> Text,
+        binary_id -> Text,
+        submission_set_id -> Text,
+        position -> Integer,
+        version -> BigInt,
+        status -> Text,
+        type_code -> Text,
+        class_code -> Text,
+        format_code -> Text,
+        facility_code -> Text,
+        setting_code -> Text,
+        creation -> BigInt,
+        masked -> Bool,
+        invisible_to_patient -> Bool,
+        invisible_to_representatives -> Bool,
+        archived -> Bool,
+        author_id -> Text,
+        author_structure -> Nullable<Text>,
+        created_at -> BigInt,
+        sha256 -> Text,
+        size -> BigInt,
+        content_type -> Text,
+        body_key -> Text,
+        link -> Integer,
+        resource -> Text,
+    }
+}
+
+diesel::table! {
+    readable_type (set_id, type_code) {
+        set_id -> Text,
+        type_code -> Text,
+    }
+}
+
+diesel::table! {
+    trace (sequence) {
+        sequence -> BigInt,
+        at -> BigInt,
+        request_id -> Text,
+        operation -> Text,
+        caller_kind -> Text,
+        caller_id -> Text,
+        caller_structure -> Nullable<Text>,
+        certificate -> Text,
+        mode -> Text,
+        record_id -> Nullable<Text>,
+        objects -> Text,
+        status -> Integer,
+        outcome -> Text,
+        rule -> Text,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(document, readable_type);
+diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant);

@@ -1,0 +1,354 @@
+//! The one path of writes: group commit.
+//!
+//! A thread drains the queue without a timer, runs whatever waits in one transaction, commits it durably, and only then
+//! answers. Concurrent feeds and traces share one commit, which is what a disk is slow at. Each unit of work has its
+//! own savepoint: one that fails does not take its neighbours with it.
+//!
+//! ```text
+//! feed ──┐                       ┌─ savepoint: rows of the feed      (released)
+//! trace ─┼─► queue ─► BEGIN ─────┼─ savepoint: a feed that is refused (undone)
+//! feed ──┘                       └─ all their traces ─► COMMIT ─► answers
+//! ```
+//!
+//! [`Traced`] is the proof that the trace of a value is durable. Only this module makes one, after a commit.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use diesel::QueryResult;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::StoreLimits;
+use super::engine::{DatabaseConnection, DatabaseUrl};
+use super::journal::{self, TraceEntry};
+use crate::error::Failure;
+
+/// A value whose trace is durable: the only thing that may be answered.
+#[derive(Debug)]
+#[must_use]
+pub struct Traced<T> {
+    value: T,
+}
+
+impl<T> Traced<T> {
+    /// The value.
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// The same trace, for a value derived from this one.
+    pub fn map<U>(self, derive: impl FnOnce(T) -> U) -> Traced<U> {
+        Traced { value: derive(self.value) }
+    }
+}
+
+/// What a unit of work comes to.
+#[derive(Debug)]
+pub struct Step<T> {
+    /// The result.
+    pub value: T,
+    /// Its trace.
+    pub trace: TraceEntry,
+    /// Whether the unit's writes are kept. The trace is kept either way.
+    pub keep: bool,
+}
+
+/// The transaction of one unit of work. The statements are in `records` and `documents`.
+pub struct Transaction<'a> {
+    pub(super) connection: &'a mut DatabaseConnection,
+}
+
+/// The writer's handle.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Box<dyn Unit>>,
+    running: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Writer").field("running", &self.running).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn start(url: &DatabaseUrl, limits: &StoreLimits) -> Result<Self> {
+        let connection = DatabaseConnection::open_for_writing(url)?;
+        let (queue, waiting) = mpsc::channel(limits.queue);
+        let running = Arc::new(AtomicBool::new(true));
+        let worker = Worker {
+            url: url.clone(),
+            connection: Some(connection),
+            waiting,
+            batch: limits.batch,
+            running: Arc::clone(&running),
+            #[cfg(feature = "fault-injection")]
+            acknowledge_before_commit: crate::faults::acknowledge_before_commit(),
+        };
+        std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || worker.run())
+            .context("cannot start the writer")?;
+        Ok(Self { queue, running })
+    }
+
+    /// Whether the writer takes work: it stops for good at the first storage error, because a database that went on
+    /// after a failed fsync could acknowledge what is lost.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Runs a unit of work and its trace in the next commit. The work may run more than once (a serialisation failure
+    /// is tried again), each time from the same state of its captured values.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: nothing was done.
+    pub async fn commit<T, F>(&self, work: F) -> Result<Traced<T>, Failure>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>) -> QueryResult<Step<T>> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(Work { work, step: None, failure: None, reply }))?;
+        answer.await.map_err(|_| Failure::unavailable("the writer stopped"))?
+    }
+
+    /// Makes a trace durable, and with it the value that it is about.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: the value must not be answered.
+    pub async fn record<T: Send + 'static>(&self, trace: TraceEntry, value: T) -> Result<Traced<T>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(TraceOnly { trace, reply }))?;
+        answer.await.map_err(|_| Failure::unavailable("the writer stopped"))??;
+        Ok(Traced { value })
+    }
+
+    fn enqueue(&self, unit: Box<dyn Unit>) -> Result<(), Failure> {
+        if !self.is_running() {
+            return Err(Failure::unavailable("the writer stopped after a storage error"));
+        }
+        self.queue.try_send(unit).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Failure::unavailable("the write queue is full"),
+            mpsc::error::TrySendError::Closed(_) => Failure::unavailable("the writer stopped"),
+        })
+    }
+}
+
+/// One waiting unit, whatever its result's type.
+trait Unit: Send {
+    /// Whether it needs a savepoint of its own.
+    fn writes(&self) -> bool;
+    /// Runs it; `Ok(true)` when its writes are kept.
+    fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool>;
+    /// It failed for a reason of its own.
+    fn fail(&mut self, cause: String);
+    /// Its trace.
+    fn trace(&self) -> Option<&TraceEntry>;
+    /// The commit stands, or did not come about.
+    fn answer(self: Box<Self>, committed: Result<(), String>);
+}
+
+struct Work<T, F> {
+    work: F,
+    step: Option<Step<T>>,
+    failure: Option<String>,
+    reply: oneshot::Sender<Result<Traced<T>, Failure>>,
+}
+
+impl<T, F> Unit for Work<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Transaction<'_>) -> QueryResult<Step<T>> + Send,
+{
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool> {
+        (self.step, self.failure) = (None, None);
+        let step = (self.work)(&mut Transaction { connection })?;
+        let keep = step.keep;
+        self.step = Some(step);
+        Ok(keep)
+    }
+
+    fn fail(&mut self, cause: String) {
+        self.step = None;
+        self.failure = Some(cause);
+    }
+
+    fn trace(&self) -> Option<&TraceEntry> {
+        self.step.as_ref().map(|step| &step.trace)
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), String>) {
+        let result = match (committed, self.step, self.failure) {
+            (Ok(()), Some(step), None) => Ok(Traced { value: step.value }),
+            (Err(cause), ..) | (Ok(()), _, Some(cause)) => Err(Failure::Unavailable { cause }),
+            (Ok(()), None, None) => Err(Failure::internal("a unit of work without a result")),
+        };
+        // A caller that has gone away has its effect and its trace all the same.
+        let _ = self.reply.send(result);
+    }
+}
+
+struct TraceOnly {
+    trace: TraceEntry,
+    reply: oneshot::Sender<Result<(), Failure>>,
+}
+
+impl Unit for TraceOnly {
+    fn writes(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, _: &mut DatabaseConnection) -> QueryResult<bool> {
+        Ok(true)
+    }
+
+    fn fail(&mut self, _: String) {}
+
+    fn trace(&self) -> Option<&TraceEntry> {
+        Some(&self.trace)
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), String>) {
+        let _ = self.reply.send(committed.map_err(|cause| Failure::Unavailable { cause }));
+    }
+}
+
+struct Worker {
+    url: DatabaseUrl,
+    connection: Option<DatabaseConnection>,
+    waiting: mpsc::Receiver<Box<dyn Unit>>,
+    batch: usize,
+    running: Arc<AtomicBool>,
+    #[cfg(feature = "fault-injection")]
+    acknowledge_before_commit: bool,
+}
+
+impl Worker {
+    fn run(mut self) {
+        while let Some(first) = self.waiting.blocking_recv() {
+            let mut units = vec![first];
+            while units.len() < self.batch
+                && let Ok(unit) = self.waiting.try_recv()
+            {
+                units.push(unit);
+            }
+            self.serve(units);
+        }
+    }
+
+    fn serve(&mut self, mut units: Vec<Box<dyn Unit>>) {
+        #[cfg(feature = "fault-injection")]
+        if self.acknowledge_before_commit {
+            return self.serve_with_fault(units);
+        }
+        let committed = self.commit(&mut units);
+        for unit in units {
+            unit.answer(committed.clone());
+        }
+    }
+
+    /// The control of the kill test: answers before the commit.
+    #[cfg(feature = "fault-injection")]
+    fn serve_with_fault(&mut self, mut units: Vec<Box<dyn Unit>>) {
+        let Some(connection) = self.connection.as_mut() else { return };
+        let ran = connection.begin().and_then(|()| run_units(connection, &mut units));
+        for unit in units {
+            unit.answer(ran.as_ref().map(|_| ()).map_err(ToString::to_string));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let _ = connection.commit();
+    }
+
+    fn commit(&mut self, units: &mut [Box<dyn Unit>]) -> Result<(), String> {
+        /// Serialisation failures, deadlocks and races for a unique key are tried again so often.
+        const ATTEMPTS: u32 = 5;
+        let mut last = String::new();
+        for attempt in 1..=ATTEMPTS {
+            let connection = match self.connected() {
+                Ok(connection) => connection,
+                Err(error) => return Err(format!("{error:#}")),
+            };
+            let error = match transaction(connection, units) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            last = error.to_string();
+            if is_storage_error(&error) {
+                tracing::error!(cause = %last, "storage error: the writer stops for good");
+                self.running.store(false, Ordering::Release);
+                return Err(last);
+            }
+            if !is_worth_another_attempt(&error) {
+                // Whatever state the connection is in, the next batch begins with a new one.
+                self.connection = None;
+                return Err(last);
+            }
+            tracing::debug!(attempt, cause = %last, "write transaction tried again");
+        }
+        Err(last)
+    }
+
+    fn connected(&mut self) -> Result<&mut DatabaseConnection> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => DatabaseConnection::open_for_writing(&self.url)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+}
+
+fn transaction(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -> QueryResult<()> {
+    connection.begin()?;
+    match run_units(connection, units).and_then(|()| connection.commit()) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            // The cause is what is told; a rollback that fails too leaves a connection that is dropped.
+            let _ = connection.rollback();
+            Err(error)
+        }
+    }
+}
+
+fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -> QueryResult<()> {
+    for unit in units.iter_mut().filter(|unit| unit.writes()) {
+        connection.begin()?;
+        match unit.run(connection) {
+            Ok(true) => connection.commit()?,
+            Ok(false) => connection.rollback()?,
+            Err(error) => {
+                connection.rollback()?;
+                if is_worth_another_attempt(&error) || is_storage_error(&error) {
+                    return Err(error);
+                }
+                unit.fail(error.to_string());
+            }
+        }
+    }
+    let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
+    journal::append(connection, &traces)
+}
+
+/// A unique key taken between look-up and insert is one of these: the next attempt sees the row.
+fn is_worth_another_attempt(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(
+            DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation,
+            _,
+        ) => true,
+        DieselError::DatabaseError(_, information) => information.message().contains("deadlock detected"),
+        _ => false,
+    }
+}
+
+/// SQLite reports EIO so; after it, what the kernel holds and what the disk holds may differ.
+fn is_storage_error(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, information) if information.message().contains("disk I/O error"))
+}

@@ -1,0 +1,104 @@
+//! The server's TLS configuration, and the chain that a peer presented.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use aws_lc_rs::digest;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{PrivateKeyDer, UnixTime};
+use rustls::server::NoServerSessionStorage;
+use rustls::time_provider::TimeProvider;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::revocation::ChainLink;
+use super::trust::read_certificates;
+use super::verifier::ReloadableVerifier;
+use crate::environment::Clock;
+
+/// The cryptography of every connection: rustls' defaults on aws-lc (TLS 1.2 with ECDHE and AEAD, TLS 1.3).
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(provider::default_provider())
+}
+
+/// TLS 1.2 and 1.3, client certificate required, no session resumption: a resumed session would bypass both
+/// revocation and expiry.
+///
+/// # Errors
+/// The server's own certificate or key cannot be read or do not fit.
+pub fn server_config(
+    certificate: &Path,
+    key: &Path,
+    verifier: Arc<ReloadableVerifier>,
+    clock: Arc<dyn Clock>,
+) -> Result<ServerConfig> {
+    let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read {}", key.display()))?;
+    let mut config = ServerConfig::builder_with_details(crypto_provider(), Arc::new(ClockTime(clock)))
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(read_certificates(certificate)?, key)
+        .context("the server's certificate and key do not fit")?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+#[derive(Debug)]
+struct ClockTime(Arc<dyn Clock>);
+
+impl TimeProvider for ClockTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let seconds = u64::try_from(self.0.now().as_second()).ok()?;
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)))
+    }
+}
+
+/// The chain of a peer whose handshake succeeded. Only a finished TLS session yields one.
+#[derive(Debug)]
+pub struct PeerChain {
+    leaf: Vec<u8>,
+    links: Vec<ChainLink>,
+    fingerprint: [u8; 32],
+}
+
+impl PeerChain {
+    /// Reads the chain off a session; `None` without a client certificate, which the configuration excludes.
+    pub fn of(session: &rustls::ServerConnection) -> Option<Self> {
+        if session.is_handshaking() {
+            return None;
+        }
+        let certificates = session.peer_certificates()?;
+        let leaf = certificates.first()?.to_vec();
+        let links = certificates.iter().map(|der| link(der)).collect::<Option<Vec<_>>>()?;
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &leaf).as_ref());
+        Some(Self { leaf, links, fingerprint })
+    }
+
+    /// The holder's own certificate, DER.
+    pub fn leaf(&self) -> &[u8] {
+        &self.leaf
+    }
+
+    /// What names each certificate of the chain to its issuer.
+    pub fn links(&self) -> &[ChainLink] {
+        &self.links
+    }
+
+    /// SHA-256 of the leaf: `x5t#S256` of RFC 8705 before its encoding.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+}
+
+fn link(der: &[u8]) -> Option<ChainLink> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(ChainLink {
+        issuer: certificate.issuer().as_raw().to_vec(),
+        serial: certificate.raw_serial().to_vec(),
+        not_before: certificate.validity().not_before.timestamp(),
+        not_after: certificate.validity().not_after.timestamp(),
+    })
+}

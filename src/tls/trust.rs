@@ -1,0 +1,177 @@
+//! The operator's trust: anchors, issuing authorities and revocation lists, read from folders.
+//!
+//! A list is taken only if its issuer is one of the loaded authorities and signed it, if it is complete (no delta, no
+//! indirect list), in date, and neither truncated nor older than the list in force. A bad file leaves the good list in
+//! force. At start every authority must have its list: no list means no check, and the server refuses to start.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension, X509Certificate};
+
+use super::revocation::IssuerList;
+
+/// Where anchors, authorities and lists lie.
+#[derive(Clone, Debug)]
+pub struct TrustFolder {
+    /// PEM file of the self-signed roots.
+    pub anchors: PathBuf,
+    /// PEM file of the issuing authorities below them.
+    pub authorities: PathBuf,
+    /// Folder of `*.crl` files, PEM or DER, one list each.
+    pub revocation_lists: PathBuf,
+}
+
+/// One authority: what is needed to recognise and check its list.
+#[derive(Debug)]
+struct Authority {
+    name: Vec<u8>,
+    label: String,
+    der: CertificateDer<'static>,
+}
+
+/// The trust in force.
+#[derive(Debug)]
+pub struct Trust {
+    /// The roots.
+    pub anchors: Vec<CertificateDer<'static>>,
+    /// The lists as the handshake's verifier takes them.
+    pub lists_der: Vec<CertificateRevocationListDer<'static>>,
+    /// The lists as the per-request check takes them.
+    pub lists: HashMap<Vec<u8>, IssuerList>,
+}
+
+impl TrustFolder {
+    /// Reads everything; refuses what would leave an authority without a list.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an authority without an acceptable list: named in the error.
+    pub fn load(&self, now: Timestamp) -> Result<Trust> {
+        let anchors = read_certificates(&self.anchors)?;
+        ensure!(!anchors.is_empty(), "{}: no trust anchor", self.anchors.display());
+        let mut authorities = Vec::new();
+        for der in anchors.iter().cloned().chain(read_certificates(&self.authorities)?) {
+            authorities.push(Authority::read(der)?);
+        }
+        let mut accepted: HashMap<Vec<u8>, (IssuerList, CertificateRevocationListDer<'static>)> =
+            HashMap::new();
+        let mut faults = Vec::new();
+        for path in list_files(&self.revocation_lists)? {
+            match read_list(&path, &authorities, now) {
+                Ok((issuer, list, der)) => {
+                    let newer =
+                        accepted.get(&issuer).is_none_or(|(held, _)| held.this_update < list.this_update);
+                    if newer {
+                        accepted.insert(issuer, (list, der));
+                    }
+                }
+                Err(error) => faults.push(format!("{}: {error:#}", path.display())),
+            }
+        }
+        for fault in &faults {
+            tracing::error!(%fault, "revocation list not taken");
+        }
+        for authority in &authorities {
+            if !accepted.contains_key(&authority.name) {
+                bail!(
+                    "no acceptable revocation list for « {} » in {}{}",
+                    authority.label,
+                    self.revocation_lists.display(),
+                    faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>()
+                );
+            }
+        }
+        let mut trust = Trust { anchors, lists_der: Vec::new(), lists: HashMap::new() };
+        for (issuer, (list, der)) in accepted {
+            trust.lists_der.push(der);
+            trust.lists.insert(issuer, list);
+        }
+        Ok(trust)
+    }
+}
+
+impl Authority {
+    fn read(der: CertificateDer<'static>) -> Result<Self> {
+        let (_, certificate) = X509Certificate::from_der(&der).context("an authority cannot be parsed")?;
+        let label = certificate
+            .subject()
+            .iter_common_name()
+            .next()
+            .and_then(|name| name.as_str().ok())
+            .unwrap_or("(no common name)")
+            .to_owned();
+        Ok(Self { name: certificate.subject().as_raw().to_vec(), label, der: der.clone() })
+    }
+}
+
+/// All certificates of a PEM file.
+///
+/// # Errors
+/// The file cannot be read or holds something that is no PEM certificate.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_file_iter(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .map(|certificate| certificate.with_context(|| format!("{}: not a PEM certificate", path.display())))
+        .collect()
+}
+
+fn list_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "crl") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+type ReadList = (Vec<u8>, IssuerList, CertificateRevocationListDer<'static>);
+
+fn read_list(path: &Path, authorities: &[Authority], now: Timestamp) -> Result<ReadList> {
+    /// Larger than any list of IGC-Santé seen, small enough to parse at leisure.
+    const MAXIMUM: u64 = 64 << 20;
+    ensure!(std::fs::metadata(path)?.len() <= MAXIMUM, "larger than {MAXIMUM} bytes");
+    let bytes = std::fs::read(path)?;
+    let der = if bytes.starts_with(b"-----") {
+        CertificateRevocationListDer::from_pem_slice(&bytes).context("not PEM")?
+    } else {
+        CertificateRevocationListDer::from(bytes)
+    };
+    let (rest, parsed) = CertificateRevocationList::from_der(&der).context("not a revocation list")?;
+    ensure!(rest.is_empty(), "bytes after the end");
+    let issuer = parsed.issuer().as_raw().to_vec();
+    let authority =
+        authorities.iter().find(|a| a.name == issuer).context("its issuer is not among the authorities")?;
+    verify_signature(&der, authority)?;
+    for extension in parsed.extensions() {
+        match extension.parsed_extension() {
+            ParsedExtension::IssuingDistributionPoint(_) => {
+                bail!("a partial or indirect list: give the complete one")
+            }
+            _ if extension.oid.to_id_string() == "2.5.29.27" => bail!("a delta list: give the complete one"),
+            _ => {}
+        }
+    }
+    let this_update = parsed.last_update().timestamp();
+    let next_update = parsed.next_update().context("no nextUpdate")?.timestamp();
+    ensure!(this_update <= now.as_second(), "made in the future");
+    ensure!(next_update > now.as_second(), "past its nextUpdate");
+    let revoked: HashSet<Vec<u8>> =
+        parsed.iter_revoked_certificates().map(|entry| entry.raw_serial().to_vec()).collect();
+    drop(parsed);
+    Ok((issuer, IssuerList { this_update, next_update, revoked }, der))
+}
+
+/// OpenSSL checks the signature: rustls' own check happens only inside a handshake.
+fn verify_signature(list: &CertificateRevocationListDer<'_>, authority: &Authority) -> Result<()> {
+    let list = openssl::x509::X509Crl::from_der(list).context("not a revocation list")?;
+    let key = openssl::x509::X509::from_der(&authority.der)?.public_key()?;
+    ensure!(list.verify(&key)?, "its signature is not that of « {} »", authority.label);
+    Ok(())
+}
