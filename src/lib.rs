@@ -27,9 +27,13 @@ pub mod identity;
 
 pub mod rights;
 
+pub mod operations;
+
 pub mod store;
 
 pub mod audit;
+
+pub mod api;
 
 pub mod fhir;
 

@@ -215,6 +215,10 @@ pub struct FedDocument {
     pub author_id: String,
     /// Microseconds.
     pub created_at: i64,
+    /// Where the link begins in the text.
+    pub link: i32,
+    /// The DocumentReference as text.
+    pub resource: String,
 }
 
 /// What a submission came to.

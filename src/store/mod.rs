@@ -22,10 +22,11 @@ use anyhow::Result;
 use crate::error::Failure;
 use crate::rights::HabilitationMatrix;
 
+pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
 pub use documents::{
-    FedDocument, KeptDocument, NewDocument, NewSubmission, Page, PageCursor, SearchCriteria, SearchPage,
-    Submitted,
+    FedDocument, KeptDocument, NewDocument, NewSubmission, OpenedDocument, Page, PageCursor, SearchCriteria,
+    SearchPage, Submitted,
 };
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use journal::{TraceEntry, TraceRow};

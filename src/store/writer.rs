@@ -14,7 +14,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use diesel::QueryResult;
@@ -66,6 +66,24 @@ pub struct Transaction<'a> {
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Unit>>,
     running: Arc<AtomicBool>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    commits: AtomicU64,
+    units: AtomicU64,
+}
+
+/// What an operator watches.
+#[derive(Clone, Copy, Debug)]
+pub struct WriterFigures {
+    /// Durable commits since the start.
+    pub commits: u64,
+    /// Units of work in them.
+    pub units: u64,
+    /// Units of work that wait now.
+    pub waiting: usize,
 }
 
 impl fmt::Debug for Writer {
@@ -79,7 +97,9 @@ impl Writer {
         let connection = DatabaseConnection::open_for_writing(url)?;
         let (queue, waiting) = mpsc::channel(limits.queue);
         let running = Arc::new(AtomicBool::new(true));
+        let counters = Arc::new(Counters::default());
         let worker = Worker {
+            counters: Arc::clone(&counters),
             url: url.clone(),
             connection: Some(connection),
             waiting,
@@ -92,7 +112,16 @@ impl Writer {
             .name("writer".into())
             .spawn(move || worker.run())
             .context("cannot start the writer")?;
-        Ok(Self { queue, running })
+        Ok(Self { queue, running, counters })
+    }
+
+    /// What an operator watches.
+    pub fn figures(&self) -> WriterFigures {
+        WriterFigures {
+            commits: self.counters.commits.load(Ordering::Relaxed),
+            units: self.counters.units.load(Ordering::Relaxed),
+            waiting: self.queue.max_capacity() - self.queue.capacity(),
+        }
     }
 
     /// Whether the writer takes work: it stops for good at the first storage error, because a database that went on
@@ -222,6 +251,7 @@ impl Unit for TraceOnly {
 }
 
 struct Worker {
+    counters: Arc<Counters>,
     url: DatabaseUrl,
     connection: Option<DatabaseConnection>,
     waiting: mpsc::Receiver<Box<dyn Unit>>,
@@ -250,6 +280,10 @@ impl Worker {
             return self.serve_with_fault(units);
         }
         let committed = self.commit(&mut units);
+        if committed.is_ok() {
+            self.counters.commits.fetch_add(1, Ordering::Relaxed);
+            self.counters.units.fetch_add(units.len() as u64, Ordering::Relaxed);
+        }
         for unit in units {
             unit.answer(committed.clone());
         }

@@ -1,0 +1,150 @@
+//! ITI-67, ITI-105, and reading one DocumentReference.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::respond::Answer;
+use super::search_parameters::DocumentSearch;
+use super::{Api, gate, request, respond};
+use crate::audit::Traced;
+use crate::error::Failure;
+use crate::fhir::bundle::{searchset, with_base};
+use crate::operations::feed::{self, Form};
+use crate::operations::{Call, find_documents, read_document};
+
+/// Find documents (TD3.1a, TD3.1b; ITI-67).
+///
+/// Newest first. What the caller may not see is in no entry, no total and no page.
+#[utoipa::path(
+    get, path = "/fhir/DocumentReference", tag = "TD3.1", operation_id = "searchDocumentReference",
+    params(
+        ("patient.identifier" = Option<String>, Query, description = "INS as system|value; this or patient", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"),
+        ("patient" = Option<String>, Query, description = "Patient/id; this or patient.identifier"),
+        ("status" = String, Query, description = "current, superseded", example = "current"),
+        ("type" = Option<String>, Query, description = "JDV_J66", example = "http://loinc.org|11488-4"),
+        ("category" = Option<String>, Query, description = "JDV_J57"),
+        ("format" = Option<String>, Query, description = "JDV_J60"),
+        ("facility" = Option<String>, Query, description = "JDV_J61"),
+        ("setting" = Option<String>, Query, description = "JDV_J62"),
+        ("identifier" = Option<String>, Query, description = "unique id (TD3.1b)", example = "urn:ietf:rfc:3986|urn:oid:1.2.250.1"),
+        ("date" = Option<String>, Query, description = "date of the DocumentReference, with ge, gt, le, lt, sa, eb", example = "ge2024-01-01"),
+        ("creation" = Option<String>, Query, description = "date of the document, likewise"),
+        ("_id" = Option<String>, Query, description = "DocumentReference.id"),
+        ("_count" = Option<u32>, Query, description = "documents on a page, 100 unless said, at most 500; 0 for the total alone"),
+    ),
+    responses(
+        (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 422, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
+    gate::serve(&request, find_documents::OPERATION, async |call| {
+        find(&request, &api, call, request::query(&request)?).await
+    })
+    .await
+}
+
+/// Find documents (TD3.1a, TD3.1b; ITI-67), the INS in the body.
+///
+/// As the search by GET; an INS in a body stands in no proxy's log.
+#[utoipa::path(
+    post, path = "/fhir/DocumentReference/_search", tag = "TD3.1", operation_id = "searchDocumentReferenceByPost",
+    request_body(content = super::openapi::DocumentSearchForm, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 408, response = super::openapi::Outcome), (status = 413, response = super::openapi::Outcome),
+        (status = 422, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn search_by_post(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
+    gate::serve(&request, find_documents::OPERATION, async |call| {
+        let parameters = request::form(&request, payload).await?;
+        find(&request, &api, call, parameters).await
+    })
+    .await
+}
+
+async fn find(
+    request: &HttpRequest,
+    api: &Api,
+    call: Call,
+    parameters: request::Parameters,
+) -> Result<Traced<Answer>, Failure> {
+    request::Accepted::of(request, &parameters).require_fhir_json()?;
+    let mut search = DocumentSearch::read(parameters)?;
+    let repeated = search.take_repeated();
+    let after = search.page.after.clone();
+    let found = find_documents::run(&call, search.patient, search.criteria, search.page).await?;
+    Ok(found.map(|found| {
+        let record_id = found.record_id.as_deref();
+        let this = DocumentSearch::link(&repeated, record_id, after.as_ref());
+        let next = found.page.next.as_ref().map(|next| DocumentSearch::link(&repeated, record_id, Some(next)));
+        let page = &found.page;
+        Answer::fhir(200, searchset(&api.base, page.total, &this, next.as_deref(), &page.entries))
+    }))
+}
+
+/// Feed one document (ITI-105).
+///
+/// A DocumentReference with the bytes in `content.attachment.data`. The server makes the SubmissionSet and the Binary.
+#[utoipa::path(
+    post, path = "/fhir/DocumentReference", tag = "TD2", operation_id = "publishDocument",
+    request_body(content = super::openapi::Resource, content_type = "application/fhir+json", description = "DocumentReference"),
+    responses(
+        (status = 201, description = "Kept; the DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource,
+         headers(("Location" = String, description = "Where it is"))),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 406, response = super::openapi::Outcome), (status = 408, response = super::openapi::Outcome),
+        (status = 409, response = super::openapi::Outcome), (status = 413, response = super::openapi::Outcome),
+        (status = 422, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
+    gate::serve(&request, feed::PUBLISH, async |call| {
+        request::Accepted::of(&request, &[]).require_fhir_json()?;
+        let body = request::json_body(&request, payload).await?;
+        let request_id = call.trace.request_id.clone();
+        let fed = feed::run(&call, Form::Single, body).await?;
+        Ok(fed.map(|fed| match fed {
+            Ok(fed) => {
+                let document = fed.published.unwrap_or_default();
+                let id = fed.document_ids.first().map_or("", String::as_str);
+                Answer::fhir(201, with_base(&document.resource, document.link, &api.base))
+                    .with(header::LOCATION, format!("{}/DocumentReference/{id}/_history/1", api.base))
+                    .with(header::ETAG, "W/\"1\"".into())
+            }
+            Err(refusal) => respond::failure(&refusal.into(), &request_id),
+        }))
+    })
+    .await
+}
+
+/// Read one DocumentReference.
+///
+/// What may not be seen is answered like what does not exist.
+#[utoipa::path(
+    get, path = "/fhir/DocumentReference/{id}", tag = "TD3.1", operation_id = "readDocumentReference",
+    params(("id" = String, Path, description = "DocumentReference.id")),
+    responses(
+        (status = 200, description = "DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn read(request: HttpRequest, api: web::Data<Api>, id: web::Path<String>) -> HttpResponse {
+    gate::serve(&request, read_document::READ, async |call| {
+        request::Accepted::of(&request, &request::query(&request)?).require_fhir_json()?;
+        let document = read_document::read(&call, id.into_inner()).await?;
+        Ok(document.map(|document| {
+            Answer::fhir(200, with_base(&document.resource, document.link, &api.base))
+                .with(header::ETAG, format!("W/\"{}\"", document.version))
+        }))
+    })
+    .await
+}

@@ -1,0 +1,24 @@
+//! `GET /metadata`.
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::gate;
+use super::respond::Answer;
+use crate::fhir::capability;
+
+/// What this server does.
+///
+/// The CapabilityStatement. Any valid client certificate will do.
+#[utoipa::path(
+    get, path = "/fhir/metadata", tag = "server", operation_id = "metadata",
+    responses(
+        (status = 200, description = "CapabilityStatement", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 401, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn capability_statement(request: HttpRequest) -> HttpResponse {
+    gate::serve_connected(&request, "metadata", |api| {
+        Ok(Answer::fhir(200, capability::statement(&api.base, env!("CARGO_PKG_VERSION"), &api.started)))
+    })
+    .await
+}

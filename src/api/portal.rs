@@ -1,0 +1,131 @@
+//! The portal: a second listener for vendors and operators, without client certificates and without health data.
+
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::{HttpResponse, web};
+
+use super::{Api, openapi};
+
+/// What the portal shows.
+#[derive(Debug)]
+pub struct Portal {
+    /// The API beside it.
+    pub api: Arc<Api>,
+    /// Text of the first page, HTML.
+    pub home: String,
+}
+
+/// The routes of the portal.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(home))
+        .route("/docs", web::get().to(docs))
+        .route("/openapi.json", web::get().to(description))
+        .route("/health/live", web::get().to(live))
+        .route("/health/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics));
+}
+
+fn page(body: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(format!(
+            "<!doctype html><html lang=\"fr\"><head><meta charset=\"utf-8\"><title>Habilis</title>\
+             <meta name=\"viewport\" content=\"width=device-width\">\
+             <style>body{{font:1rem/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}}\
+             pre{{background:#f4f4f4;padding:1rem;overflow-x:auto}}table{{border-collapse:collapse}}\
+             td,th{{text-align:left;padding:.2rem .8rem .2rem 0;vertical-align:top}}</style></head>\
+             <body><main>{body}</main></body></html>"
+        ))
+}
+
+async fn home(portal: web::Data<Portal>) -> HttpResponse {
+    page(&portal.home)
+}
+
+/// The operations as a table, from the OpenAPI description.
+async fn docs() -> HttpResponse {
+    let Ok(description) = openapi::json() else { return HttpResponse::InternalServerError().finish() };
+    let description: serde_json::Value = serde_json::from_str(&description).unwrap_or_default();
+    let mut rows = String::new();
+    for (path, methods) in description["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in methods.as_object().into_iter().flatten() {
+            let text = |key: &str| escaped(operation[key].as_str().unwrap_or_default());
+            rows.push_str(&format!(
+                "<tr><td><code>{} {}</code></td><td>{}</td><td>{}</td></tr>",
+                method.to_uppercase(),
+                escaped(path),
+                text("summary"),
+                text("description"),
+            ));
+        }
+    }
+    page(&format!(
+        "<h1>Opérations</h1><p>Le contrat complet est en <a href=\"/openapi.json\">OpenAPI 3.1</a>.</p>\
+         <table><thead><tr><th>Appel</th><th>What</th><th>Description</th></tr></thead><tbody>{rows}</tbody></table>"
+    ))
+}
+
+async fn description() -> HttpResponse {
+    match openapi::json() {
+        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+async fn live() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("live\n")
+}
+
+/// Ready: the store reads and writes, and the revocation lists are in force.
+async fn ready(portal: web::Data<Portal>) -> HttpResponse {
+    let services = &portal.api.services;
+    let now = services.environment.now().as_second();
+    let lists = portal.api.revocation.earliest_next_update().is_some_and(|next| next > now);
+    let store = services.store.is_ready().await;
+    let text = format!("store: {}\nrevocation lists: {}\n", ok(store), ok(lists));
+    if store && lists {
+        HttpResponse::Ok().content_type("text/plain").body(text)
+    } else {
+        HttpResponse::ServiceUnavailable().content_type("text/plain").body(text)
+    }
+}
+
+/// What an operator watches, in Prometheus' text form: no identifier of anybody.
+async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
+    let services = &portal.api.services;
+    let now = services.environment.now().as_second();
+    let lists = portal.api.revocation.earliest_next_update().map_or(0, |next| next - now);
+    let figures = services.store.writer().figures();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(format!(
+        "# HELP habilis_revocation_lists_seconds Seconds until the first revocation list is due.\n\
+         # TYPE habilis_revocation_lists_seconds gauge\n\
+         habilis_revocation_lists_seconds {lists}\n\
+         # HELP habilis_commits_total Durable commits.\n\
+         # TYPE habilis_commits_total counter\n\
+         habilis_commits_total {}\n\
+         # HELP habilis_committed_units_total Units of work (feeds, declarations, traces) in those commits.\n\
+         # TYPE habilis_committed_units_total counter\n\
+         habilis_committed_units_total {}\n\
+         # HELP habilis_write_queue Units of work that wait for a commit.\n\
+         # TYPE habilis_write_queue gauge\n\
+         habilis_write_queue {}\n",
+        figures.commits, figures.units, figures.waiting
+    ))
+}
+
+fn ok(ok: bool) -> &'static str {
+    if ok { "ok" } else { "not available" }
+}
+
+/// HTML's five.
+pub fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}

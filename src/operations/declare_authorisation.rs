@@ -1,0 +1,84 @@
+//! TD0.3: the professional declares that the patient authorised it (`Consent`).
+
+use super::{Call, PatientKey, Traced};
+use crate::error::{Failure, Reason, Refusal};
+use crate::fhir::codes::system;
+use crate::fhir::consent::{self, Consent};
+use crate::store::{NewAuthorisation, Step};
+
+/// The operation's name in traces.
+pub const OPERATION: &str = "TD0.3 declare authorisation";
+
+/// A declaration that was kept.
+#[derive(Debug)]
+pub struct Declared {
+    /// `Consent.id`.
+    pub id: String,
+    /// The Consent as kept.
+    pub resource: String,
+}
+
+/// Keeps a declaration. A refusal inside the result has its trace already.
+///
+/// # Errors
+/// [`Reason::UnknownRecord`], [`Reason::NoFunctionalRight`], [`Reason::Blocked`], [`Reason::RecordClosed`],
+/// [`Reason::InvalidMetadata`] for a Consent that says something else, or the store's.
+pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Refusal>>, Failure> {
+    let patient = {
+        let consent = Consent::read(&body)?;
+        actor_is_the_caller(&consent, call)?;
+        PatientKey::of_reference(&consent.patient()?, "Consent.patient")?
+    };
+    let reading = call.clone();
+    let grant = call
+        .services
+        .store
+        .read(move |reader| {
+            let record = reading.record(reader, &patient)?;
+            Ok(reading.services.tables.decide_declaration(&reading.caller, &record).granted()?)
+        })
+        .await?;
+
+    let now = call.now();
+    let id = call.services.environment.next_id();
+    let resource = consent::accepted(&body, &id, grant.record_id(), now)?;
+    let new = NewAuthorisation {
+        record_id: grant.record_id().to_owned(),
+        holder: grant.holder().to_owned(),
+        blocked: false,
+        since: now,
+        until: now.saturating_add(call.services.authorisation_duration),
+        consent_id: id.clone(),
+        consent: resource.clone(),
+    };
+    let blocked = Refusal::new(Reason::Blocked, "the patient has blocked the professional");
+    let granted = call.trace.granted(201, grant.rule(), Some(grant.record_id()), std::slice::from_ref(&id));
+    let refused = call.trace.failed(&blocked.clone().into(), Reason::Blocked.status());
+    let traced = call
+        .services
+        .store
+        .writer()
+        .commit(move |transaction| {
+            let kept = transaction.authorise(&grant, &new)?;
+            let trace = if kept { granted.clone() } else { refused.clone() };
+            Ok(Step { value: kept, trace, keep: kept })
+        })
+        .await?;
+    Ok(traced.map(|kept| if kept { Ok(Declared { id, resource }) } else { Err(blocked) }))
+}
+
+/// TD0.3 declares for oneself; no actor means the caller.
+fn actor_is_the_caller(consent: &Consent<'_>, call: &Call) -> Result<(), Refusal> {
+    const EXPRESSION: &str = "Consent.provision.actor.reference";
+    let other = "TD0.3 declares the caller's own authorisation: name no actor, or the caller by identifier";
+    if consent.has_unreadable_actor() {
+        return Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, other));
+    }
+    let Some(actor) = consent.actor() else { return Ok(()) };
+    let own = match actor.system() {
+        system::PROFESSIONAL => actor.value() == call.caller.id(),
+        system::STRUCTURE => call.caller.structure.as_deref() == Some(actor.value()),
+        _ => false,
+    };
+    if own { Ok(()) } else { Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, other)) }
+}

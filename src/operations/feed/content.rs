@@ -1,0 +1,127 @@
+//! The document's bytes: hash, size, and a CDA header that must say what the metadata say.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::draft::DraftDocument;
+use super::rules::Findings;
+use crate::cda::Header;
+use crate::error::{Issue, Reason, Refusal};
+use crate::identity::identifiers::ins_system;
+
+/// Media types of a CDA document, plain or self-presenting.
+const XML: [&str; 3] = ["text/xml", "application/xml", "application/xslt+xml"];
+/// Other media types that the DMP takes.
+const OTHERS: [&str; 8] = [
+    "application/pdf",
+    "text/plain",
+    "text/rtf",
+    "application/rtf",
+    "image/jpeg",
+    "image/tiff",
+    "application/dicom",
+    "application/fhir+json",
+];
+
+/// SHA-1, as FHIR R4 and XDS want it for the wire; ours is SHA-256.
+pub(super) fn sha1_base64(content: &[u8]) -> String {
+    BASE64.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, content).as_ref())
+}
+
+/// Checks the bytes of one document.
+///
+/// # Errors
+/// [`Reason::HashMismatch`], [`Reason::InvalidContent`], [`Reason::ContentMismatch`]: these are refused however
+/// tolerant the server is.
+pub(super) fn check(
+    document: &DraftDocument<'_>,
+    ins: &(String, String),
+    findings: &mut Findings,
+) -> Result<(), Refusal> {
+    let Some(attachment) = document.resource.attachment() else { return Ok(()) };
+    if document.content.is_empty() {
+        return Err(Refusal::at(Reason::InvalidContent, document.at("content[0].attachment"), "no bytes"));
+    }
+    let size = attachment.size.is_some_and(|size| size != document.content.len() as u64);
+    let hash = attachment.hash.as_ref().is_some_and(|hash| hash.0 != sha1_base64(&document.content));
+    if size || hash {
+        let element =
+            document.at(if size { "content[0].attachment.size" } else { "content[0].attachment.hash" });
+        let diagnostics = "not those of the bytes received (size in bytes, hash SHA-1 in base64)";
+        return Err(Refusal::at(Reason::HashMismatch, element, diagnostics));
+    }
+    let content_type = attachment.content_type.0.split(';').next().unwrap_or_default().trim();
+    let at_type = document.at("content[0].attachment.contentType");
+    let of_binary = document.binary_content_type.as_deref();
+    if of_binary.is_some_and(|of_binary| of_binary != attachment.content_type.0) {
+        let diagnostics = "not the contentType of the Binary";
+        return Err(Refusal::at(Reason::ContentMismatch, at_type, diagnostics));
+    }
+    if XML.contains(&content_type) {
+        return check_cda(document, content_type, ins, findings);
+    }
+    if OTHERS.contains(&content_type) {
+        return Ok(());
+    }
+    Err(Refusal::at(Reason::InvalidContent, at_type, format!("the DMP takes no « {content_type} »")))
+}
+
+fn check_cda(
+    document: &DraftDocument<'_>,
+    content_type: &str,
+    (system, value): &(String, String),
+    findings: &mut Findings,
+) -> Result<(), Refusal> {
+    let at = |element: &str| document.at(element);
+    let header = Header::read(&document.content).map_err(|fault| {
+        Refusal::at(Reason::InvalidContent, at("content[0].attachment"), fault.to_string())
+            .by("EX_2.1-1115, CDA: a document is well-formed, without DTD, script or outside resource")
+    })?;
+    let mut mismatches = Vec::new();
+
+    match header.patient_ids.as_slice() {
+        [] => findings.strict(at("subject"), "the CDA header names no patient (recordTarget)"),
+        ids => {
+            let own = |(root, extension): &(String, String)| {
+                system.strip_prefix("urn:oid:") == Some(root) && value == extension
+            };
+            // Local identifiers stand beside the INS; another INS does not.
+            let other_ins = |(root, extension): &(String, String)| {
+                let uri = format!("urn:oid:{root}");
+                let is_ins =
+                    [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&uri.as_str());
+                is_ins && extension != value
+            };
+            if !ids.iter().any(own) || ids.iter().any(other_ins) {
+                mismatches.push(Issue::at(at("subject"), "the CDA document is about another patient"));
+            }
+        }
+    }
+    let unique_id = document.resource.unique_id().unwrap_or_default();
+    let bare = unique_id.strip_prefix("urn:oid:").or_else(|| unique_id.strip_prefix("urn:uuid:"));
+    match header.id.as_deref() {
+        None => findings.strict(at("masterIdentifier"), "the CDA header has no id"),
+        Some(id) if bare.is_some_and(|bare| bare.eq_ignore_ascii_case(id)) => {}
+        Some(id) => {
+            mismatches.push(Issue::at(at("masterIdentifier.value"), format!("the CDA header has the id {id}")))
+        }
+    }
+    match header.type_code.as_deref() {
+        None => findings.strict(at("type"), "the CDA header has no code"),
+        Some(code) if code == document.resource.r#type.code() => {}
+        Some(code) => {
+            mismatches.push(Issue::at(at("type"), format!("the CDA header has the code {code}")));
+        }
+    }
+    if header.is_self_presenting != (content_type == "application/xslt+xml") {
+        findings.strict(
+            at("content[0].attachment.contentType"),
+            "application/xslt+xml is the type of a self-presenting CDA document and of no other",
+        );
+    }
+    match Refusal::of(Reason::ContentMismatch, mismatches) {
+        Some(refusal) => Err(refusal.by("the CDA header and the metadata agree: patient, unique id, type")),
+        None => Ok(()),
+    }
+}

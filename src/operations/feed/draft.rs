@@ -1,0 +1,280 @@
+//! The body of a feed → its parts, by the closed slicing of MHD: what is not one of the known entries is refused.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::decode_base64;
+use crate::error::{Reason, Refusal};
+use crate::fhir::bundle::{AnyResource, Binary, Transaction, TransactionEntry};
+use crate::fhir::document_reference::DocumentReference;
+use crate::fhir::elements::Reference;
+use crate::fhir::json::{BorrowedText, malformed};
+use crate::fhir::submission_set::SubmissionSet;
+
+/// A feed, taken apart.
+pub(super) struct Draft<'a> {
+    /// The SubmissionSet: text and what is read of it. None in ITI-105.
+    pub list: Option<(&'a str, SubmissionSet<'a>)>,
+    /// Documents, in order.
+    pub documents: Vec<DraftDocument<'a>>,
+    /// The kind of each entry, for the answer.
+    pub order: Vec<EntryKind>,
+    /// Where each PATCH entry stands, and the id of the document that it supersedes.
+    pub patches: Vec<(String, String)>,
+}
+
+/// One document of a feed.
+pub(super) struct DraftDocument<'a> {
+    /// The DocumentReference as received.
+    pub text: &'a str,
+    /// What is read of it.
+    pub resource: DocumentReference<'a>,
+    /// The document's bytes.
+    pub content: Vec<u8>,
+    /// Media type of the Binary, in ITI-65.
+    pub binary_content_type: Option<String>,
+    /// FHIRPath of the resource in the body.
+    path: String,
+}
+
+/// What an entry of the answer is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    List,
+    /// The document of this position.
+    Document(usize),
+    /// The bytes of the document of this position.
+    Binary(usize),
+    /// The superseded document of this id.
+    Patch(String),
+}
+
+impl DraftDocument<'_> {
+    /// FHIRPath of an element of the resource.
+    pub fn at(&self, element: &str) -> String {
+        format!("{}.{element}", self.path)
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// ITI-65.
+    pub fn of_transaction(body: &'a str) -> Result<Self, Refusal> {
+        let transaction = Transaction::read(body)?;
+        let mut draft = Draft { list: None, documents: Vec::new(), order: Vec::new(), patches: Vec::new() };
+        let mut binaries = Binaries::default();
+        let mut document_urls = Vec::new();
+        for (position, entry) in transaction.entry.iter().enumerate() {
+            let path = format!("Bundle.entry[{position}]");
+            let Some(resource) = entry.resource else {
+                return Err(unsupported(&path, "an entry without a resource"));
+            };
+            let text = resource.get();
+            let any: AnyResource<'_> =
+                serde_json::from_str(text).map_err(|error| malformed(&format!("{path}.resource: {error}")))?;
+            match (any.resource_type.0.as_ref(), method(entry)) {
+                ("List", "POST") => {
+                    let list = SubmissionSet::read(text)?;
+                    match list.code.code() {
+                        "submissionset" if draft.list.is_none() => draft.list = Some((text, list)),
+                        "submissionset" => return Err(unsupported(&path, "a second SubmissionSet")),
+                        other => return Err(unsupported(&path, &format!("a List of code « {other} »"))),
+                    }
+                    draft.order.push(EntryKind::List);
+                }
+                ("DocumentReference", "POST") => {
+                    draft.order.push(EntryKind::Document(draft.documents.len()));
+                    document_urls.push(entry.full_url.0.as_ref());
+                    draft.documents.push(DraftDocument {
+                        text,
+                        resource: DocumentReference::read(text)?,
+                        content: Vec::new(),
+                        binary_content_type: None,
+                        path: format!("{path}.resource"),
+                    });
+                }
+                ("Binary", "POST") => {
+                    binaries.add(entry.full_url.0.as_ref(), text, &path, draft.order.len())?;
+                    // Which document it belongs to is known at the end.
+                    draft.order.push(EntryKind::Binary(usize::MAX));
+                }
+                ("Parameters", "PATCH") => {
+                    let target = patched_document(entry, text, &path)?;
+                    draft.order.push(EntryKind::Patch(target.clone()));
+                    draft.patches.push((path, target));
+                }
+                (kind, method) => {
+                    return Err(unsupported(
+                        &path,
+                        &format!("{method} of a {kind} is no part of a feed (ITI-65)"),
+                    ));
+                }
+            }
+        }
+        if draft.list.is_none() {
+            return Err(malformed("the transaction has no SubmissionSet (a List of code submissionset)"));
+        }
+        if draft.documents.is_empty() {
+            return Err(malformed("the transaction has no DocumentReference"));
+        }
+        draft.attach(binaries)?;
+        draft.check_entries_of_list(&document_urls)?;
+        Ok(draft)
+    }
+
+    /// ITI-105.
+    pub fn of_document(body: &'a str) -> Result<Self, Refusal> {
+        let resource = DocumentReference::read(body)?;
+        let path = "DocumentReference".to_owned();
+        let attachment = resource.attachment();
+        let expression = "DocumentReference.content[0].attachment.data";
+        let data = attachment.and_then(|attachment| attachment.data.as_ref()).ok_or_else(|| {
+            Refusal::at(Reason::InvalidMetadata, expression, "a document fed alone carries its bytes (ITI-105)")
+        })?;
+        if attachment.is_some_and(|attachment| attachment.url.is_some()) {
+            let expression = "DocumentReference.content[0].attachment.url";
+            let diagnostics = "a document fed alone has data and no url (ITI-105)";
+            return Err(Refusal::at(Reason::InvalidMetadata, expression, diagnostics));
+        }
+        let content = decode_base64(&data.0, expression)?;
+        Ok(Draft {
+            list: None,
+            documents: vec![DraftDocument { text: body, resource, content, binary_content_type: None, path }],
+            order: vec![EntryKind::Document(0)],
+            patches: Vec::new(),
+        })
+    }
+
+    /// Every patient named, with where.
+    pub fn subjects(&self) -> impl Iterator<Item = (String, Option<&Reference<'a>>)> {
+        let documents =
+            self.documents.iter().map(|document| (document.at("subject"), document.resource.subject.as_ref()));
+        // The SubmissionSet's subject may be absent; when it is there it is the same patient.
+        let list = self
+            .list
+            .iter()
+            .filter_map(|(_, list)| list.subject.as_ref())
+            .map(|subject| ("List.subject".to_owned(), Some(subject)));
+        documents.chain(list)
+    }
+
+    fn attach(&mut self, mut binaries: Binaries<'_>) -> Result<(), Refusal> {
+        for position in 0..self.documents.len() {
+            let Some(document) = self.documents.get_mut(position) else { continue };
+            let expression = document.at("content[0].attachment.url");
+            let url = document
+                .resource
+                .attachment()
+                .and_then(|attachment| attachment.url.as_ref())
+                .map(|url| url.0.as_ref().to_owned());
+            let binary = url.and_then(|url| binaries.take(&url)).ok_or_else(|| {
+                let diagnostics = "names no Binary of the same transaction, each by one document";
+                Refusal::at(Reason::InvalidMetadata, &expression, diagnostics)
+            })?;
+            document.content = decode_base64(&binary.resource.data.0, &binary.expression)?;
+            document.binary_content_type = Some(binary.resource.content_type.0.into_owned());
+            if let Some(entry) = self.order.get_mut(binary.position) {
+                *entry = EntryKind::Binary(position);
+            }
+        }
+        match binaries.first_left() {
+            Some(expression) => Err(unsupported(&expression, "a Binary that no DocumentReference names")),
+            None => Ok(()),
+        }
+    }
+
+    /// The SubmissionSet lists exactly the documents of the transaction.
+    fn check_entries_of_list(&self, document_urls: &[&str]) -> Result<(), Refusal> {
+        let Some((_, list)) = &self.list else { return Ok(()) };
+        let mut listed: Vec<&str> = list.entry.iter().map(|entry| entry.item.literal()).collect();
+        let mut given = document_urls.to_vec();
+        listed.sort_unstable();
+        given.sort_unstable();
+        if listed == given {
+            return Ok(());
+        }
+        let diagnostics = "the SubmissionSet lists exactly the documents of the transaction, by fullUrl";
+        Err(Refusal::at(Reason::InvalidMetadata, "List.entry", diagnostics))
+    }
+}
+
+#[derive(Default)]
+struct Binaries<'a> {
+    by_url: HashMap<&'a str, DraftBinary<'a>>,
+}
+
+struct DraftBinary<'a> {
+    resource: Binary<'a>,
+    expression: String,
+    position: usize,
+}
+
+impl<'a> Binaries<'a> {
+    fn add(&mut self, url: &'a str, text: &'a str, path: &str, position: usize) -> Result<(), Refusal> {
+        let resource: Binary<'a> =
+            serde_json::from_str(text).map_err(|error| malformed(&format!("{path}.resource: {error}")))?;
+        let binary = DraftBinary { resource, expression: format!("{path}.resource.data"), position };
+        if url.is_empty() || self.by_url.insert(url, binary).is_some() {
+            return Err(malformed(&format!("{path}.fullUrl is missing or stands twice")));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, url: &str) -> Option<DraftBinary<'a>> {
+        self.by_url.remove(url)
+    }
+
+    fn first_left(&self) -> Option<String> {
+        self.by_url.values().map(|binary| binary.expression.clone()).min()
+    }
+}
+
+fn method<'e>(entry: &'e TransactionEntry<'_>) -> &'e str {
+    entry.request.as_ref().map_or("", |request| request.method.0.as_ref())
+}
+
+fn unsupported(path: &str, diagnostics: &str) -> Refusal {
+    Refusal::at(Reason::UnsupportedEntry, path, diagnostics.to_owned())
+}
+
+#[derive(Deserialize)]
+struct Parameters<'a> {
+    #[serde(borrow, default)]
+    parameter: Vec<Parameter<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameter<'a> {
+    #[serde(borrow, default)]
+    name: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    part: Vec<Parameter<'a>>,
+    #[serde(borrow, default)]
+    value_code: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
+    value_string: Option<BorrowedText<'a>>,
+}
+
+/// `IHE.MHD.Patch.Parameters`: one operation, which replaces `DocumentReference.status` by `superseded`.
+fn patched_document(entry: &TransactionEntry<'_>, text: &str, path: &str) -> Result<String, Refusal> {
+    let parameters: Parameters<'_> =
+        serde_json::from_str(text).map_err(|error| malformed(&format!("{path}.resource: {error}")))?;
+    let value = |operation: &Parameter<'_>, name: &str| -> Option<String> {
+        let part = operation.part.iter().find(|part| part.name.0 == name)?;
+        part.value_code.as_ref().or(part.value_string.as_ref()).map(|value| value.0.as_ref().to_owned())
+    };
+    let supersedes = match &parameters.parameter[..] {
+        [operation] if operation.name.0 == "operation" => {
+            value(operation, "type").as_deref() == Some("replace")
+                && value(operation, "path").as_deref() == Some("DocumentReference.status")
+                && value(operation, "value").as_deref() == Some("superseded")
+        }
+        _ => false,
+    };
+    let url = entry.request.as_ref().map_or("", |request| request.url.0.as_ref());
+    match url.strip_prefix("DocumentReference/") {
+        Some(id) if supersedes => Ok(id.to_owned()),
+        _ => Err(unsupported(path, "a PATCH entry sets DocumentReference.status to superseded, nothing else")),
+    }
+}

@@ -1,0 +1,321 @@
+//! The rules of a feed on its metadata.
+//!
+//! Two levels: what is refused always, because it could harm or because nothing could be kept, and what a strict server
+//! refuses besides: PDSm 3.1.1 and the DMP's affinity domain. Sources: `documents.md` 1.3 to 1.5, 2b, 5.3, 5.4.
+
+use super::content;
+use super::draft::{Draft, DraftDocument};
+use crate::error::{Issue, Reason, Refusal};
+use crate::fhir::elements::instant;
+use crate::fhir::submission_set::SubmissionSet;
+use crate::identity::Actor;
+use crate::identity::identifiers::Ins;
+use crate::operations::{Call, Strictness};
+
+/// What was found, by level.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    always: Vec<Issue>,
+    strict: Vec<Issue>,
+}
+
+impl Findings {
+    fn always(&mut self, expression: String, diagnostics: impl Into<String>) {
+        self.always.push(Issue::at(expression, diagnostics.into()));
+    }
+
+    /// A finding that a tolerant server lets pass.
+    pub fn strict(&mut self, expression: String, diagnostics: impl Into<String>) {
+        self.strict.push(Issue::at(expression, diagnostics.into()));
+    }
+}
+
+/// Checks all documents of a feed.
+///
+/// # Errors
+/// The refusal, with every finding of its kind.
+pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> Result<(), Refusal> {
+    let mut findings = Findings::default();
+    for document in &draft.documents {
+        type_is_for_professionals(call, document)?;
+        identifiers(document, &mut findings);
+        codes(call, document, &mut findings);
+        labels(document, &mut findings);
+        attachment(document, draft.list.is_some(), &mut findings);
+        context(document, draft.list.is_some(), &mut findings);
+        responsible(call, document, &mut findings);
+        content::check(document, ins, &mut findings)?;
+    }
+    unique_ids_differ(draft, &mut findings);
+    if !Ins::new(&ins.0, &ins.1).is_ok_and(|ins| ins.key_is_right()) {
+        findings.strict("DocumentReference.subject".into(), "the key of the INS is wrong");
+    }
+    if let Some((_, list)) = &draft.list {
+        submission_set(call, list, &mut findings);
+    }
+    let Findings { mut always, strict } = findings;
+    if call.services.strictness == Strictness::Strict {
+        always.extend(strict);
+    }
+    match Refusal::of(Reason::InvalidMetadata, always) {
+        Some(refusal) => Err(refusal.by("PDSm 3.1.1 and the DMP's affinity domain")),
+        None => Ok(()),
+    }
+}
+
+/// EX_2.1-1010.
+fn type_is_for_professionals(call: &Call, document: &DraftDocument<'_>) -> Result<(), Refusal> {
+    let code = document.resource.r#type.code();
+    match call.services.codes.document_type(code) {
+        Some(r#type) if !r#type.is_for_professionals() => Err(Refusal::at(
+            Reason::TypeNotForProfessionals,
+            document.at("type"),
+            format!("{code} ({}) is not deposited by professionals", r#type.display),
+        )
+        .by("EX_2.1-1010: class 90 and DOCPAT*, REMB, 11369-6")),
+        _ => Ok(()),
+    }
+}
+
+fn identifiers(document: &DraftDocument<'_>, findings: &mut Findings) {
+    let resource = &document.resource;
+    if resource.status.0 != "current" {
+        findings.always(document.at("status"), "a document is fed as current");
+    }
+    let at = || document.at("masterIdentifier");
+    match resource.unique_id() {
+        None => findings.always(at(), "the document has no unique id (system urn:ietf:rfc:3986, urn:oid:…)"),
+        Some(id) if id.len() > 128 + "urn:oid:".len() => {
+            findings.always(at(), "a unique id has at most 128 characters (EX_2.1-1130)");
+        }
+        Some(id) => match (id.strip_prefix("urn:oid:"), id.strip_prefix("urn:uuid:")) {
+            (Some(oid), _) if is_oid(oid) => {}
+            (None, Some(_)) => {
+                findings.strict(at(), "the DMP takes an OID as unique id, not a UUID (EX_2.1-1130)")
+            }
+            _ => findings.always(at(), "the unique id is not an OID (urn:oid:…, EX_2.1-1130)"),
+        },
+    }
+    if resource.identifier.is_empty() {
+        findings.strict(document.at("identifier"), "the logical id is missing");
+    }
+    match &resource.relates_to[..] {
+        [] => {}
+        [relation] if relation.code.0 == "replaces" => {}
+        [_] => findings.always(document.at("relatesTo[0].code"), "only replaces is taken"),
+        _ => findings.always(document.at("relatesTo"), "a document replaces one other"),
+    }
+}
+
+fn is_oid(text: &str) -> bool {
+    let arc = |arc: &str| {
+        let digits = !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit());
+        digits && (arc == "0" || !arc.starts_with('0'))
+    };
+    text.contains('.') && text.starts_with(['0', '1', '2']) && text.split('.').all(arc)
+}
+
+fn unique_ids_differ(draft: &Draft<'_>, findings: &mut Findings) {
+    let mut seen = Vec::new();
+    for document in &draft.documents {
+        let id = document.resource.unique_id();
+        if id.is_some() && seen.contains(&id) {
+            findings.always(document.at("masterIdentifier"), "two documents of the feed have this unique id");
+        }
+        seen.push(id);
+    }
+}
+
+fn codes(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
+    let (codes, resource) = (&call.services.codes, &document.resource);
+    let code = resource.r#type.code();
+    let class = resource.category.first().map(|category| category.code());
+    match (codes.document_type(code), class) {
+        (None, _) => {
+            findings.always(document.at("type"), format!("« {code} » is not a type of the DMP (JDV_J66)"))
+        }
+        (Some(_), None) => findings.strict(document.at("category"), "the class is missing (JDV_J57)"),
+        (Some(r#type), Some(class)) if r#type.class != class => findings.strict(
+            document.at("category"),
+            format!("the type {code} belongs to class {}, not {class}", r#type.class),
+        ),
+        _ => {}
+    }
+    let format = resource.content.first().and_then(|content| content.format.as_ref());
+    let format = format.map(|format| format.code());
+    if format.is_none_or(|format| codes.format(format).is_none()) {
+        let format = format.unwrap_or_default();
+        findings.strict(
+            document.at("content[0].format"),
+            format!("« {format} » is not a format of the DMP (JDV_J60)"),
+        );
+    }
+    let facility = resource.context.facility_type.as_ref().map_or("", |facility| facility.code());
+    if codes.facility_type(facility).is_none() {
+        findings.strict(
+            document.at("context.facilityType"),
+            format!("« {facility} » is not a facility type of the DMP (JDV_J61)"),
+        );
+    }
+    let setting = resource.context.practice_setting.as_ref().map_or("", |setting| setting.code());
+    if codes.practice_setting(setting).is_none() {
+        findings.strict(
+            document.at("context.practiceSetting"),
+            format!("« {setting} » is not a practice setting of the DMP (JDV_J62)"),
+        );
+    }
+}
+
+fn labels(document: &DraftDocument<'_>, findings: &mut Findings) {
+    let at = || document.at("securityLabel");
+    if document.resource.security_label.is_empty() {
+        findings.strict(at(), "masking and visibility are stated for each document (EX_2.1-1050)");
+    }
+    match document.resource.labels() {
+        Err(issue) => findings.always(at(), issue.diagnostics),
+        Ok(labels) => {
+            if labels.masked && labels.invisible_to_patient {
+                findings.always(at(), "MASQUE_PS and INVISIBLE_PATIENT exclude each other (EX_2.1-1050)");
+            }
+            let labelled = labels.masked || labels.invisible_to_patient || labels.invisible_to_representatives;
+            if document.resource.r#type.code() == "87273-9" && labelled {
+                findings.always(at(), "a vaccination note is N and nothing else (EX_2.1-2005)");
+            }
+        }
+    }
+}
+
+fn attachment(document: &DraftDocument<'_>, in_transaction: bool, findings: &mut Findings) {
+    let at = |element: &str| document.at(&format!("content[0].attachment.{element}"));
+    if document.resource.content.len() != 1 {
+        findings.always(document.at("content"), "a document has one content");
+    }
+    let Some(attachment) = document.resource.attachment() else { return };
+    if attachment.content_type.0.is_empty() {
+        findings.always(at("contentType"), "the media type is missing");
+    }
+    match &attachment.title {
+        None => findings.strict(at("title"), "the title is missing"),
+        Some(title) if title.0.chars().count() > 128 => {
+            findings.always(at("title"), "a title has at most 128 characters (EX_2.1-1070)");
+        }
+        Some(_) => {}
+    }
+    match &attachment.creation {
+        None => findings.strict(at("creation"), "the date of the document is missing"),
+        Some(creation) => {
+            if let Err(error) = instant(&creation.0) {
+                findings.always(at("creation"), error);
+            }
+        }
+    }
+    if !in_transaction {
+        return;
+    }
+    if attachment.size.is_none() {
+        findings.strict(at("size"), "the size is missing");
+    }
+    if attachment.hash.is_none() {
+        findings.strict(at("hash"), "the hash is missing (SHA-1, base64)");
+    }
+    if attachment.language.as_ref().is_none_or(|language| language.0 != "fr-FR") {
+        findings.strict(at("language"), "the language is fr-FR");
+    }
+}
+
+fn context(document: &DraftDocument<'_>, in_transaction: bool, findings: &mut Findings) {
+    let resource = &document.resource;
+    match &resource.date {
+        None => findings.strict(document.at("date"), "the date is missing"),
+        Some(date) => {
+            if let Err(error) = instant(&date.0) {
+                findings.always(document.at("date"), error);
+            }
+        }
+    }
+    let period = resource.context.period.as_ref();
+    if period.and_then(|period| period.start.as_ref()).is_none() {
+        findings.strict(document.at("context.period.start"), "the start of the act is missing");
+    }
+    for date in period.into_iter().flat_map(|period| period.start.iter().chain(&period.end)) {
+        if let Err(error) = instant(&date.0) {
+            findings.always(document.at("context.period"), error);
+        }
+    }
+    if in_transaction && resource.context.source_patient_info.is_none() {
+        findings
+            .strict(document.at("context.sourcePatientInfo"), "the patient as the source knows him is missing");
+    }
+}
+
+/// EX_2.1-1140: who feeds is an author. Whatever is declared, the store keeps the identity of the certificate.
+fn responsible(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
+    let resource = &document.resource;
+    if resource.author.is_empty() {
+        findings.strict(document.at("author"), "the author is missing");
+    }
+    let contained = |wanted: &str| {
+        let mut identifiers = resource.contained.iter().flat_map(|contained| &contained.identifier);
+        identifiers.any(|identifier| identifier.value() == wanted)
+    };
+    let logical = |wanted: &str| {
+        let mut identifiers = resource.author.iter().filter_map(|author| author.identifier.as_ref());
+        identifiers.any(|identifier| identifier.value() == wanted)
+    };
+    let wanted = match (&call.caller.actor, &call.caller.structure) {
+        (Actor::Staff { .. }, Some(structure)) => structure,
+        _ => call.caller.id(),
+    };
+    if !resource.author.is_empty() && !contained(wanted) && !logical(wanted) {
+        findings.strict(document.at("author"), format!("who feeds is an author: {wanted} (EX_2.1-1140)"));
+    }
+    if resource.custodian.is_none() && call.caller.structure.is_none() {
+        findings.strict(document.at("custodian"), "the custodian is missing, and the card names no structure");
+    }
+}
+
+fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings) {
+    if list.identifier.is_empty() {
+        findings.strict("List.identifier".into(), "the unique id and the entry UUID are missing");
+    }
+    match list.designation_type() {
+        Some(code) if call.services.codes.content_type(code).is_some() => {}
+        code => findings.strict(
+            "List.extension('ihe-designationType')".into(),
+            format!("« {} » is not a content type of the DMP (JDV_J59)", code.unwrap_or_default()),
+        ),
+    }
+    let source = list.source.as_ref().map_or("", |source| source.literal());
+    let target = source.strip_prefix('#').and_then(|id| list.contained.iter().find(|one| one.id.0 == id));
+    match target.map(|target| target.resource_type.0.as_ref()) {
+        Some("PractitionerRole" | "Device" | "Patient") => {}
+        Some(kind) => findings.strict(
+            "List.source".into(),
+            format!("the source is a PractitionerRole, a Device or a Patient, not a {kind}"),
+        ),
+        None => findings.strict("List.source".into(), "the source is missing or not contained"),
+    }
+    match &list.date {
+        None => findings.strict("List.date".into(), "the date of submission is missing"),
+        Some(date) => {
+            if let Err(error) = instant(&date.0) {
+                findings.always("List.date".into(), error);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_oid;
+
+    #[test]
+    fn oids() {
+        for oid in ["1.2.250.1.213.1.1.1.13.2022.1.1", "2.25.329800735698586629295641978511506172918", "0.0"] {
+            assert!(is_oid(oid), "{oid}");
+        }
+        for text in ["", "1", "1..2", "1.02", "3.1", "1.2^x", "1.2.", ".1.2", "a.b"] {
+            assert!(!is_oid(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One thing a vendor can ask for, each in its file, free of HTTP.
+//!
+//! An operation takes a [`Call`] and what was asked, and gives a [`Traced`] value: the proof that its trace is durable.
+
+pub mod declare_authorisation;
+pub mod feed;
+pub mod find_documents;
+pub mod read_document;
+pub mod test_existence;
+
+use std::sync::Arc;
+
+use crate::audit::TraceContext;
+pub use crate::audit::Traced;
+use crate::environment::Environment;
+use crate::error::{Failure, Reason, Refusal};
+use crate::fhir::codes::Codes;
+use crate::fhir::elements::PatientReference;
+use crate::identity::Caller;
+use crate::identity::identifiers::Ins;
+use crate::rights::{RecordFacts, Tables};
+use crate::store::{Reader, RecordKey, Store};
+
+/// How closely a feed is held to the profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// What the published examples do is accepted; what could harm is refused all the same.
+    Tolerant,
+    /// PDSm 3.1.1 and the DMP's affinity domain, every fault named.
+    Strict,
+}
+
+/// What every operation of a server works with.
+#[derive(Debug)]
+pub struct Services {
+    /// Time and identifiers.
+    pub environment: Environment,
+    /// What decides.
+    pub tables: Tables,
+    /// Value sets.
+    pub codes: Codes,
+    /// Rows and bodies.
+    pub store: Store,
+    /// How closely a feed is held to the profiles.
+    pub strictness: Strictness,
+    /// How long an authorisation lasts, microseconds. No source gives the figure: `docs/decisions/0007`.
+    pub authorisation_duration: i64,
+}
+
+/// One request: who calls, what the trace begins with, and what it works with.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who.
+    pub caller: Arc<Caller>,
+    /// The beginning of the trace.
+    pub trace: TraceContext,
+    /// What every operation works with.
+    pub services: Arc<Services>,
+}
+
+impl Call {
+    /// The instant of the request, microseconds.
+    fn now(&self) -> i64 {
+        self.trace.at
+    }
+
+    /// The record that a reference names, as it stands towards the caller.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidIns`], [`Reason::UnknownRecord`], or the store's.
+    fn record(&self, reader: &mut Reader<'_>, key: &PatientKey) -> Result<RecordFacts, Failure> {
+        match reader.record_facts(&key.key, &self.caller, self.now())? {
+            Some(facts) => Ok(facts),
+            None => Err(key.unknown().into()),
+        }
+    }
+}
+
+/// A patient as named by a client.
+#[derive(Clone, Debug)]
+pub struct PatientKey {
+    key: RecordKey,
+    /// Where it stands in the request.
+    expression: String,
+}
+
+impl PatientKey {
+    /// Reads a reference of a resource.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidIns`].
+    pub fn of_reference(reference: &PatientReference<'_>, expression: &str) -> Result<Self, Refusal> {
+        match reference {
+            PatientReference::Identifier { system, value } => Self::of_identifier(system, value, expression),
+            PatientReference::Id(id) => Ok(Self::of_id(id, expression)),
+        }
+    }
+
+    /// Reads system and value.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidIns`] when the form is not that of an INS. A wrong key is judged when no record answers to it:
+    /// the published examples and samples use numbers with wrong keys, which a sandbox may hold as records.
+    pub fn of_identifier(system: &str, value: &str, expression: &str) -> Result<Self, Refusal> {
+        let ins = Ins::new(system, value)
+            .map_err(|error| Refusal::at(Reason::InvalidIns, expression, error.to_string()))?;
+        Ok(Self { key: RecordKey::Ins(ins), expression: expression.to_owned() })
+    }
+
+    /// Our own identifier.
+    pub fn of_id(id: &str, expression: &str) -> Self {
+        Self { key: RecordKey::Id(id.to_owned()), expression: expression.to_owned() }
+    }
+
+    /// The INS, when it was named so.
+    pub fn ins(&self) -> Option<&Ins> {
+        match &self.key {
+            RecordKey::Ins(ins) => Some(ins),
+            RecordKey::Id(_) => None,
+        }
+    }
+
+    /// The refusal when no record answers to it.
+    pub fn unknown(&self) -> Refusal {
+        match &self.key {
+            RecordKey::Ins(ins) if !ins.key_is_right() => Refusal::at(
+                Reason::InvalidIns,
+                &self.expression,
+                "the last two digits are not the key of the first thirteen",
+            ),
+            _ => Refusal::at(Reason::UnknownRecord, &self.expression, "no record for this patient"),
+        }
+    }
+
+    /// Whether a record that does not exist is a fault of the request rather than an empty answer.
+    pub fn has_wrong_key(&self) -> bool {
+        self.ins().is_some_and(|ins| !ins.key_is_right())
+    }
+}

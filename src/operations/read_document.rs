@@ -1,0 +1,80 @@
+//! TD3.2, ITI-68: the bytes of a document, or its DocumentReference.
+
+use bytes::Bytes;
+
+use super::{Call, Traced};
+use crate::error::{Failure, Reason, Refusal};
+use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
+
+/// The name of reading bytes in traces.
+pub const RETRIEVE: &str = "TD3.2 retrieve";
+/// The name of reading metadata in traces.
+pub const READ: &str = "TD3.1 read metadata";
+
+/// A body with its media type.
+#[derive(Debug)]
+pub struct Body {
+    /// `Binary.id`.
+    pub binary_id: String,
+    /// As declared by who fed it.
+    pub content_type: String,
+    /// As received.
+    pub bytes: Bytes,
+}
+
+/// Reads the bytes of a Binary. `acceptable` is asked, once the caller may see it, whether its media type will do.
+///
+/// # Errors
+/// [`Reason::NotFound`] for the unknown and the hidden alike, [`Reason::NoFunctionalRight`], [`Reason::NotAcceptable`],
+/// or the store's.
+pub async fn retrieve(
+    call: &Call,
+    binary_id: String,
+    acceptable: impl Fn(&str) -> bool,
+) -> Result<Traced<Body>, Failure> {
+    let (document, id, record_id, rule) =
+        open(call, move |reader| reader.document_of_binary(&binary_id)).await?;
+    if !acceptable(&document.content_type) {
+        let diagnostics = format!("the document is {}", document.content_type);
+        return Err(Refusal::new(Reason::NotAcceptable, diagnostics).into());
+    }
+    let bytes = call.services.store.bodies().get(&document.body_key, &document.sha256).await?;
+    let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
+    let body = Body { binary_id: document.binary_id, content_type: document.content_type, bytes };
+    call.services.store.writer().record(trace, body).await
+}
+
+/// Reads a DocumentReference.
+///
+/// # Errors
+/// As [`retrieve`].
+pub async fn read(call: &Call, id: String) -> Result<Traced<OpenedDocument>, Failure> {
+    let (document, id, record_id, rule) = open(call, move |reader| reader.document(&id)).await?;
+    let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
+    call.services.store.writer().record(trace, document).await
+}
+
+async fn open<F>(call: &Call, look_up: F) -> Result<(OpenedDocument, String, String, String), Failure>
+where
+    F: FnOnce(&mut Reader<'_>) -> Result<Option<KeptDocument>, Failure> + Send + 'static,
+{
+    call.services.tables.decide_reading_at_all(&call.caller).granted()?;
+    let reading = call.clone();
+    call.services
+        .store
+        .read(move |reader| {
+            let call = &reading;
+            let unknown = || Refusal::new(Reason::NotFound, "no such resource").by("no such identifier");
+            let document = look_up(reader)?.ok_or_else(unknown)?;
+            let key = RecordKey::Id(document.facts.record_id.clone());
+            let record = reader.record_facts(&key, &call.caller, call.now())?.ok_or_else(unknown)?;
+            let at = jiff::Timestamp::from_microsecond(call.now()).map_err(Failure::internal)?;
+            let scope = call.services.tables.decide_scope(&call.caller, &record, at).granted_or_unknown()?;
+            let grant = scope.admit(&document.facts).granted()?;
+            let id = document.facts.id.clone();
+            let opened =
+                document.open(&grant).ok_or_else(|| Failure::internal("a grant for another document"))?;
+            Ok((opened, id, record.id, grant.rule().to_owned()))
+        })
+        .await
+}
