@@ -35,6 +35,12 @@ pub mod audit;
 
 pub mod api;
 
+pub mod pki;
+pub mod sandbox;
+
+pub mod config;
+pub mod server;
+
 pub mod fhir;
 
 pub mod cda;

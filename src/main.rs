@@ -1,1 +1,273 @@
-fn main() {}
+//! The command line.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use habilis::environment::Environment;
+use habilis::pki::{Holder, HolderKind, PkiFolder, Validity};
+use habilis::sandbox::{self, Sandbox, SandboxOptions};
+use habilis::server::{self, Listening};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Professional-side server of the French shared medical record (DMP, Mon espace santé) over FHIR.
+///
+/// Begin with `habilis sandbox`: it makes test cards, a database and demonstration patients, and says which calls to try.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a test PKI, a database and demonstration patients, then serve.
+    ///
+    /// A second start keeps the data; --reset begins again. Several sandboxes with different folders and ports run side
+    /// by side.
+    Sandbox(SandboxArguments),
+    /// Serve real records, as a configuration file says (docs/configuration.md).
+    Serve {
+        /// The configuration file.
+        #[arg(long, default_value = "habilis.toml")]
+        config: PathBuf,
+    },
+    /// Issue or revoke test certificates of a sandbox.
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// Write the OpenAPI description.
+    Openapi {
+        /// The folder to write to.
+        #[arg(long, default_value = "openapi")]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct SandboxArguments {
+    /// Folder of the database, the documents and the examples.
+    #[arg(long, default_value = "./data")]
+    data: PathBuf,
+    /// Folder of the test PKI.
+    #[arg(long, default_value = "./certs/sandbox")]
+    certs: PathBuf,
+    /// Where the API listens.
+    #[arg(long, default_value = "127.0.0.1:8443")]
+    api: SocketAddr,
+    /// Where the portal listens.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    portal: SocketAddr,
+    /// The database, sqlite:PATH or postgres://…; SQLite in the data folder unless given.
+    #[arg(long)]
+    database: Option<String>,
+    /// Begin again: removes the data folder and the test PKI.
+    #[arg(long)]
+    reset: bool,
+    /// More demonstration records: a file of INS system, INS, family name, given name, birth date, with tabs between.
+    #[arg(long)]
+    records: Option<PathBuf>,
+    /// Hold feeds to PDSm 3.1.1 and the DMP's value sets, naming every fault. Without it the published examples pass.
+    #[arg(long)]
+    strict: bool,
+    /// Worker threads; as many as cores unless given.
+    #[arg(long)]
+    workers: Option<usize>,
+}
+
+#[derive(Subcommand)]
+enum PkiCommand {
+    /// Issue one more test certificate: NAME.pem, NAME.key and NAME.p12 (password « habilis »).
+    Issue(IssueArguments),
+    /// Put a certificate on its issuer's revocation list. A running sandbox takes it within seconds.
+    Revoke {
+        /// Name of the certificate's files.
+        name: String,
+        /// Folder of the test PKI.
+        #[arg(long, default_value = "./certs/sandbox")]
+        certs: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct IssueArguments {
+    /// Name of the files to write.
+    name: String,
+    /// What the certificate is.
+    #[arg(long, value_enum)]
+    kind: HolderKind,
+    /// Folder of the test PKI.
+    #[arg(long, default_value = "./certs/sandbox")]
+    certs: PathBuf,
+    /// Family name.
+    #[arg(long)]
+    family: Option<String>,
+    /// Given name.
+    #[arg(long)]
+    given: Option<String>,
+    /// RPPS, eleven digits: the identifier of a professional.
+    #[arg(long, conflicts_with = "id")]
+    rpps: Option<String>,
+    /// PS_IdNat of staff, as 3750000101/CPE0002.
+    #[arg(long)]
+    id: Option<String>,
+    /// Struct_IdNat, as 1750000101.
+    #[arg(long)]
+    structure: Option<String>,
+    /// Name of the structure.
+    #[arg(long)]
+    structure_name: Option<String>,
+    /// Profession, TRE_G15: 10 doctor, 21 pharmacist, 40 dentist, 50 midwife, 60 nurse, 70 physiotherapist …
+    #[arg(long)]
+    profession: Option<u8>,
+    /// Label of the profession, as printed on the card.
+    #[arg(long)]
+    title: Option<String>,
+    /// Speciality, TRE_R01, as SM26; may be repeated.
+    #[arg(long)]
+    speciality: Vec<String>,
+    /// Common name of an organisation's certificate.
+    #[arg(long)]
+    common_name: Option<String>,
+    /// Make it one that expired yesterday.
+    #[arg(long)]
+    expired: bool,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .json()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,habilis=info")),
+        )
+        .init();
+    match cli.command {
+        Command::Sandbox(arguments) => run(sandbox(arguments)),
+        Command::Serve { config } => run(serve(config)),
+        Command::Pki(PkiCommand::Issue(arguments)) => issue(arguments),
+        Command::Pki(PkiCommand::Revoke { name, certs }) => {
+            PkiFolder::new(certs).revoke(&name, Environment::system().now())
+        }
+        Command::Openapi { folder } => {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join("habilis.json"), habilis::api::openapi::json()?)?;
+            Ok(())
+        }
+    }
+}
+
+fn run(work: impl Future<Output = Result<()>>) -> Result<()> {
+    #[cfg(feature = "fault-injection")]
+    eprintln!("WARNING: compiled with deliberate faults ({:?}): for tests only", habilis::faults::requested());
+    actix_web::rt::System::new().block_on(work)
+}
+
+async fn sandbox(arguments: SandboxArguments) -> Result<()> {
+    if arguments.reset {
+        for folder in [&arguments.data, &arguments.certs] {
+            remove(folder)?;
+        }
+    }
+    let options = SandboxOptions {
+        data: arguments.data,
+        certs: arguments.certs,
+        api: arguments.api,
+        portal: arguments.portal,
+        database: arguments.database,
+        records: arguments.records,
+        strict: arguments.strict,
+        workers: arguments.workers,
+    };
+    let bar = if PkiFolder::new(&options.certs).is_complete() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(sandbox::steps())
+    };
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})")?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let prepared = Sandbox::prepare(options, Environment::system(), &|step| {
+        bar.set_message(step.to_owned());
+        bar.inc(1);
+    })
+    .await?;
+    bar.finish_and_clear();
+    prepared
+        .serve(|listening, greeting| {
+            stop_on_signal(listening);
+            println!("{greeting}\nready");
+            // Whoever waits for « ready » through a pipe gets it now.
+            let _ = std::io::stdout().flush();
+        })
+        .await
+}
+
+async fn serve(config: PathBuf) -> Result<()> {
+    let mut settings = habilis::config::read(&config)?;
+    let services = server::services(&mut settings, Environment::system())?;
+    server::serve(settings, services, |listening| {
+        stop_on_signal(listening);
+        tracing::info!(api = %listening.api, portal = %listening.portal, "ready");
+        println!("ready");
+        let _ = std::io::stdout().flush();
+    })
+    .await
+}
+
+/// SIGINT and SIGTERM finish what is under way, then stop.
+fn stop_on_signal(listening: &Listening) {
+    let listening = listening.clone();
+    actix_web::rt::spawn(async move {
+        let mut terminate =
+            match actix_web::rt::signal::unix::signal(actix_web::rt::signal::unix::SignalKind::terminate()) {
+                Ok(signal) => signal,
+                Err(error) => {
+                    tracing::error!(%error, "SIGTERM will not be heard");
+                    return;
+                }
+            };
+        futures_util::future::select(Box::pin(actix_web::rt::signal::ctrl_c()), Box::pin(terminate.recv()))
+            .await;
+        listening.stop(true).await;
+    });
+}
+
+/// Removes a folder of a sandbox, and nothing that does not look like one.
+fn remove(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let known = ["habilis.db", "bodies", "examples", "trust", "ca.pem", "complete"];
+    let entries = std::fs::read_dir(folder)?.count();
+    anyhow::ensure!(
+        entries == 0 || known.iter().any(|name| folder.join(name).exists()),
+        "{} does not look like a sandbox's folder: not removed",
+        folder.display()
+    );
+    std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+}
+
+fn issue(arguments: IssueArguments) -> Result<()> {
+    let holder = Holder {
+        family: arguments.family,
+        given: arguments.given,
+        id: arguments.rpps.map(|rpps| format!("8{rpps}")).or(arguments.id),
+        structure: arguments.structure,
+        structure_name: arguments.structure_name,
+        profession: arguments.profession,
+        title: arguments.title,
+        specialities: arguments.speciality,
+        common_name: arguments.common_name,
+        validity: if arguments.expired { Validity::Over } else { Validity::Now },
+        ..Holder::new(arguments.kind)
+    };
+    let pki = PkiFolder::new(arguments.certs);
+    let issued = pki.issue(&arguments.name, &holder, Environment::system().now())?;
+    println!("{}/{}.pem .key .p12   serial {}", pki.path().display(), issued.name, issued.serial);
+    Ok(())
+}

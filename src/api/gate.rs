@@ -188,10 +188,9 @@ fn standing(verdict: RevocationVerdict) -> Option<Refusal> {
         RevocationVerdict::Expired => {
             Some(Refusal::new(Reason::CertificateExpired, "the certificate is out of its dates"))
         }
-        RevocationVerdict::Unknown => Some(Refusal::new(
-            Reason::RevocationUnknown,
-            "no revocation list in force covers the certificate",
-        )),
+        RevocationVerdict::Unknown => {
+            Some(Refusal::new(Reason::RevocationUnknown, "no revocation list in force covers the certificate"))
+        }
     }
 }
 

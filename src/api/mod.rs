@@ -51,7 +51,8 @@ pub struct RequestLimits {
 
 /// The routes under `/fhir`. What is not here does not exist.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let resource = |path: &str| web::resource(path.to_owned()).default_service(web::to(gate::method_not_allowed));
+    let resource =
+        |path: &str| web::resource(path.to_owned()).default_service(web::to(gate::method_not_allowed));
     config
         .service(resource("/fhir/metadata").route(web::get().to(metadata::capability_statement)))
         .service(resource("/fhir/Patient").route(web::get().to(patient::search)))

@@ -15,7 +15,10 @@ pub struct Resource(serde_json::Value);
 /// `OperationOutcome`: `issue.details.text` in French for the health professional, `issue.diagnostics` in English for
 /// the integrator, `issue.details.coding.code` a code of the DMP or of IHE, `issue.expression` the element at fault.
 #[derive(ToResponse)]
-#[response(description = "OperationOutcome: French text for the professional, English diagnostics for the integrator", content_type = "application/fhir+json")]
+#[response(
+    description = "OperationOutcome: French text for the professional, English diagnostics for the integrator",
+    content_type = "application/fhir+json"
+)]
 #[expect(dead_code, reason = "a schema, never a value")]
 pub struct Outcome(#[to_schema] OperationOutcome);
 
@@ -84,7 +87,9 @@ struct MutualTls;
 impl Modify for MutualTls {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::MutualTls {
-            description: Some("CPS, CPF or CPE card, or organisation certificate (AUTH_CLI), of IGC-Santé".into()),
+            description: Some(
+                "CPS, CPF or CPE card, or organisation certificate (AUTH_CLI), of IGC-Santé".into(),
+            ),
             extensions: None,
             deprecated: None,
         };

@@ -86,5 +86,7 @@ fn identifier(parameters: request::Parameters) -> Result<PatientKey, Refusal> {
             _ => return Err(invalid(name, "this server does not know this parameter")),
         }
     }
-    found.ok_or_else(|| Refusal::at(Reason::MissingSearchParameter, "identifier", "a search carries identifier (TD0.2)"))
+    found.ok_or_else(|| {
+        Refusal::at(Reason::MissingSearchParameter, "identifier", "a search carries identifier (TD0.2)")
+    })
 }

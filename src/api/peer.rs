@@ -31,10 +31,8 @@ pub fn read(connection: &dyn Any, data: &mut Extensions) {
     let certificate = CertificateFacts::read(chain.leaf());
     let caller = match &certificate {
         Ok(facts) => Caller::of_certificate(facts).map(std::sync::Arc::new),
-        Err(unusable) => {
-            Err(Refusal::new(crate::error::Reason::UnsuitableCertificate, unusable.to_string())
-                .by("EX_GEN-1450: AUTH_CLI certificate or authentication certificate of a card"))
-        }
+        Err(unusable) => Err(Refusal::new(crate::error::Reason::UnsuitableCertificate, unusable.to_string())
+            .by("EX_GEN-1450: AUTH_CLI certificate or authentication certificate of a card")),
     };
     data.insert(Peer { chain, certificate, caller });
 }

@@ -18,7 +18,9 @@ pub type Parameters = Vec<(String, String)>;
 pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<String, Refusal> {
     match request.content_type() {
         "application/fhir+json" | "application/json" => {}
-        other => return Err(json::malformed(&format!("Content-Type is application/fhir+json, not « {other} »"))),
+        other => {
+            return Err(json::malformed(&format!("Content-Type is application/fhir+json, not « {other} »")));
+        }
     }
     let body = body(request, payload).await?;
     json::admit(&body).map(str::to_owned)
@@ -117,9 +119,10 @@ impl Accepted {
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let family = media_type.split('/').next().unwrap_or_default();
         self.0.is_empty()
-            || self.0.iter().any(|range| {
-                range == "*/*" || *range == media_type || range.strip_suffix("/*") == Some(family)
-            })
+            || self
+                .0
+                .iter()
+                .any(|range| range == "*/*" || *range == media_type || range.strip_suffix("/*") == Some(family))
     }
 
     /// Whether FHIR JSON is asked for by name.

@@ -49,10 +49,9 @@ impl Answer {
 /// The answer to a failure. The cause of what is not the caller's affair stays inside.
 pub fn failure(failure: &Failure, request_id: &str) -> Answer {
     match failure {
-        Failure::Refused(refusal) => Answer::fhir(
-            refusal.reason.status(),
-            outcome::refusal(refusal.reason, &refusal.issues, request_id),
-        ),
+        Failure::Refused(refusal) => {
+            Answer::fhir(refusal.reason.status(), outcome::refusal(refusal.reason, &refusal.issues, request_id))
+        }
         Failure::Unavailable { .. } => Answer::fhir(
             503,
             outcome::failure(

@@ -51,7 +51,8 @@ impl DocumentSearch {
                 "_summary" if value == "count" => page.size = 0,
                 "_summary" if value == "false" => {}
                 "_after" => {
-                    page.after = Some(cursor(&value).ok_or_else(|| invalid(&name, "not a page of this server"))?);
+                    page.after =
+                        Some(cursor(&value).ok_or_else(|| invalid(&name, "not a page of this server"))?);
                     continue;
                 }
                 "_format" | "_pretty" => continue,
@@ -72,9 +73,8 @@ impl DocumentSearch {
         let missing = |name: &'static str, diagnostics: &'static str| {
             Refusal::at(Reason::MissingSearchParameter, name, diagnostics)
         };
-        let patient = patient.ok_or_else(|| {
-            missing("patient", "a search carries patient or patient.identifier (ITI-67)")
-        })?;
+        let patient = patient
+            .ok_or_else(|| missing("patient", "a search carries patient or patient.identifier (ITI-67)"))?;
         if criteria.statuses.is_empty() {
             return Err(missing("status", "a search carries status (ITI-67)"));
         }
@@ -201,12 +201,16 @@ mod tests {
         assert_eq!(read(&[STATUS]).unwrap_err().reason, Reason::MissingSearchParameter);
         assert_eq!(read(&[PATIENT, PATIENT, STATUS]).unwrap_err().reason, Reason::InvalidSearchParameter);
         let unknown = read(&[PATIENT, STATUS, ("_has:x", "1")]).unwrap_err();
-        assert_eq!((unknown.reason, unknown.issues[0].expression.as_deref()), (Reason::InvalidSearchParameter, Some("_has:x")));
+        assert_eq!(
+            (unknown.reason, unknown.issues[0].expression.as_deref()),
+            (Reason::InvalidSearchParameter, Some("_has:x"))
+        );
     }
 
     #[test]
     fn dates_are_periods() {
-        let search = read(&[PATIENT, STATUS, ("date", "ge2024-05"), ("date", "lt2024-06"), ("date", "2024")]).unwrap();
+        let search =
+            read(&[PATIENT, STATUS, ("date", "ge2024-05"), ("date", "lt2024-06"), ("date", "2024")]).unwrap();
         let at = |text| Some(instant(text).unwrap());
         assert_eq!(
             search.criteria.date,
@@ -218,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_link_names_no_ins() {
-        let mut search = read(&[PATIENT, STATUS, ("type", "http://loinc.org|11488-4,SYNTH"), ("_count", "5")]).unwrap();
+        let mut search =
+            read(&[PATIENT, STATUS, ("type", "http://loinc.org|11488-4,SYNTH"), ("_count", "5")]).unwrap();
         assert_eq!(search.criteria.types, ["11488-4", "SYNTH"]);
         let cursor = PageCursor { date: 12, id: "a-b".into() };
         let link = DocumentSearch::link(&search.take_repeated(), Some("rec-1"), Some(&cursor));

@@ -1,0 +1,306 @@
+//! The fixed cards and records of the contract, « sandbox fixtures ».
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use super::example;
+use crate::audit::TraceContext;
+use crate::identity::{AccessMode, Actor, Caller, Profession};
+use crate::operations::feed::{self, Form};
+use crate::operations::{Call, Services};
+use crate::pki::{Holder, HolderKind, Validity};
+use crate::store::{NewAuthorisation, NewRecord, Step};
+
+const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
+const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
+/// PS_IdNat of `cps-medecin` and `cps-medecin-b`.
+const MEDECIN: &str = "810100000016";
+const MEDECIN_B: &str = "810100000024";
+
+/// The cards, by the names of their files.
+pub fn holders() -> Vec<(&'static str, Holder)> {
+    let professional = |family: &str, given: &str, rpps: &str, profession: u8, title: &str| Holder {
+        family: Some(family.into()),
+        given: Some(given.into()),
+        id: Some(format!("8{rpps}")),
+        profession: Some(profession),
+        title: Some(title.into()),
+        ..Holder::new(HolderKind::Cps)
+    };
+    let doctor = |family: &str, given: &str, rpps: &str, speciality: &str| Holder {
+        specialities: vec![speciality.into()],
+        ..professional(family, given, rpps, 10, "Médecin")
+    };
+    let staff = |kind, (structure, name): (&str, &str)| Holder {
+        structure: Some(structure.into()),
+        structure_name: Some(name.into()),
+        ..Holder::new(kind)
+    };
+    let organisation = |kind, structure: &str, name: &str, common_name: &str| Holder {
+        common_name: Some(common_name.into()),
+        ..staff(kind, (structure, name))
+    };
+    let hospital =
+        |kind, common_name| organisation(kind, "1750000010", "HOPITAL DE DEMONSTRATION", common_name);
+    vec![
+        ("cps-medecin", doctor("BERNARD", "CLAIRE", "10100000016", "SM26")),
+        ("cps-medecin-b", doctor("PETIT", "HUGO", "10100000024", "SM26")),
+        ("cps-dentiste", professional("MOREAU", "LEA", "10100000032", 40, "Chirurgien-Dentiste")),
+        ("cps-infirmier", professional("LEROY", "MARC", "10100000040", 60, "Infirmier")),
+        ("cps-pharmacien", professional("ROUX", "INES", "10100000057", 21, "Pharmacien")),
+        ("cps-sage-femme", professional("FOURNIER", "JULIE", "10100000065", 50, "Sage-Femme")),
+        ("cps-kine", professional("GIRARD", "PAUL", "10100000073", 70, "Masseur-Kinésithérapeute")),
+        ("cps-medecin-travail", doctor("BONNET", "ANNE", "10100000081", "SM25")),
+        ("cps-regulateur", doctor("LAMBERT", "YANN", "10100000099", "SM59")),
+        ("cpf-interne", Holder { kind: HolderKind::Cpf, ..doctor("FAURE", "EMMA", "10100000107", "SM26") }),
+        (
+            "cpe-secretaire",
+            Holder {
+                family: Some("ROUSSEL".into()),
+                given: Some("NADIA".into()),
+                id: Some("3750000101/CPE0001".into()),
+                ..staff(HolderKind::Cpe, PRACTICE)
+            },
+        ),
+        (
+            "cpe-service",
+            Holder { id: Some("3750000101/000000018".into()), ..staff(HolderKind::CpeService, PRACTICE) },
+        ),
+        (
+            "cpa-support",
+            Holder {
+                family: Some("HENRY".into()),
+                given: Some("LUC".into()),
+                id: Some("500000000029751/CPA0001".into()),
+                ..staff(HolderKind::Cpa, ("300000000029751", "SUPPORT DE DEMONSTRATION"))
+            },
+        ),
+        ("org-hopital", hospital(HolderKind::OrganisationClient, "DPI de démonstration")),
+        ("org-hopital-sign", hospital(HolderKind::OrganisationSeal, "Cachet de démonstration")),
+        ("org-hopital-ssl", hospital(HolderKind::OrganisationServer, "dpi.hopital.example")),
+        (
+            "org-samu",
+            organisation(HolderKind::OrganisationClient, "1750000028", "SAMU DE DEMONSTRATION", "Régulation"),
+        ),
+        (
+            "org-psc",
+            organisation(HolderKind::OrganisationClient, "1750000036", "CENTRE DE SANTE", "LPS avec e-CPS"),
+        ),
+        (
+            "org-mes",
+            organisation(HolderKind::OrganisationClient, "1750000044", "MON ESPACE SANTE", "SI patient"),
+        ),
+        ("cps-revoque", doctor("REVOQUE", "REMI", "10100000115", "SM26")),
+        ("cps-expire", Holder { validity: Validity::Over, ..doctor("EXPIRE", "ELSA", "10100000123", "SM26") }),
+        ("cps-inconnu", doctor("INCONNU", "IVAN", "10100000131", "SM26")),
+    ]
+}
+
+/// The API's own certificate.
+pub(super) fn server() -> Holder {
+    Holder {
+        structure: Some("1750000010".into()),
+        structure_name: Some("HABILIS".into()),
+        common_name: Some("localhost".into()),
+        hosts: vec!["localhost".into(), "127.0.0.1".into(), "::1".into()],
+        ..Holder::new(HolderKind::OrganisationServer)
+    }
+}
+
+/// The records of the contract: INS, family name, given name, birth date.
+#[rustfmt::skip]
+pub fn records() -> [(&'static str, &'static str, &'static str, &'static str); 12] {
+    [
+        ("279035121518989", "PAT-TROIS", "DOMINIQUE", "1979-03-28"),
+        ("185067599900166", "OUVERT", "OLIVIER", "1985-06-15"),
+        ("260017599900293", "FERME", "FRANCINE", "1960-01-20"),
+        ("291087599900442", "BLOQUANTE", "BRIGITTE", "1991-08-02"),
+        ("155127599900576", "SANSBRIS", "SERGE", "1955-12-11"),
+        ("248037599900630", "SANSQUINZE", "SUZANNE", "1948-03-30"),
+        ("163097599900722", "URGENT", "ULYSSE", "1963-09-07"),
+        ("217057599900827", "MINEURE", "MANON", "2017-05-19"),
+        ("144027599900963", "TRAITE", "THEODORE", "1944-02-14"),
+        ("283117599901088", "EXPIREE", "ELISE", "1983-11-25"),
+        ("159077599901185", "OPPOSE", "OSCAR", "1959-07-03"),
+        ("276067599901258", "MASQUEE", "MATHILDE", "1976-06-21"),
+    ]
+}
+
+/// Creates what is not there yet.
+pub(super) async fn fill(services: &Arc<Services>, more: Option<&Path>) -> Result<()> {
+    let now = services.environment.now().as_microsecond();
+    let mut created = Vec::new();
+    for (ins, family, given, birth_date) in records() {
+        let record = NewRecord {
+            open: ins != "260017599900293",
+            closed_at: (ins == "260017599900293").then_some(now),
+            closing_reason: (ins == "260017599900293").then(|| "DEMANDE_PATIENT".to_owned()),
+            opposed_to_feeding: ins == "159077599901185",
+            opposed_to_bris_de_glace: ins == "155127599900576",
+            opposed_to_centre_15: ins == "248037599900630",
+            masked_open_in_emergencies: ins == "163097599900722",
+            ..new_record(services, TEST, ins, family, given, birth_date)
+        };
+        if create(services, record.clone()).await? {
+            created.push((ins, record.id));
+        }
+    }
+    for (ins, id) in created {
+        match ins {
+            "291087599900442" => standing(services, &id, MEDECIN_B, true, i64::MAX).await?,
+            "283117599901088" => standing(services, &id, MEDECIN, false, now - 1).await?,
+            "144027599900963" => {
+                medecin_traitant(services, &id, MEDECIN).await?;
+                masked_document(services, ins, "TRAITE").await?;
+            }
+            "163097599900722" => masked_document(services, ins, "URGENT").await?,
+            _ => {}
+        }
+    }
+    match more {
+        Some(path) => fill_more(services, path).await,
+        None => Ok(()),
+    }
+}
+
+/// System, value, family name, given name, birth date; tabs between; lines that begin with # are comments.
+async fn fill_more(services: &Arc<Services>, path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [system, value, family, given, birth_date] = columns[..] else {
+            bail!("{}: not five columns: « {line} »", path.display());
+        };
+        create(services, new_record(services, system, value, family, given, birth_date)).await?;
+    }
+    Ok(())
+}
+
+fn new_record(
+    services: &Services,
+    system: &str,
+    value: &str,
+    family: &str,
+    given: &str,
+    birth_date: &str,
+) -> NewRecord {
+    NewRecord {
+        id: services.environment.next_id(),
+        ins_system: system.into(),
+        ins_value: value.into(),
+        family_name: family.into(),
+        given_name: given.into(),
+        birth_date: birth_date.into(),
+        open: true,
+        closed_at: None,
+        closing_reason: None,
+        mon_espace_sante: true,
+        opposed_to_feeding: false,
+        opposed_to_bris_de_glace: false,
+        opposed_to_centre_15: false,
+        masked_open_in_emergencies: false,
+        created_at: services.environment.now().as_microsecond(),
+    }
+}
+
+/// The trace of what the sandbox itself does.
+fn trace(services: &Services, operation: &'static str) -> TraceContext {
+    let now = services.environment.now().as_microsecond();
+    TraceContext::new(now, services.environment.next_id(), operation, None, None)
+}
+
+async fn create(services: &Arc<Services>, record: NewRecord) -> Result<bool> {
+    let entry = trace(services, "sandbox: create record").granted(201, "sandbox", Some(&record.id), &[]);
+    let created = services
+        .store
+        .writer()
+        .commit(move |transaction| {
+            let created = transaction.create_record(&record)?;
+            Ok(Step { value: created, trace: entry.clone(), keep: created })
+        })
+        .await?;
+    Ok(created.into_inner())
+}
+
+async fn standing(
+    services: &Arc<Services>,
+    record: &str,
+    holder: &str,
+    blocked: bool,
+    until: i64,
+) -> Result<()> {
+    let new = NewAuthorisation {
+        record_id: record.into(),
+        holder: holder.into(),
+        blocked,
+        since: 0,
+        until,
+        consent_id: services.environment.next_id(),
+        consent: String::new(),
+    };
+    let entry = trace(services, "sandbox: patient's decision").granted(200, "sandbox", Some(record), &[]);
+    let done = services
+        .store
+        .writer()
+        .commit(move |transaction| {
+            transaction.set_standing(&new)?;
+            Ok(Step { value: (), trace: entry.clone(), keep: true })
+        })
+        .await?;
+    done.into_inner();
+    Ok(())
+}
+
+async fn medecin_traitant(services: &Arc<Services>, record: &str, professional: &str) -> Result<()> {
+    let (record, professional) = (record.to_owned(), professional.to_owned());
+    let context = trace(services, "sandbox: médecin traitant");
+    let entry = context.granted(200, "sandbox", Some(&record), &[]);
+    let done = services
+        .store
+        .writer()
+        .commit(move |transaction| {
+            transaction.name_medecin_traitant(&record, &professional, context.at)?;
+            Ok(Step { value: (), trace: entry.clone(), keep: true })
+        })
+        .await?;
+    done.into_inner();
+    Ok(())
+}
+
+/// A document that `cps-medecin-b` fed and masked.
+async fn masked_document(services: &Arc<Services>, ins: &str, family: &str) -> Result<()> {
+    let caller = Caller {
+        actor: Actor::Professional {
+            id: MEDECIN_B.into(),
+            profession: Profession::new(Profession::DOCTOR),
+            specialities: Vec::new(),
+            in_training: false,
+        },
+        mode: AccessMode::Normal,
+        structure: None,
+        structure_name: None,
+        name: Some("PETIT HUGO".into()),
+    };
+    let unique_id = format!("2.25.1000{ins}");
+    let document = example::Example {
+        labels: &["N", "MASQUE_PS"],
+        author: MEDECIN_B,
+        ..example::Example::new(TEST, ins, family, &unique_id)
+    };
+    let call = Call {
+        trace: TraceContext::new(
+            services.environment.now().as_microsecond(),
+            services.environment.next_id(),
+            "sandbox: masked document",
+            None,
+            Some(&caller),
+        ),
+        caller: Arc::new(caller),
+        services: Arc::clone(services),
+    };
+    let fed = feed::run(&call, Form::Transaction, document.transaction()).await?;
+    fed.into_inner()?;
+    Ok(())
+}

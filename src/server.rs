@@ -1,0 +1,232 @@
+//! Assembles listeners, workers and background tasks.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use anyhow::{Context, Result};
+
+use crate::api::{self, Api, RequestLimits, gate, peer, portal};
+use crate::environment::Environment;
+use crate::fhir::codes::Codes;
+use crate::operations::{Services, Strictness};
+use crate::rights::{HabilitationMatrix, Tables};
+use crate::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
+use crate::tls::verifier::ReloadableVerifier;
+use crate::tls::{Revocation, Trust, TrustFolder, listener};
+
+/// All that a server is started with, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where the portal listens.
+    pub portal: SocketAddr,
+    /// The public base; `https://localhost:PORT/fhir` unless given.
+    pub base: Option<String>,
+    /// The API's own certificate and chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Anchors, authorities, lists.
+    pub trust: TrustFolder,
+    /// Database.
+    pub database: DatabaseUrl,
+    /// Bodies.
+    pub bodies: BodyStoreLocation,
+    /// The habilitation matrix.
+    pub matrix: HabilitationMatrix,
+    /// How closely a feed is held to the profiles.
+    pub strictness: Strictness,
+    /// How long an authorisation lasts.
+    pub authorisation_days: u32,
+    /// Bytes of a request's body, at most.
+    pub maximum_body: usize,
+    /// Limits of the store.
+    pub store_limits: StoreLimits,
+    /// First page of the portal, HTML.
+    pub home: String,
+    /// Workers; as many as cores unless given.
+    pub workers: Option<usize>,
+}
+
+/// A server that listens.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Address of the API.
+    pub api: SocketAddr,
+    /// Address of the portal.
+    pub portal: SocketAddr,
+    /// The public base.
+    pub base: String,
+    handles: [ServerHandle; 2],
+}
+
+impl Listening {
+    /// Stops both listeners. Requests under way are finished if `graceful`.
+    pub async fn stop(&self, graceful: bool) {
+        for handle in &self.handles {
+            handle.stop(graceful).await;
+        }
+    }
+}
+
+/// What operations work with, without a listener.
+///
+/// # Errors
+/// Database or body store cannot be opened, or a table is malformed.
+pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc<Services>> {
+    let bodies = BodyStore::open(&settings.bodies)?;
+    let store = Store::open(&settings.database, bodies, &settings.store_limits)?;
+    let matrix = std::mem::replace(&mut settings.matrix, HabilitationMatrix::known()?);
+    store.register_readable_types(&settings.database, &matrix)?;
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+    Ok(Arc::new(Services {
+        environment,
+        tables: Tables::new(matrix)?,
+        codes: Codes::built_in()?,
+        store,
+        strictness: settings.strictness,
+        authorisation_duration: i64::from(settings.authorisation_days) * DAY,
+    }))
+}
+
+/// Serves until it is stopped. `ready` is told when both listeners answer.
+///
+/// # Errors
+/// Whatever keeps a listener from starting.
+pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOnce(&Listening)) -> Result<()> {
+    let environment = services.environment.clone();
+    let now = environment.now();
+    let trust = settings.trust.load(now)?;
+    let verifier = Arc::new(ReloadableVerifier::new(&trust, listener::crypto_provider())?);
+    let tls = listener::server_config(
+        &settings.certificate,
+        &settings.key,
+        Arc::clone(&verifier),
+        environment.clock(),
+    )?;
+    let api_listener = bind(settings.api)?;
+    let portal_listener = bind(settings.portal)?;
+    let api_address = api_listener.local_addr()?;
+    let portal_address = portal_listener.local_addr()?;
+    let base =
+        settings.base.clone().unwrap_or_else(|| format!("https://localhost:{}/fhir", api_address.port()));
+    let api = Arc::new(Api {
+        services: Arc::clone(&services),
+        revocation: Arc::new(Revocation::new(trust.lists)),
+        base: base.clone(),
+        started: now.to_string(),
+        limits: RequestLimits { body: settings.maximum_body, body_deadline: Duration::from_secs(30) },
+    });
+
+    let workers =
+        settings.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let data = web::Data::from(Arc::clone(&api));
+    let api_server = HttpServer::new(move || {
+        App::new().app_data(data.clone()).wrap(from_fn(gate::let_out)).configure(api::routes)
+    })
+    .on_connect(peer::read)
+    .workers(workers)
+    .max_connections(4096)
+    .max_connection_rate(128)
+    .tls_handshake_timeout(Duration::from_secs(5))
+    .client_request_timeout(Duration::from_secs(10))
+    .client_disconnect_timeout(Duration::from_secs(5))
+    .keep_alive(Duration::from_secs(75))
+    .shutdown_timeout(20)
+    .disable_signals()
+    .listen_rustls_0_23(api_listener, tls)
+    .context("the API listener")?
+    .run();
+
+    let shown = web::Data::new(portal::Portal { api: Arc::clone(&api), home: settings.home.clone() });
+    let portal_server = HttpServer::new(move || App::new().app_data(shown.clone()).configure(portal::routes))
+        .workers(1)
+        .disable_signals()
+        .listen(portal_listener)
+        .context("the portal listener")?
+        .run();
+
+    let listening = Listening {
+        api: api_address,
+        portal: portal_address,
+        base,
+        handles: [api_server.handle(), portal_server.handle()],
+    };
+    let reloading = actix_web::rt::spawn(reload(settings.trust, verifier, Arc::clone(&api)));
+    let sweeping = actix_web::rt::spawn(sweep(Arc::clone(&services)));
+    ready(&listening);
+    let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
+    reloading.abort();
+    sweeping.abort();
+    api_ended?;
+    portal_ended?;
+    Ok(())
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    Ok(listener)
+}
+
+/// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force.
+async fn reload(folder: TrustFolder, verifier: Arc<ReloadableVerifier>, api: Arc<Api>) {
+    let mut seen = modified(&folder);
+    loop {
+        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
+        let now = modified(&folder);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let (loading, at) = (folder.clone(), api.services.environment.now());
+        // A parser that panics takes this task's blocking thread with it and nothing else.
+        let loaded = tokio::task::spawn_blocking(move || loading.load(at)).await;
+        let replaced = match loaded {
+            Ok(Ok(trust)) => replace(trust, &verifier, &api),
+            Ok(Err(error)) => Err(error),
+            Err(panicked) => Err(anyhow::anyhow!("reading the lists panicked: {panicked}")),
+        };
+        match replaced {
+            Ok(()) => tracing::info!("revocation lists reloaded"),
+            Err(error) => tracing::error!(error = format!("{error:#}"), "revocation lists not reloaded"),
+        }
+    }
+}
+
+fn replace(trust: Trust, verifier: &ReloadableVerifier, api: &Api) -> Result<()> {
+    verifier.replace(&trust)?;
+    api.revocation.replace(trust.lists);
+    Ok(())
+}
+
+/// Names, sizes and times of the lists.
+fn modified(folder: &TrustFolder) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let entries = std::fs::read_dir(&folder.revocation_lists).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some((entry.path(), metadata.len(), metadata.modified().ok()))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Removes what interrupted feeds left, now and every hour. An hour is longer than any feed takes.
+async fn sweep(services: Arc<Services>) {
+    const HOUR: Duration = Duration::from_secs(3600);
+    loop {
+        match services.store.sweep_orphans(services.environment.now(), HOUR).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "orphaned bodies removed"),
+            Err(error) => tracing::warn!(%error, "orphaned bodies not swept"),
+        }
+        actix_web::rt::time::sleep(HOUR).await;
+    }
+}
