@@ -160,6 +160,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         store_limits: StoreLimits::default(),
         home: "<h1>Habilis</h1><p>Volet professionnel du DMP. <a href=\"/docs\">Opérations</a>.</p>".to_owned(),
         workers: None,
+        body_deadline: crate::server::BODY_DEADLINE,
     })
 }
 

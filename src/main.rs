@@ -183,6 +183,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         records: arguments.records,
         strict: arguments.strict,
         workers: arguments.workers,
+        body_deadline: server::BODY_DEADLINE,
     };
     let bar = if PkiFolder::new(&options.certs).is_complete() {
         ProgressBar::hidden()

@@ -52,7 +52,12 @@ pub struct Settings {
     pub home: String,
     /// Workers; as many as cores unless given.
     pub workers: Option<usize>,
+    /// How long a request's body may take to arrive.
+    pub body_deadline: Duration,
 }
+
+/// How long a request's body may take to arrive, unless a configuration says otherwise.
+pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A server that listens.
 #[derive(Clone, Debug)]
@@ -121,7 +126,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         revocation: Arc::new(Revocation::new(trust.lists)),
         base: base.clone(),
         started: now.to_string(),
-        limits: RequestLimits { body: settings.maximum_body, body_deadline: Duration::from_secs(30) },
+        limits: RequestLimits { body: settings.maximum_body, body_deadline: settings.body_deadline },
     });
 
     let workers =

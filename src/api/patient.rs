@@ -15,7 +15,10 @@ use crate::operations::{Call, PatientKey, test_existence};
 /// No entry: the patient has no record. One entry: `active` tells whether it is open.
 #[utoipa::path(
     get, path = "/fhir/Patient", tag = "TD0.2", operation_id = "searchPatient",
-    params(("identifier" = String, Query, description = "INS as system|value", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")),
+    params(
+        ("identifier" = Option<String>, Query, description = "INS as system|value; this or _id", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"),
+        ("_id" = Option<String>, Query, description = "Patient.id; this or identifier"),
+    ),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
@@ -80,8 +83,8 @@ fn identifier(parameters: request::Parameters) -> Result<PatientKey, Refusal> {
     let mut found = None;
     for (name, value) in &parameters {
         match name.as_str() {
-            "identifier" if found.is_none() => found = Some(patient_key(name, value)?),
-            "identifier" => return Err(invalid(name, "the patient is named twice")),
+            "identifier" | "_id" if found.is_none() => found = Some(patient_key(name, value)?),
+            "identifier" | "_id" => return Err(invalid(name, "the patient is named twice")),
             "_format" | "_pretty" => {}
             _ => return Err(invalid(name, "this server does not know this parameter")),
         }

@@ -1,7 +1,7 @@
 //! TD0.2: does a record exist for this INS, and is it open.
 
 use super::{Call, PatientKey, Traced};
-use crate::error::{Failure, Reason, Refusal};
+use crate::error::Failure;
 use crate::fhir::patient::RecordSummary;
 
 /// The operation's name in traces.
@@ -10,14 +10,12 @@ pub const OPERATION: &str = "TD0.2 test existence";
 /// Tests whether a record exists. `None`: there is none.
 ///
 /// # Errors
-/// [`Reason::InvalidIns`], [`Reason::NoFunctionalRight`], or the store's.
+/// [`crate::error::Reason::InvalidIns`], [`crate::error::Reason::NoFunctionalRight`], or the store's.
 pub async fn run(call: &Call, patient: PatientKey) -> Result<Traced<Option<RecordSummary>>, Failure> {
     let grant = call.services.tables.decide_existence(&call.caller).granted()?;
-    let Some(ins) = patient.ins().cloned() else {
-        return Err(Refusal::new(Reason::InvalidSearchParameter, "identifier wants system|value").into());
-    };
+    let key = patient.key.clone();
     let rule = grant.rule().to_owned();
-    let found = call.services.store.read(move |reader| reader.record_summary(&grant, &ins)).await?;
+    let found = call.services.store.read(move |reader| reader.record_summary(&grant, &key)).await?;
     if found.is_none() && patient.has_wrong_key() {
         return Err(patient.unknown().into());
     }

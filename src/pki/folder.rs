@@ -183,6 +183,13 @@ impl PkiFolder {
         bail!("{name} was not issued by an authority of this folder")
     }
 
+    /// Whether all lists can be loaded and none is due within a month.
+    pub fn lists_are_fresh(&self, now: Timestamp) -> bool {
+        const MONTH: i64 = 30 * 86_400;
+        let soon = now.as_second() + MONTH;
+        self.trust().load(now).is_ok_and(|trust| trust.lists.values().all(|list| list.next_update > soon))
+    }
+
     /// Makes all lists anew.
     ///
     /// # Errors

@@ -5,8 +5,9 @@ mod fixtures;
 mod greeting;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -38,6 +39,8 @@ pub struct SandboxOptions {
     pub strict: bool,
     /// Workers; as many as cores unless given.
     pub workers: Option<usize>,
+    /// How long a request's body may take to arrive.
+    pub body_deadline: Duration,
 }
 
 /// A sandbox that is ready to serve.
@@ -61,7 +64,9 @@ impl Sandbox {
         let pki = PkiFolder::new(&options.certs);
         let now = environment.now();
         if pki.is_complete() {
-            pki.refresh_lists(now)?;
+            if !pki.lists_are_fresh(now) {
+                pki.refresh_lists(now)?;
+            }
         } else {
             create_pki(&pki, &environment, progress)?;
         }
@@ -87,6 +92,7 @@ impl Sandbox {
             store_limits: StoreLimits::default(),
             home: String::new(),
             workers: options.workers,
+            body_deadline: options.body_deadline,
         };
         let services = server::services(&mut settings, environment)?;
         progress("records");
@@ -110,6 +116,15 @@ impl Sandbox {
     pub fn services(&self) -> Arc<Services> {
         Arc::clone(&self.services)
     }
+}
+
+/// Makes the test PKI alone, unless it stands there.
+///
+/// # Errors
+/// Whatever keeps it from being made.
+pub fn make_pki(folder: &Path, environment: &Environment) -> Result<()> {
+    let pki = PkiFolder::new(folder);
+    if pki.is_complete() { Ok(()) } else { create_pki(&pki, environment, &|_| {}) }
 }
 
 /// Number of steps that [`Sandbox::prepare`] tells of when it makes the PKI.

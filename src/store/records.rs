@@ -159,15 +159,17 @@ impl Reader<'_> {
     pub fn record_summary(
         &mut self,
         _grant: &ExistenceGrant,
-        ins: &Ins,
+        key: &RecordKey,
     ) -> Result<Option<RecordSummary>, Failure> {
-        let row = record::table
-            .filter(record::ins_system.eq(ins.system()))
-            .filter(record::ins_value.eq(ins.value()))
-            .select(RecordRow::as_select())
-            .first(self.connection)
-            .optional()
-            .map_err(unavailable)?;
+        let query = record::table.select(RecordRow::as_select());
+        let query = match key {
+            RecordKey::Ins(ins) => query
+                .filter(record::ins_system.eq(ins.system()))
+                .filter(record::ins_value.eq(ins.value()))
+                .into_boxed(),
+            RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
+        };
+        let row = query.first(self.connection).optional().map_err(unavailable)?;
         Ok(row.map(|row| RecordSummary {
             id: row.id,
             ins_system: row.ins_system,

@@ -1,1 +1,16 @@
+//! The suite: observable behaviour over the real listener, on both engines. One binary, because each further one would
+//! link SQLite, aws-lc and OpenSSL again.
 
+mod support;
+
+mod feed;
+mod kill;
+mod mtls;
+mod openapi;
+mod refusals;
+mod rights;
+mod search;
+mod store;
+mod structure;
+mod traces;
+mod walkthrough;

@@ -1,0 +1,203 @@
+//! Who gets a connection, and who keeps it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use habilis::pki::PkiFolder;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, Stream};
+
+use crate::support::{Engine, OTHER, Options, TEST, World, pki_copy, tls_config};
+
+/// What became of one request on a connection of its own.
+fn attempt(world: &World, config: ClientConfig) -> Result<(String, HandshakeKind), String> {
+    let mut session = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut socket = TcpStream::connect(world.listening.api).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let answer = get(&mut Stream::new(&mut session, &mut socket), "/fhir/metadata");
+    answer.map(|answer| (answer, session.handshake_kind().unwrap())).map_err(|error| error.to_string())
+}
+
+fn get(stream: &mut (impl Read + Write), path: &str) -> std::io::Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 16384];
+    loop {
+        let read = stream.read(&mut buffer)?;
+        answer.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&answer);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok()
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return Ok(text.into_owned());
+            }
+        }
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+#[test]
+fn who_does_not_get_a_connection() {
+    let world = World::start(Engine::Sqlite);
+    for (card, alert) in [
+        (None, "CertificateRequired"),
+        (Some("cps-inconnu"), "UnknownCA"),
+        (Some("cps-expire"), "CertificateExpired"),
+        (Some("cps-revoque"), "CertificateRevoked"),
+        (Some("org-hopital-sign"), "UnsupportedCertificate"),
+    ] {
+        let error = attempt(&world, tls_config(&world.certs, card)).unwrap_err();
+        assert!(error.contains(alert), "{card:?}: {error}");
+    }
+    // Control: every usable kind gets in, and an SSL server certificate is told what it is.
+    for (card, status) in [
+        ("cps-medecin", "200"),
+        ("cpf-interne", "200"),
+        ("cpe-secretaire", "200"),
+        ("cpe-service", "200"),
+        ("cpa-support", "200"),
+        ("org-hopital", "200"),
+        ("org-hopital-ssl", "401"),
+    ] {
+        let (answer, _) = attempt(&world, tls_config(&world.certs, Some(card))).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{card}: {answer}");
+    }
+}
+
+#[test]
+fn a_session_is_never_resumed() {
+    let world = World::start(Engine::Sqlite);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let card = tls_config(&world.certs, Some("cps-medecin"));
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots(&world))
+            .with_client_cert_resolver(card.client_auth_cert_resolver);
+        // The client would resume if it were let.
+        config.resumption = rustls::client::Resumption::in_memory_sessions(16);
+        for _ in 0..3 {
+            let (answer, kind) = attempt(&world, config.clone()).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"));
+            assert_eq!(kind, HandshakeKind::Full, "{version:?}");
+        }
+    }
+}
+
+fn roots(world: &World) -> rustls::RootCertStore {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    for root in rustls::pki_types::CertificateDer::pem_file_iter(world.certs.join("ca.pem")).unwrap() {
+        roots.add(root.unwrap()).unwrap();
+    }
+    roots
+}
+
+#[test]
+fn only_http_1_1_is_spoken() {
+    let world = World::start(Engine::Sqlite);
+    let mut config = tls_config(&world.certs, Some("cps-medecin"));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut session = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    let mut socket = TcpStream::connect(world.listening.api).unwrap();
+    let answer = get(&mut Stream::new(&mut session, &mut socket), "/fhir/metadata").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"));
+    assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[test]
+fn a_revoked_caller_gets_nothing_more_on_an_open_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = pki_copy(folder.path());
+    let world = World::start_with(Engine::Sqlite, Options { certs: Some(certs.clone()), ..Options::default() });
+    let doctor = world.client("cps-infirmier");
+    let ask = || doctor.get(&format!("/Patient?identifier={TEST}%7C{OTHER}"));
+    assert_eq!(ask().status, 200);
+    PkiFolder::new(&certs).revoke("cps-infirmier", jiff_now()).unwrap();
+    let landed = Instant::now();
+    let last = loop {
+        let answer = ask();
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(landed.elapsed() < Duration::from_secs(5), "still served 5 s after the list landed");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    last.assert_refused(401, "DMPInvalidCertificate", "revocation list");
+    let trace = &world.traces_of(last.request_id())[0];
+    assert_eq!((trace.outcome.as_str(), trace.caller_id.as_str()), ("refused", "810100000040"));
+    assert!(trace.rule.starts_with("CertificateRevoked"), "{}", trace.rule);
+    let error = attempt(&world, tls_config(&certs, Some("cps-infirmier"))).unwrap_err();
+    assert!(error.contains("CertificateRevoked"), "{error}");
+    // Control: another card of the same authority is still served.
+    assert_eq!(world.client("cps-medecin").get("/metadata").status, 200);
+
+    // A bad list never replaces a good one.
+    let list = certs.join("trust/crl/ACI-FO-PP-TEST.crl");
+    let good = std::fs::read(&list).unwrap();
+    for bad in [&good[..good.len() / 2], b"rubbish".as_slice(), b"".as_slice()] {
+        std::fs::write(&list, bad).unwrap();
+        std::thread::sleep(Duration::from_millis(1300));
+        assert_eq!(world.client("cps-medecin").get("/metadata").status, 200);
+        assert_eq!(ask().status, 401, "the revoked card stays out");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' own clock")]
+fn jiff_now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+#[test]
+fn a_stale_list_lets_nobody_in() {
+    let world = World::start(Engine::Sqlite);
+    let doctor = world.client("cps-medecin");
+    assert_eq!(doctor.get("/metadata").status, 200);
+    world.clock.advance(364);
+    assert_eq!(doctor.get("/metadata").status, 200, "a day before nextUpdate");
+    world.clock.advance(2);
+    let answer = doctor.get("/metadata");
+    answer.assert_refused(401, "DMPInvalidCertificate", "revocation list in force");
+    let error = attempt(&world, tls_config(&world.certs, Some("cps-medecin"))).unwrap_err();
+    assert!(!error.is_empty(), "a new handshake fails too");
+    let ready = reqwest::blocking::get(format!("http://{}/health/ready", world.listening.portal)).unwrap();
+    assert_eq!(ready.status(), 503);
+    assert!(ready.text().unwrap().contains("revocation lists: not available"));
+}
+
+#[test]
+fn an_expired_caller_gets_nothing_more_on_an_open_connection() {
+    let world = World::start(Engine::Sqlite);
+    let doctor = world.client("cps-medecin");
+    assert_eq!(doctor.get("/metadata").status, 200);
+    world.clock.advance(3 * 365 + 1);
+    doctor.get("/metadata").assert_refused(401, "DMPInvalidCertificate", "out of its dates");
+}
+
+#[test]
+fn without_a_list_the_server_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = pki_copy(folder.path());
+    let trust = PkiFolder::new(&certs).trust();
+    assert!(trust.load(jiff_now()).is_ok(), "control");
+    std::fs::remove_file(certs.join("trust/crl/ACR-ST-TEST.crl")).unwrap();
+    let error = format!("{:#}", trust.load(jiff_now()).unwrap_err());
+    assert!(error.contains("TEST AC RACINE IGC-SANTE STANDARD"), "{error}");
+}
+
+#[test]
+fn a_slow_handshake_is_cut() {
+    let world = World::start(Engine::Sqlite);
+    let mut socket = TcpStream::connect(world.listening.api).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let begun = Instant::now();
+    let read = socket.read(&mut [0; 16]);
+    assert!(matches!(read, Ok(0)) || read.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}

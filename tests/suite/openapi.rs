@@ -1,0 +1,68 @@
+//! The checked-in description is the one that the program would write. Its validity is `scripts/check-openapi`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// Every operation: method, path, operation id.
+pub fn operations() -> Vec<(String, String, String)> {
+    let description: Value = serde_json::from_str(&habilis::api::openapi::json().unwrap()).unwrap();
+    let mut operations = Vec::new();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            operations.push((method.to_uppercase(), path.clone(), id));
+        }
+    }
+    operations.sort();
+    operations
+}
+
+#[test]
+fn the_checked_in_description_is_not_stale() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/habilis.json");
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == habilis::api::openapi::json().unwrap(), "stale: run « cargo run -- openapi »");
+}
+
+#[test]
+fn every_operation_says_what_it_may_answer() {
+    let description: Value = serde_json::from_str(&habilis::api::openapi::json().unwrap()).unwrap();
+    for (method, path, id) in operations() {
+        let operation = &description["paths"][&path][method.to_lowercase()];
+        for status in ["401", "503"] {
+            assert!(operation["responses"].get(status).is_some(), "{id} does not say {status}");
+        }
+        assert!(operation["summary"].is_string(), "{id} has no summary");
+    }
+}
+
+#[test]
+fn the_capability_statement_lists_the_same_interactions() {
+    let statement: Value =
+        serde_json::from_str(&habilis::fhir::capability::statement("https://x/fhir", "0", "2026-11-22"))
+            .unwrap();
+    let mut stated = vec!["GET /fhir/metadata".to_owned()];
+    for interaction in statement["rest"][0]["interaction"].as_array().unwrap() {
+        assert_eq!(interaction["code"], "transaction");
+        stated.push("POST /fhir".to_owned());
+    }
+    for resource in statement["rest"][0]["resource"].as_array().unwrap() {
+        let kind = resource["type"].as_str().unwrap();
+        for interaction in resource["interaction"].as_array().unwrap() {
+            match interaction["code"].as_str().unwrap() {
+                "create" => stated.push(format!("POST /fhir/{kind}")),
+                "read" => stated.push(format!("GET /fhir/{kind}/{{id}}")),
+                "search-type" => {
+                    stated.push(format!("GET /fhir/{kind}"));
+                    stated.push(format!("POST /fhir/{kind}/_search"));
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+    stated.sort();
+    let described: Vec<String> =
+        operations().into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
+    assert_eq!(stated, described);
+}

@@ -1,0 +1,125 @@
+//! Every operation of the OpenAPI description × who must be refused, and who is served: a reviewed table.
+//!
+//! A new operation without a row fails here: [`request`] does not know how to call it.
+
+use habilis::sandbox::example::{self, Example};
+
+use crate::support::{Answer, Client, Engine, FHIR_JSON, OTHER, TEST, World, assert_expected};
+
+/// A well-formed call of an operation. `id` is that of a document which the caller may see if anyone may.
+pub fn request(
+    client: &Client,
+    operation: &str,
+    document: &str,
+    binary: &str,
+    unique_id: &str,
+) -> reqwest::Result<Answer> {
+    let patient = format!("patient.identifier={TEST}%7C{OTHER}&status=current");
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let json = [("Content-Type", FHIR_JSON)];
+    let example = Example::new(TEST, OTHER, "OUVERT", unique_id);
+    match operation {
+        "metadata" => client.send("GET", "/metadata", &[], None),
+        "searchPatient" => client.send("GET", &format!("/Patient?identifier={TEST}%7C{OTHER}"), &[], None),
+        "searchPatientByPost" => {
+            client.send("POST", "/Patient/_search", &form, Some(format!("identifier={TEST}%7C{OTHER}")))
+        }
+        "createConsent" => client.send("POST", "/Consent", &json, Some(example::consent(TEST, OTHER))),
+        "provideDocumentBundle" => client.send("POST", "", &json, Some(example.transaction())),
+        "publishDocument" => client.send("POST", "/DocumentReference", &json, Some(example.single())),
+        "searchDocumentReference" => client.send("GET", &format!("/DocumentReference?{patient}"), &[], None),
+        "searchDocumentReferenceByPost" => {
+            client.send("POST", "/DocumentReference/_search", &form, Some(patient))
+        }
+        "readDocumentReference" => client.send("GET", &format!("/DocumentReference/{document}"), &[], None),
+        "readBinary" => client.send("GET", &format!("/Binary/{binary}"), &[], None),
+        other => panic!("« {other} » is in the OpenAPI description and has no row in the refusal test"),
+    }
+}
+
+/// Feeds a document and gives the ids of DocumentReference and Binary.
+pub fn fed(world: &World, unique_id: &str) -> (String, String) {
+    let author = world.client("cps-medecin");
+    let single =
+        author.post("/DocumentReference", Example::new(TEST, OTHER, "OUVERT", unique_id).single()).json();
+    let url = single["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
+    (single["id"].as_str().unwrap().to_owned(), url.rsplit('/').next().unwrap().to_owned())
+}
+
+#[test]
+fn every_operation_refuses_whom_it_must() {
+    let world = World::start(Engine::Sqlite);
+    let (document, binary) = fed(&world, "2.25.100");
+    world.client("cps-medecin").authorise(OTHER);
+    // Card, and what the column is for.
+    let cards = [
+        (None, "no certificate"),
+        (Some("cps-revoque"), "revoked"),
+        (Some("cps-expire"), "expired"),
+        (Some("cps-inconnu"), "unknown root"),
+        (Some("org-hopital-sign"), "seal"),
+        (Some("org-hopital-ssl"), "SSL server"),
+        (Some("org-hopital"), "organisation"),
+        (Some("cpa-support"), "CPA"),
+        (Some("cpe-secretaire"), "CPE"),
+        (Some("cps-medecin-travail"), "occup. doctor"),
+        (Some("cps-infirmier"), "no authorisation"),
+        (Some("cps-medecin"), "authorised"),
+    ];
+    let mut table =
+        String::from("# Status of each operation for each caller. handshake: no connection at all.\n");
+    table.push_str(&format!("{:<32}", "operation"));
+    for (_, label) in cards {
+        table.push_str(&format!("{label:<17}"));
+    }
+    table.push('\n');
+    for (_, _, operation) in super::openapi::operations() {
+        table.push_str(&format!("{operation:<32}"));
+        for (position, (card, _)) in cards.iter().enumerate() {
+            let client = Client::new(&world.certs, *card, world.listening.api.port());
+            let cell = if operation == "createConsent" && *card == Some("cps-infirmier") {
+                // Declaring it would give what the column lacks.
+                "-".to_owned()
+            } else {
+                let unique_id = format!("2.25.101.{position}.{}", operation.len());
+                match request(&client, &operation, &document, &binary, &unique_id) {
+                    Ok(answer) => answer.status.to_string(),
+                    Err(error) if error.is_connect() || error.is_request() => "handshake".to_owned(),
+                    Err(error) => panic!("{operation} {card:?}: {error}"),
+                }
+            };
+            table.push_str(&format!("{cell:<17}"));
+        }
+        table = table.trim_end().to_owned();
+        table.push('\n');
+    }
+    assert_expected("http_status.txt", &table);
+}
+
+#[test]
+fn unknown_paths_and_methods_are_refused_and_traced() {
+    let world = World::start(Engine::Sqlite);
+    let doctor = world.client("cps-medecin");
+    let unknown = doctor.get("/Observation");
+    unknown.assert_refused(404, "", "no such path");
+    let method = doctor.send("DELETE", "/Patient", &[], None).unwrap();
+    method.assert_refused(405, "", "method");
+    let outside = doctor.get(&format!("https://localhost:{}/", world.listening.api.port()));
+    outside.assert_refused(404, "", "no such path");
+    for answer in [&unknown, &method, &outside] {
+        assert_eq!(world.traces_of(answer.request_id()).len(), 1);
+    }
+}
+
+#[test]
+fn a_request_id_is_echoed_if_it_can_be() {
+    let world = World::start(Engine::Sqlite);
+    let doctor = world.client("cps-medecin");
+    let send = |id: &str| doctor.send("GET", "/metadata", &[("X-Request-Id", id)], None).unwrap();
+    assert_eq!(send("abc-1.2").request_id(), "abc-1.2");
+    for id in ["a b", "<script>", &"x".repeat(65)] {
+        let answer = send(id);
+        assert_ne!(answer.request_id(), id);
+        assert_eq!(answer.request_id().len(), 36);
+    }
+}

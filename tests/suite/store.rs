@@ -1,0 +1,118 @@
+//! The store: both engines alike, orphans swept, a dead database answered.
+
+use diesel::RunQueryDsl;
+use diesel::sql_types::{Integer, Text};
+use habilis::sandbox::example::Example;
+use habilis::store::{DatabaseConnection, DatabaseUrl};
+
+use crate::on_both_engines;
+use crate::support::{Engine, OTHER, TEST, World};
+
+on_both_engines!(a_second_start_keeps_the_data, an_altered_body_is_not_served);
+
+#[derive(diesel::QueryableByName, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    table_name: String,
+    #[diesel(sql_type = Text)]
+    column_name: String,
+    #[diesel(sql_type = Integer)]
+    required: i32,
+}
+
+fn columns(world: &World, query: &str) -> Vec<Column> {
+    let url = DatabaseUrl::parse(&world.database_url).unwrap();
+    let mut connection = DatabaseConnection::open_for_reading(&url).unwrap();
+    let mut columns: Vec<Column> = diesel::sql_query(query).load(&mut connection).unwrap();
+    columns.sort();
+    columns
+}
+
+#[test]
+fn both_engines_have_the_same_tables() {
+    let sqlite = World::start(Engine::Sqlite);
+    let postgres = World::start(Engine::Postgres);
+    let of_sqlite = columns(
+        &sqlite,
+        "SELECT m.name AS table_name, p.name AS column_name, p.\"notnull\" AS required \
+         FROM sqlite_master m JOIN pragma_table_info(m.name) p \
+         WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\'",
+    );
+    let of_postgres = columns(
+        &postgres,
+        "SELECT table_name::text, column_name::text, (is_nullable = 'NO')::int AS required \
+         FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'",
+    );
+    assert_eq!(of_sqlite, of_postgres);
+    assert!(of_sqlite.len() > 40, "control: there is something to compare");
+}
+
+fn a_second_start_keeps_the_data(engine: Engine) {
+    let world = World::start(engine);
+    let doctor = world.client("cps-medecin");
+    assert_eq!(doctor.post("", Example::new(TEST, OTHER, "OUVERT", "2.25.300").transaction()).status, 200);
+    let (records, documents) = (world.rows("record"), world.rows("document"));
+    world.restart_in_place();
+    assert_eq!((world.rows("record"), world.rows("document")), (records, documents));
+}
+
+fn an_altered_body_is_not_served(engine: Engine) {
+    let world = World::start(engine);
+    let (_, binary) = super::refusals::fed(&world, "2.25.310");
+    let doctor = world.client("cps-medecin");
+    doctor.authorise(OTHER);
+    assert_eq!(doctor.get(&format!("/Binary/{binary}")).status, 200);
+    let body = world.body(&binary);
+    let mut bytes = std::fs::read(&body).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&body, bytes).unwrap();
+    let answer = doctor.get(&format!("/Binary/{binary}"));
+    assert_eq!(answer.status, 503);
+    assert_eq!(world.traces_of(answer.request_id())[0].outcome, "failed");
+    std::fs::remove_file(&body).unwrap();
+    assert_eq!(doctor.get(&format!("/Binary/{binary}")).status, 503);
+}
+
+#[test]
+fn orphans_are_swept_and_bodies_with_a_row_are_not() {
+    let world = World::start(Engine::Sqlite);
+    let (_, binary) = super::refusals::fed(&world, "2.25.320");
+    let orphan = world.data.join("bodies/ab/abcd/orphan");
+    std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();
+    std::fs::write(&orphan, b"left by a feed that was cut off").unwrap();
+    let services = world.services();
+    let hour = std::time::Duration::from_secs(3600);
+    let sweep = |after: i64| {
+        world.clock.advance(after);
+        let now = services.environment.now();
+        actix_web::rt::System::new().block_on(services.store.sweep_orphans(now, hour)).unwrap()
+    };
+    assert_eq!(sweep(0), 0, "a body younger than an hour may be of a feed under way");
+    assert_eq!(sweep(1), 1);
+    assert!(!orphan.exists());
+    assert!(world.body(&binary).exists());
+}
+
+#[test]
+fn a_database_that_goes_away_is_answered_and_comes_back() {
+    let world = World::start(Engine::Postgres);
+    let doctor = world.client("cps-medecin");
+    doctor.authorise(OTHER);
+    assert_eq!(doctor.find(OTHER).status, 200);
+    world.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()");
+    // Whatever the first requests meet, none is answered without its trace, and it comes back by itself.
+    let mut statuses = Vec::new();
+    for _ in 0..40 {
+        let answer = doctor.find(OTHER);
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        if answer.status == 200 {
+            assert_eq!(world.traces_of(answer.request_id()).len(), 1);
+        }
+        statuses.push(answer.status);
+        if statuses.ends_with(&[200, 200, 200]) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("not back: {statuses:?}");
+}

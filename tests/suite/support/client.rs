@@ -1,0 +1,175 @@
+//! A client as vendors write them: mutual TLS with a card.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+
+pub const FHIR_JSON: &str = "application/fhir+json";
+
+/// The TLS of a client with a card, or without.
+pub fn tls_config(certs: &Path, card: Option<&str>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(certs.join("ca.pem")).unwrap() {
+        roots.add(root.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    match card {
+        Some(card) => {
+            let chain = CertificateDer::pem_file_iter(certs.join(format!("{card}.pem")))
+                .unwrap()
+                .collect::<Result<Vec<_>, _>>()
+                .unwrap();
+            let key = PrivateKeyDer::from_pem_file(certs.join(format!("{card}.key"))).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+        None => builder.with_no_client_auth(),
+    }
+}
+
+/// A client that keeps its connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::blocking::Client,
+    base: String,
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Client {
+    pub fn new(certs: &Path, card: Option<&str>, port: u16) -> Self {
+        let http = reqwest::blocking::Client::builder()
+            .tls_backend_preconfigured(tls_config(certs, card))
+            .timeout(std::time::Duration::from_secs(60))
+            .build()
+            .unwrap();
+        Self { http, base: format!("https://localhost:{port}/fhir") }
+    }
+
+    /// A path below the base, or a whole URL.
+    fn url(&self, path: &str) -> String {
+        if path.starts_with("https://") { path.to_owned() } else { format!("{}{path}", self.base) }
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> reqwest::Result<Answer> {
+        let mut request = self.http.request(method.parse().unwrap(), self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send()?;
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            bytes: response.bytes()?.to_vec(),
+        })
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], None).unwrap()
+    }
+
+    pub fn post(&self, path: &str, body: impl Into<String>) -> Answer {
+        self.send("POST", path, &[("Content-Type", FHIR_JSON)], Some(body.into())).unwrap()
+    }
+
+    /// Declares the patient's authorisation (TD0.3).
+    pub fn authorise(&self, ins: &str) {
+        let answer = self.post("/Consent", habilis::sandbox::example::consent(super::TEST, ins));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+
+    /// Finds current documents (TD3.1).
+    pub fn find(&self, ins: &str) -> Answer {
+        self.get(&format!("/DocumentReference?patient.identifier={}%7C{ins}&status=current", super::TEST))
+    }
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn request_id(&self) -> &str {
+        self.header("x-request-id")
+    }
+
+    /// The code of an outcome's first issue: that of the DMP or of IHE.
+    pub fn code(&self) -> String {
+        self.json()["issue"][0]["details"]["coding"][0]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Asserts a refusal: status, code, French text, English diagnostics that hold a phrase.
+    #[track_caller]
+    pub fn assert_refused(&self, status: u16, code: &str, phrase: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        let outcome = self.json();
+        assert_eq!(outcome["resourceType"], "OperationOutcome");
+        assert_eq!(self.code(), code, "{}", self.text());
+        let all: Vec<&str> = outcome["issue"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|issue| issue["diagnostics"].as_str())
+            .collect();
+        assert!(all.iter().any(|diagnostics| diagnostics.contains(phrase)), "« {phrase} » not in {all:?}");
+        assert!(outcome["issue"][0]["details"]["text"].as_str().unwrap().ends_with('.'));
+        assert_eq!(outcome["id"], self.request_id());
+    }
+
+    /// Total and ids of a searchset.
+    #[track_caller]
+    pub fn found(&self) -> (u64, Vec<String>) {
+        assert_eq!(self.status, 200, "{}", self.text());
+        let bundle = self.json();
+        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        let ids = entries.iter().map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned()).collect();
+        (bundle["total"].as_u64().unwrap(), ids)
+    }
+
+    /// The link of a relation.
+    pub fn link(&self, relation: &str) -> Option<String> {
+        let bundle = self.json();
+        let link = bundle["link"].as_array()?.iter().find(|link| link["relation"] == relation)?.clone();
+        link["url"].as_str().map(str::to_owned)
+    }
+
+    /// The attachment's URL of the first document.
+    pub fn first_attachment(&self) -> String {
+        let bundle = self.json();
+        bundle["entry"][0]["resource"]["content"][0]["attachment"]["url"].as_str().unwrap().to_owned()
+    }
+}

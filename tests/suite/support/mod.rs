@@ -1,0 +1,257 @@
+//! A running server of one's own for each test, clients with cards, and the traces.
+
+mod client;
+mod database;
+mod pki;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use habilis::environment::{Clock, Environment, Identifiers};
+use habilis::sandbox::{Sandbox, SandboxOptions};
+use habilis::server::Listening;
+use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
+use jiff::Timestamp;
+
+pub use client::{Answer, Client, FHIR_JSON, tls_config};
+pub use database::{Database as DatabaseOfTest, Engine};
+pub use pki::{copy as pki_copy, shared_pki};
+
+/// System of the test INS.
+pub const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
+/// The patient of the samples.
+pub const PATIENT: &str = "279035121518989";
+/// Another, without documents.
+pub const OTHER: &str = "185067599900166";
+
+/// Runs each test on each engine.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($(#[$attribute:meta])* $test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] $(#[$attribute])* fn $test() { super::$test($crate::support::Engine::Sqlite); })+
+        }
+        mod postgres {
+            $(#[test] $(#[$attribute])* fn $test() { super::$test($crate::support::Engine::Postgres); })+
+        }
+    };
+}
+
+/// How a test's server differs from the sandbox.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub strict: bool,
+    pub records: Option<String>,
+    pub certs: Option<PathBuf>,
+    pub body_deadline: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { strict: false, records: None, certs: None, body_deadline: Duration::from_secs(30) }
+    }
+}
+
+/// A server, its data, its clock.
+pub struct World {
+    pub listening: Listening,
+    services: Arc<habilis::operations::Services>,
+    options: SandboxOptions,
+    pub certs: PathBuf,
+    pub clock: Arc<MovableClock>,
+    pub database_url: String,
+    pub data: PathBuf,
+    server: Option<JoinHandle<()>>,
+    _database: database::Database,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub fn start(engine: Engine) -> Self {
+        Self::start_with(engine, Options::default())
+    }
+
+    pub fn start_with(engine: Engine, options: Options) -> Self {
+        let certs = options.certs.unwrap_or_else(|| shared_pki().to_path_buf());
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let database = database::Database::new(engine, folder.path());
+        let records = options.records.map(|text| {
+            let path = folder.path().join("records.tsv");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let sandbox = SandboxOptions {
+            data: data.clone(),
+            certs: certs.clone(),
+            api: "127.0.0.1:0".parse().unwrap(),
+            portal: "127.0.0.1:0".parse().unwrap(),
+            database: Some(database.url.clone()),
+            records,
+            strict: options.strict,
+            workers: Some(2),
+            body_deadline: options.body_deadline,
+        };
+        let clock = Arc::new(MovableClock::default());
+        let environment = Environment::new(clock.clone(), Arc::new(Random));
+        let (sender, receiver) = mpsc::channel();
+        let kept = sandbox.clone();
+        let server = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let sandbox = Sandbox::prepare(sandbox, environment, &|_| {}).await.unwrap();
+                let services = sandbox.services();
+                sandbox
+                    .serve(|listening, _| sender.send((listening.clone(), services)).unwrap())
+                    .await
+                    .unwrap();
+            });
+        });
+        let (listening, services) = receiver.recv().expect("the server starts");
+        Self {
+            listening,
+            services,
+            options: kept,
+            certs,
+            clock,
+            database_url: database.url.clone(),
+            data,
+            server: Some(server),
+            _database: database,
+            _folder: folder,
+        }
+    }
+
+    /// A client with a card.
+    pub fn client(&self, card: &str) -> Client {
+        Client::new(&self.certs, Some(card), self.listening.api.port())
+    }
+
+    /// All traces so far.
+    pub fn traces(&self) -> Vec<TraceRow> {
+        let url = DatabaseUrl::parse(&self.database_url).unwrap();
+        TraceRow::all(&mut DatabaseConnection::open_for_reading(&url).unwrap()).unwrap()
+    }
+
+    /// The traces of one request.
+    pub fn traces_of(&self, request_id: &str) -> Vec<TraceRow> {
+        self.traces().into_iter().filter(|trace| trace.request_id == request_id).collect()
+    }
+
+    /// Runs SQL on the database behind the server's back.
+    pub fn sql(&self, statement: &str) {
+        use diesel::connection::SimpleConnection;
+        let url = DatabaseUrl::parse(&self.database_url).unwrap();
+        DatabaseConnection::open_for_writing(&url).unwrap().batch_execute(statement).unwrap();
+    }
+
+    /// The number of rows of a table.
+    pub fn rows(&self, table: &str) -> i64 {
+        use diesel::RunQueryDsl;
+        #[derive(diesel::QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            rows: i64,
+        }
+        let url = DatabaseUrl::parse(&self.database_url).unwrap();
+        let mut connection = DatabaseConnection::open_for_reading(&url).unwrap();
+        let query = diesel::sql_query(format!("SELECT count(*) AS rows FROM {table}"));
+        query.get_result::<Count>(&mut connection).unwrap().rows
+    }
+
+    /// What the server's operations work with.
+    pub fn services(&self) -> Arc<habilis::operations::Services> {
+        Arc::clone(&self.services)
+    }
+
+    /// Prepares a second sandbox on the same folders, as a restart does.
+    pub fn restart_in_place(&self) {
+        let options = self.options.clone();
+        actix_web::rt::System::new()
+            .block_on(Sandbox::prepare(options, Environment::system(), &|_| {}))
+            .map(|_| ())
+            .unwrap();
+    }
+
+    /// The file of a body.
+    pub fn body(&self, binary_id: &str) -> PathBuf {
+        fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+            std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path()).find_map(|path| {
+                if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+            })
+        }
+        find(&self.data.join("bodies"), binary_id).unwrap()
+    }
+
+    /// Bodies in the body store.
+    pub fn bodies(&self) -> usize {
+        fn files(folder: &Path) -> usize {
+            std::fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .map(|entry| entry.unwrap().path())
+                .map(|path| if path.is_dir() { files(&path) } else { 1 })
+                .sum()
+        }
+        files(&self.data.join("bodies"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let listening = self.listening.clone();
+        actix_web::rt::System::new().block_on(async move { listening.stop(false).await });
+        if let Some(server) = self.server.take() {
+            let ended = server.join();
+            if !std::thread::panicking() {
+                ended.expect("the server ends without a panic");
+            }
+        }
+    }
+}
+
+/// The machine's clock, moved by a test.
+#[derive(Debug, Default)]
+pub struct MovableClock {
+    seconds: AtomicI64,
+}
+
+impl MovableClock {
+    pub fn advance(&self, days: i64) {
+        self.seconds.fetch_add(days * 86_400, Ordering::SeqCst);
+    }
+}
+
+impl Clock for MovableClock {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own clock")]
+    fn now(&self) -> Timestamp {
+        let moved = Timestamp::now().as_microsecond() + self.seconds.load(Ordering::SeqCst) * 1_000_000;
+        Timestamp::from_microsecond(moved).unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct Random;
+
+impl Identifiers for Random {
+    #[expect(clippy::disallowed_methods, reason = "the tests' own identifiers")]
+    fn next(&self) -> uuid::Uuid {
+        uuid::Uuid::new_v4()
+    }
+}
+
+/// Compares with a reviewed file of `tests/expected`; `UPDATE_EXPECTED=1` writes it.
+pub fn assert_expected(file: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/expected").join(file);
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        std::fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    for (line, (expected, actual)) in expected.lines().zip(actual.lines()).enumerate() {
+        assert_eq!(expected, actual, "{file}:{} (UPDATE_EXPECTED=1 rewrites it, for review)", line + 1);
+    }
+    assert_eq!(expected.lines().count(), actual.lines().count(), "{file}: number of lines");
+}
