@@ -133,6 +133,7 @@ impl Connected {
             now.as_microsecond(),
             request_id,
             operation,
+            peer.map_or("", |peer| &peer.label),
             facts,
             recognised.map(AsRef::as_ref),
         );

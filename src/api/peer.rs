@@ -6,7 +6,7 @@ use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
 use tokio::net::TcpStream;
 
-use crate::certificate::{CertificateFacts, Unusable};
+use crate::certificate::{self, CertificateFacts, Unusable};
 use crate::error::Refusal;
 use crate::identity::Caller;
 use crate::tls::PeerChain;
@@ -16,6 +16,8 @@ use crate::tls::PeerChain;
 pub struct Peer {
     /// The verified chain.
     pub chain: PeerChain,
+    /// Issuer and serial number, for traces.
+    pub label: String,
     /// What the holder's certificate says, or why it is of no use.
     pub certificate: Result<CertificateFacts, Unusable>,
     /// The caller that the certificate alone makes, or why it makes none.
@@ -34,5 +36,5 @@ pub fn read(connection: &dyn Any, data: &mut Extensions) {
         Err(unusable) => Err(Refusal::new(crate::error::Reason::UnsuitableCertificate, unusable.to_string())
             .by("EX_GEN-1450: AUTH_CLI certificate or authentication certificate of a card")),
     };
-    data.insert(Peer { chain, certificate, caller });
+    data.insert(Peer { label: certificate::label(chain.leaf()), chain, certificate, caller });
 }

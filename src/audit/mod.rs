@@ -26,11 +26,12 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// The beginning of a trace.
+    /// The beginning of a trace. `label` names the certificate, by issuer and serial number.
     pub fn new(
         at: i64,
         request_id: String,
         operation: &'static str,
+        label: &str,
         certificate: Option<&CertificateFacts>,
         caller: Option<&Caller>,
     ) -> Self {
@@ -50,9 +51,7 @@ impl TraceContext {
             caller_kind,
             caller_id,
             caller_structure: caller.and_then(|caller| caller.structure.clone()),
-            certificate: certificate
-                .map(|facts| format!("{} / {}", facts.issuer, facts.serial))
-                .unwrap_or_default(),
+            certificate: label.to_owned(),
             mode: caller.map_or("", |caller| caller.mode.code()),
         }
     }

@@ -25,10 +25,15 @@ pub struct CertificateFacts {
     pub future_profession: Option<String>,
     /// Specialities, TRE_R01 (`SM26`), from 1.2.250.1.71.4.2.5.
     pub specialities: Vec<String>,
-    /// Common name of the issuing authority.
-    pub issuer: String,
-    /// Serial number, hexadecimal.
-    pub serial: String,
+}
+
+/// Issuer and serial number of any certificate, for traces: those of no use here are named too.
+pub fn label(der: &[u8]) -> String {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return String::new() };
+    let issuer =
+        subject::single(certificate.issuer(), &subject::COMMON_NAME).ok().flatten().unwrap_or_default();
+    let serial: String = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{issuer} / {serial}")
 }
 
 impl CertificateFacts {
@@ -52,8 +57,6 @@ impl CertificateFacts {
             profession: private.profession.map(|code| code.to_string()),
             future_profession: private.future_profession.map(|code| code.to_string()),
             specialities: private.specialities,
-            issuer,
-            serial: certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }
 }

@@ -30,7 +30,7 @@ impl DocumentType {
 pub struct Codes {
     types: HashMap<&'static str, DocumentType>,
     classes: HashMap<&'static str, &'static str>,
-    content_types: HashMap<&'static str, &'static str>,
+    content_types: HashMap<(&'static str, &'static str), &'static str>,
     formats: HashMap<&'static str, &'static str>,
     facility_types: HashMap<&'static str, &'static str>,
     practice_settings: HashMap<&'static str, &'static str>,
@@ -50,10 +50,16 @@ impl Codes {
             };
             types.insert(code, DocumentType { code, system, class, display });
         }
+        let mut content_types = HashMap::new();
+        for line in rows(include_str!("tables/content_types.tsv")) {
+            let columns: Vec<&'static str> = line.split('\t').collect();
+            let [code, system, display] = columns[..] else { anyhow::bail!("content_types: « {line} »") };
+            content_types.insert((system, code), display);
+        }
         Ok(Self {
             types,
+            content_types,
             classes: pairs(include_str!("tables/classes.tsv")).context("classes")?,
-            content_types: pairs(include_str!("tables/content_types.tsv")).context("content_types")?,
             formats: pairs(include_str!("tables/formats.tsv")).context("formats")?,
             facility_types: pairs(include_str!("tables/facility_types.tsv")).context("facility_types")?,
             practice_settings: pairs(include_str!("tables/practice_settings.tsv"))
@@ -71,9 +77,12 @@ impl Codes {
         self.classes.get(code).copied()
     }
 
-    /// The label of a content type of a submission set, JDV_J59.
-    pub fn content_type(&self, code: &str) -> Option<&'static str> {
-        self.content_types.get(code).copied()
+    /// The label of a content type of a submission set, JDV_J59. Its code systems share codes, so the system counts:
+    /// `https://mos.esante.gouv.fr/NOS/TRE_R209-…/FHIR/…`.
+    pub fn content_type(&self, system: &str, code: &str) -> Option<&'static str> {
+        let (_, table) = system.split_once("/NOS/")?;
+        let table = table.split(['-', '/']).next()?;
+        self.content_types.iter().find(|((of, is), _)| *of == table && *is == code).map(|(_, display)| *display)
     }
 
     /// The label of a format, JDV_J60.

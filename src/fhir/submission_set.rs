@@ -81,10 +81,11 @@ impl<'a> SubmissionSet<'a> {
         Ok(read)
     }
 
-    /// The content type, JDV_J59.
-    pub fn designation_type(&self) -> Option<&str> {
+    /// The content type, JDV_J59: system and code.
+    pub fn designation_type(&self) -> Option<(&str, &str)> {
         let extension = self.extension.iter().find(|extension| extension.url.0 == DESIGNATION_TYPE)?;
-        extension.value_codeable_concept.as_ref().map(CodeableConcept::code)
+        let coding = extension.value_codeable_concept.as_ref()?.coding.first()?;
+        Some((coding.system(), coding.code()))
     }
 }
 

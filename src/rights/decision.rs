@@ -187,13 +187,15 @@ impl Tables {
             Ok((Allowance::PatientOptIn, _)) => MaskedDocuments::Own,
             _ => MaskedDocuments::None,
         };
-        let readable = self.matrix.readable(caller, now);
-        let readable = if allows(Action::ReadNotMasked) {
-            readable
-        } else {
+        let (readable, reading) = match self.functional_right(caller, treating, Action::ReadNotMasked) {
+            Ok((Allowance::Yes, rule)) => (self.matrix.readable(caller, now), rule),
             // May list, may not read (occupational doctor): nothing is shown, the stricter reading.
-            std::sync::Arc::new(super::matrix::ReadableTypes::none())
+            Ok((_, rule)) => (std::sync::Arc::new(super::matrix::ReadableTypes::none()), rule),
+            Err(refusal) => {
+                (std::sync::Arc::new(super::matrix::ReadableTypes::none()), refusal.rule.into_owned())
+            }
         };
+        let read_rule = format!("{reading}; {standing}; {}", readable.rule);
         let rule = format!("{rule}; {standing}; {}", readable.rule);
         Ok(Scope {
             record_id: record.id.clone(),
@@ -204,6 +206,7 @@ impl Tables {
             archived: allows(Action::ReadArchived),
             superseded: allows(Action::ReadSuperseded),
             rule,
+            read_rule,
         })
     }
 

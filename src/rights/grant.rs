@@ -60,6 +60,7 @@ pub struct Scope {
     pub(super) archived: bool,
     pub(super) superseded: bool,
     pub(super) rule: String,
+    pub(super) read_rule: String,
 }
 
 /// May read the bytes and the metadata of one document (TD3.2).
@@ -155,7 +156,10 @@ impl Scope {
             DocumentStatus::Superseded if !self.superseded => hide("superseded"),
             // The sheet would show deleted documents; the FHIR mapping hides them (identity-and-rights.md, 2).
             DocumentStatus::EnteredInError => hide("deleted"),
-            _ => Decision::Permit(ReadGrant { document_id: document.id.clone(), rule: self.rule.clone() }),
+            _ => {
+                let rule = format!("{} × {}", self.read_rule, document.type_code);
+                Decision::Permit(ReadGrant { document_id: document.id.clone(), rule })
+            }
         }
     }
 }

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use crate::fhir::codes::system;
 use crate::fhir::submission_set::{DESIGNATION_TYPE, SOURCE_ID};
 
+/// Content types of JDV_J59 for an act of care.
+const CONTENT_TYPES: &str = "https://mos.esante.gouv.fr/NOS/TRE_R209-TypeActivite/FHIR/TRE-R209-TypeActivite";
+
 /// An example document.
 #[derive(Clone, Debug)]
 pub struct Example<'a> {
@@ -137,7 +140,7 @@ impl<'a> Example<'a> {
                     "title": "Compte rendu de consultation",
                     "creation": "2026-06-12T10:00:00+02:00",
                 },
-                "format": { "system": nos("TRE_A06-FormatCodeComplementaire"), "code": "urn:asip:ci-sis:consu-orl:2023" },
+                "format": { "system": nos("TRE_A06-FormatCodeComplementaire"), "code": "urn:ihe:iti:xds-sd:text:2008" },
             }],
             "context": {
                 "period": { "start": "2026-06-12T09:30:00+02:00", "end": "2026-06-12T10:00:00+02:00" },
@@ -171,7 +174,7 @@ impl<'a> Example<'a> {
                 "identifier": [{ "system": system::PROFESSIONAL, "value": self.author }],
             }],
             "extension": [
-                { "url": DESIGNATION_TYPE, "valueCodeableConcept": { "coding": [{ "code": "07" }] } },
+                { "url": DESIGNATION_TYPE, "valueCodeableConcept": { "coding": [{ "system": CONTENT_TYPES, "code": "07" }] } },
                 { "url": SOURCE_ID, "valueIdentifier": { "system": system::URI, "value": "urn:oid:1.2.250.1.213.9.9" } },
             ],
             "identifier": [{ "use": "usual", "system": system::URI, "value": format!("urn:oid:{}.2", self.unique_id) }],

@@ -208,7 +208,7 @@ fn new_record(
 /// The trace of what the sandbox itself does.
 fn trace(services: &Services, operation: &'static str) -> TraceContext {
     let now = services.environment.now().as_microsecond();
-    TraceContext::new(now, services.environment.next_id(), operation, None, None)
+    TraceContext::new(now, services.environment.next_id(), operation, "", None, None)
 }
 
 async fn create(services: &Arc<Services>, record: NewRecord) -> Result<bool> {
@@ -294,6 +294,7 @@ async fn masked_document(services: &Arc<Services>, ins: &str, family: &str) -> R
             services.environment.now().as_microsecond(),
             services.environment.next_id(),
             "sandbox: masked document",
+            "",
             None,
             Some(&caller),
         ),

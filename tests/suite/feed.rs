@@ -406,7 +406,7 @@ fn strict_names_each_fault(engine: Engine) {
     let list = bundle["entry"][0]["resource"].as_object_mut().unwrap();
     list.remove("identifier");
     list["contained"][0]["resourceType"] = "Practitioner".into();
-    list["extension"][0]["valueCodeableConcept"]["coding"][0]["code"] = "11".into();
+    list["extension"][0]["valueCodeableConcept"]["coding"][0] = json!({ "system": "https://mos.esante.gouv.fr/NOS/TRE_A03-ClasseDocument/FHIR/TRE-A03-ClasseDocument", "code": "11" });
     let document = bundle["entry"][1]["resource"].as_object_mut().unwrap();
     for element in ["custodian", "identifier", "securityLabel", "date"] {
         document.remove(element);

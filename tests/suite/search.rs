@@ -33,7 +33,7 @@ fn criteria(engine: Engine) {
         ("status=current&category=10&type=34133-9", 0),
         ("status=current&facility=SA07", 3),
         ("status=current&setting=AMO", 0),
-        ("status=current&format=urn:asip:ci-sis:consu-orl:2023", 3),
+        ("status=current&format=urn:ihe:iti:xds-sd:text:2008", 3),
         ("status=current&identifier=urn:ietf:rfc:3986%7Curn:oid:2.25.72", 1),
         ("status=current&identifier=urn:oid:2.25.79", 0),
         ("status=current&date=ge2026-06-12&date=lt2026-06-13", 3),

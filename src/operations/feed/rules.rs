@@ -24,6 +24,15 @@ impl Findings {
         self.always.push(Issue::at(expression, diagnostics.into()));
     }
 
+    /// The refusal that they make, if any.
+    fn refusal(self, strict: bool) -> Option<Refusal> {
+        let mut issues = self.always;
+        if strict {
+            issues.extend(self.strict);
+        }
+        Some(Refusal::of(Reason::InvalidMetadata, issues)?.by("PDSm 3.1.1 and the DMP's affinity domain"))
+    }
+
     /// A finding that a tolerant server lets pass.
     pub fn strict(&mut self, expression: String, diagnostics: impl Into<String>) {
         self.strict.push(Issue::at(expression, diagnostics.into()));
@@ -44,7 +53,6 @@ pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> R
         attachment(document, draft.list.is_some(), &mut findings);
         context(document, draft.list.is_some(), &mut findings);
         responsible(call, document, &mut findings);
-        content::check(document, ins, &mut findings)?;
     }
     unique_ids_differ(draft, &mut findings);
     if !Ins::new(&ins.0, &ins.1).is_ok_and(|ins| ins.key_is_right()) {
@@ -53,14 +61,15 @@ pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> R
     if let Some((_, list)) = &draft.list {
         submission_set(call, list, &mut findings);
     }
-    let Findings { mut always, strict } = findings;
-    if call.services.strictness == Strictness::Strict {
-        always.extend(strict);
+    // What is refused in any mode says so before the bytes are looked at; what only a strict server refuses, after.
+    let strict = call.services.strictness == Strictness::Strict;
+    if !findings.always.is_empty() {
+        return findings.refusal(strict).map_or(Ok(()), Err);
     }
-    match Refusal::of(Reason::InvalidMetadata, always) {
-        Some(refusal) => Err(refusal.by("PDSm 3.1.1 and the DMP's affinity domain")),
-        None => Ok(()),
+    for document in &draft.documents {
+        content::check(document, ins, &mut findings)?;
     }
+    findings.refusal(strict).map_or(Ok(()), Err)
 }
 
 /// EX_2.1-1010.
@@ -279,11 +288,14 @@ fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings
         findings.strict("List.identifier".into(), "the unique id and the entry UUID are missing");
     }
     match list.designation_type() {
-        Some(code) if call.services.codes.content_type(code).is_some() => {}
-        code => findings.strict(
-            "List.extension('ihe-designationType')".into(),
-            format!("« {} » is not a content type of the DMP (JDV_J59)", code.unwrap_or_default()),
-        ),
+        Some((system, code)) if call.services.codes.content_type(system, code).is_some() => {}
+        other => {
+            let (system, code) = other.unwrap_or_default();
+            findings.strict(
+                "List.extension('ihe-designationType')".into(),
+                format!("« {system}|{code} » is not a content type of the DMP (JDV_J59)"),
+            );
+        }
     }
     let source = list.source.as_ref().map_or("", |source| source.literal());
     let target = source.strip_prefix('#').and_then(|id| list.contained.iter().find(|one| one.id.0 == id));
