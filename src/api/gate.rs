@@ -36,10 +36,7 @@ pub async fn serve<F>(request: &HttpRequest, operation: &'static str, run: F) ->
 where
     F: AsyncFnOnce(Call) -> Result<Traced<Answer>, Failure>,
 {
-    let connected = match Connected::read(request, operation) {
-        Ok(connected) => connected,
-        Err(response) => return response,
-    };
+    let Some(connected) = Connected::read(request, operation) else { return without_service() };
     let result = match (&connected.refusal, &connected.caller) {
         (Some(refusal), _) | (None, Err(refusal)) => Err(refusal.clone().into()),
         (None, Ok(caller)) => {
@@ -55,10 +52,7 @@ pub async fn serve_connected<F>(request: &HttpRequest, operation: &'static str, 
 where
     F: FnOnce(&Api) -> Result<Answer, Refusal>,
 {
-    let connected = match Connected::read(request, operation) {
-        Ok(connected) => connected,
-        Err(response) => return response,
-    };
+    let Some(connected) = Connected::read(request, operation) else { return without_service() };
     let refusal = match (&connected.refusal, &connected.caller) {
         (Some(refusal), _) => Some(refusal.clone()),
         // An organisation without a token is nobody who acts, but it may ask what the server is.
@@ -105,8 +99,12 @@ pub async fn let_out(
     }
     tracing::error!(path = response.request().path(), "an answer without a trace was held back");
     let (request, _) = response.into_parts();
-    let failure = Failure::internal("an answer without a trace");
-    Ok(ServiceResponse::new(request, respond::http(respond::failure(&failure, ""), "")))
+    Ok(ServiceResponse::new(request, without_service()))
+}
+
+/// The answer where not even a trace can be begun. It carries no receipt and tells nothing.
+fn without_service() -> HttpResponse {
+    respond::http(respond::failure(&Failure::internal("no trace"), ""), "")
 }
 
 /// A request on a connection whose peer was recognised.
@@ -119,10 +117,8 @@ struct Connected {
 }
 
 impl Connected {
-    fn read(request: &HttpRequest, operation: &'static str) -> Result<Self, HttpResponse> {
-        let Some(api) = request.app_data::<web::Data<Api>>().cloned() else {
-            return Err(respond::http(respond::failure(&Failure::internal("no service"), ""), ""));
-        };
+    fn read(request: &HttpRequest, operation: &'static str) -> Option<Self> {
+        let api = request.app_data::<web::Data<Api>>()?.clone();
         let environment = &api.services.environment;
         let now = environment.now();
         let request_id = request_id(request).unwrap_or_else(|| environment.next_id());
@@ -143,7 +139,7 @@ impl Connected {
             Some(peer) => standing(api.revocation.verdict(peer.chain.links(), now)),
         };
         let caller = peer.map_or_else(|| Err(no_peer()), |peer| peer.caller.clone());
-        Ok(Self { api, trace, caller, refusal })
+        Some(Self { api, trace, caller, refusal })
     }
 
     /// A traced answer goes out as it is; a failure is traced first.

@@ -107,8 +107,8 @@ impl Authority {
         builder.set_subject_name(&name)?;
         builder.set_issuer_name(issuer.map_or(&name, |issuer| issuer.certificate.subject_name()))?;
         builder.set_pubkey(&key)?;
-        builder.set_not_before(&at(now, -1)?.as_ref())?;
-        builder.set_not_after(&at(now, AUTHORITY_DAYS)?.as_ref())?;
+        builder.set_not_before(at(now, -1)?.as_ref())?;
+        builder.set_not_after(at(now, AUTHORITY_DAYS)?.as_ref())?;
         let mut constraints = BasicConstraints::new();
         constraints.critical().ca();
         if issuer.is_some() {
@@ -141,11 +141,11 @@ impl Authority {
     ) -> Result<Vec<u8>> {
         let mut builder = X509CrlBuilder::new()?;
         builder.set_issuer_name(self.certificate.subject_name())?;
-        builder.set_last_update(&at(now, 0)?.as_ref())?;
-        builder.set_next_update(&at(now, days)?.as_ref())?;
+        builder.set_last_update(at(now, 0)?.as_ref())?;
+        builder.set_next_update(at(now, days)?.as_ref())?;
         for serial in serials {
             let mut revoked = X509RevokedBuilder::new()?;
-            revoked.set_revocation_date(&at(now, 0)?.as_ref())?;
+            revoked.set_revocation_date(at(now, 0)?.as_ref())?;
             let serial = BigNum::from_hex_str(serial).context("a serial number is hexadecimal")?;
             revoked.set_serial_number(&*serial.to_asn1_integer()?)?;
             builder.add_revoked(revoked.build())?;

@@ -56,7 +56,8 @@ pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> R
     }
     unique_ids_differ(draft, &mut findings);
     if !Ins::new(&ins.0, &ins.1).is_ok_and(|ins| ins.key_is_right()) {
-        findings.strict("DocumentReference.subject".into(), "the key of the INS is wrong");
+        let at = draft.documents.first().map_or(String::new(), |document| document.at("subject"));
+        findings.strict(at, "the key of the INS is wrong");
     }
     if let Some((_, list)) = &draft.list {
         submission_set(call, list, &mut findings);
