@@ -1,1 +1,280 @@
-fn main() {}
+//! What one request costs the server: `cargo bench --bench server`.
+//!
+//! The server runs in a process of its own (release build), as the sandbox with all checks on: mutual TLS, revocation on
+//! each request, rights, matrix, durable trace. The load comes from this process over mutual TLS. What is reported is the
+//! server's own CPU time per request (`/proc/PID/stat`), which hardly moves when the machine is busy, and the rate, which
+//! does; each is the median of several runs.
+//!
+//! ```text
+//! cargo bench --bench server                          both engines (scripts/with-postgres sets HABILIS_TEST_POSTGRES)
+//! scripts/with-postgres cargo bench --bench server -- --seconds 3 --runs 5
+//! ```
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use habilis::environment::Environment;
+use habilis::sandbox::example::{Example, consent};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
+/// The record whose query gives 20 documents.
+const QUERIED: &str = "279035121518989";
+/// The record that is fed.
+const FED: &str = "185067599900166";
+const BODY: usize = 20 << 10;
+
+/// Size of a page of memory and of a clock tick, as Linux has them on every machine this runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+struct Options {
+    seconds: f64,
+    runs: usize,
+    connections: usize,
+}
+
+fn main() {
+    let mut options = Options { seconds: 2.0, runs: 3, connections: 8 };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().and_then(|value| value.parse().ok()).expect("a number");
+        match argument.as_str() {
+            "--seconds" => options.seconds = value(),
+            "--runs" => options.runs = value() as usize,
+            "--connections" => options.connections = value() as usize,
+            // What `cargo bench` and `cargo test --benches` pass along.
+            "--bench" => {}
+            other => panic!("« {other} »: --seconds, --runs and --connections are known"),
+        }
+    }
+    let certs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-pki");
+    habilis::sandbox::make_pki(&certs, &Environment::system()).expect("a test PKI");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!(
+        "server and load on the same {cores} cores, {} connections, {} runs of {} s, medians",
+        options.connections, options.runs, options.seconds
+    );
+    println!("{:<10} {:<28} {:>12} {:>12} {:>8}", "engine", "operation", "CPU ms/req", "requests/s", "runs");
+    let folder = tempfile::tempdir().expect("a folder");
+    measure("sqlite", &format!("sqlite:{}", folder.path().join("bench.db").display()), &certs, &options);
+    match std::env::var("HABILIS_TEST_POSTGRES") {
+        Ok(url) => {
+            let (server, _) = url.rsplit_once('/').expect("a URL with a database");
+            let name = format!("bench_{}", std::process::id());
+            sql(&url, &format!("CREATE DATABASE {name}"));
+            measure("postgres", &format!("{server}/{name}"), &certs, &options);
+            sql(&url, &format!("DROP DATABASE {name} WITH (FORCE)"));
+        }
+        Err(_) => println!("postgres   not measured: run under scripts/with-postgres"),
+    }
+}
+
+fn sql(url: &str, statement: &str) {
+    use diesel::Connection;
+    use diesel::connection::SimpleConnection;
+    let mut connection = diesel::PgConnection::establish(url).expect("PostgreSQL answers");
+    connection.batch_execute(statement).expect("the statement runs");
+}
+
+fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
+    let server = Server::start(database, certs);
+    let prepared = Prepared::new(&server);
+    let next = AtomicU64::new(1_000_000);
+    let feed = || {
+        let id = format!("2.25.{}", next.fetch_add(1, Ordering::Relaxed));
+        post("", &Example { size: BODY, ..Example::new(TEST, FED, "OUVERT", &id) }.transaction())
+    };
+    let operations: [(&str, bool, &(dyn Fn() -> Vec<u8> + Sync)); 5] = [
+        ("full handshake + metadata", true, &|| get("/fhir/metadata")),
+        ("metadata (trace only)", false, &|| get("/fhir/metadata")),
+        ("query of 20 documents", false, &|| prepared.query.clone()),
+        ("retrieve of 20 KiB", false, &|| prepared.retrieve.clone()),
+        ("feed of 20 KiB", false, &feed),
+    ];
+    for (name, fresh, request) in operations {
+        let mut runs: Vec<(f64, f64)> =
+            (0..options.runs).map(|_| run(&server, options, fresh, request)).collect();
+        runs.sort_by(|left, right| left.0.total_cmp(&right.0));
+        let (cpu, _) = runs[runs.len() / 2];
+        runs.sort_by(|left, right| left.1.total_cmp(&right.1));
+        let (_, rate) = runs[runs.len() / 2];
+        println!("{engine:<10} {name:<28} {cpu:>12.3} {rate:>12.0} {:>8}", runs.len());
+    }
+    println!("{engine:<10} memory of the server: {} MiB", server.memory_mib());
+}
+
+/// CPU milliseconds per request, requests per second.
+fn run(server: &Server, options: &Options, fresh: bool, request: &(dyn Fn() -> Vec<u8> + Sync)) -> (f64, f64) {
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (mut cpu, mut elapsed) = (0.0, 0.0);
+    std::thread::scope(|scope| {
+        for _ in 0..options.connections {
+            scope.spawn(|| {
+                let mut connection = server.connect();
+                // The first request is the handshake's.
+                exchange(&mut connection, &get("/fhir/metadata"));
+                while !stop.load(Ordering::Relaxed) {
+                    let request = request();
+                    if fresh {
+                        connection = server.connect();
+                    }
+                    exchange(&mut connection, &request);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let (begun, cpu_before, done_before) = (Instant::now(), server.cpu_seconds(), done.load(Ordering::Relaxed));
+        std::thread::sleep(Duration::from_secs_f64(options.seconds));
+        let requests = (done.load(Ordering::Relaxed) - done_before) as f64;
+        cpu = (server.cpu_seconds() - cpu_before) * 1000.0 / requests;
+        elapsed = requests / begun.elapsed().as_secs_f64();
+        stop.store(true, Ordering::Relaxed);
+    });
+    (cpu, elapsed)
+}
+
+struct Server {
+    child: Child,
+    port: u16,
+    tls: Arc<ClientConfig>,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(database: &str, certs: &Path) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_habilis"))
+            .args(["sandbox", "--api", "127.0.0.1:0", "--portal", "127.0.0.1:0", "--database", database])
+            .arg("--data")
+            .arg(data.path())
+            .arg("--certs")
+            .arg(certs)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let mut port = None;
+        for line in BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok) {
+            if let Some(rest) = line.split("https://localhost:").nth(1) {
+                port = port.or_else(|| rest.split('/').next()?.parse().ok());
+            }
+            if line == "ready" {
+                break;
+            }
+        }
+        let port = port.expect("the server says its port");
+        Self { child, port, tls: Arc::new(tls(certs, "cps-medecin")), _data: data }
+    }
+
+    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        let session = ClientConnection::new(Arc::clone(&self.tls), "localhost".try_into().expect("a name"));
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        socket.set_nodelay(true).expect("no delay");
+        StreamOwned::new(session.expect("a session"), socket)
+    }
+
+    /// User and system time of the process so far.
+    fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("its statistics");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
+        (ticks(11) + ticks(12)) / TICKS_PER_SECOND
+    }
+
+    fn memory_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Requests on data that the bench puts there first.
+struct Prepared {
+    query: Vec<u8>,
+    retrieve: Vec<u8>,
+}
+
+impl Prepared {
+    fn new(server: &Server) -> Self {
+        let mut connection = server.connect();
+        exchange(&mut connection, &post("/Consent", &consent(TEST, QUERIED)));
+        for number in 0..20 {
+            let id = format!("2.25.77.{number}");
+            let example = Example { size: BODY, ..Example::new(TEST, QUERIED, "PAT-TROIS", &id) };
+            exchange(&mut connection, &post("", &example.transaction()));
+        }
+        let query = get(&format!("/fhir/DocumentReference?patient.identifier={TEST}%7C{QUERIED}&status=current"));
+        let found = exchange(&mut connection, &query);
+        let found = String::from_utf8_lossy(&found);
+        assert!(found.contains("\"total\":20"), "{found}");
+        let (_, rest) = found.split_once("/fhir/Binary/").expect("an attachment");
+        let (binary, _) = rest.split_once('"').expect("its end");
+        Self { query, retrieve: get(&format!("/fhir/Binary/{binary}")) }
+    }
+}
+
+fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}
+
+fn post(path: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST /fhir{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Sends a request and reads its answer whole; anything but success ends the bench.
+fn exchange(connection: &mut StreamOwned<ClientConnection, TcpStream>, request: &[u8]) -> Vec<u8> {
+    connection.write_all(request).expect("the request goes out");
+    let mut answer = Vec::with_capacity(64 << 10);
+    let mut buffer = [0; 32 << 10];
+    loop {
+        let read = connection.read(&mut buffer).expect("the answer comes in");
+        assert!(read > 0, "the connection was closed");
+        answer.extend_from_slice(&buffer[..read]);
+        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 20"), "{}", String::from_utf8_lossy(&answer));
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if answer.len() >= end + 4 + length.expect("a length") {
+            return answer;
+        }
+    }
+}
+
+fn tls(certs: &Path, card: &str) -> ClientConfig {
+    let pem = |name: &str| -> PathBuf { certs.join(name) };
+    let read = |name: &str| -> Vec<CertificateDer<'static>> {
+        let certificates = CertificateDer::pem_file_iter(pem(name)).expect("a PEM file");
+        certificates.collect::<Result<_, _>>().expect("certificates")
+    };
+    let mut roots = RootCertStore::empty();
+    for root in read("ca.pem") {
+        roots.add(root).expect("a root");
+    }
+    let key = PrivateKeyDer::from_pem_file(pem(&format!("{card}.key"))).expect("a key");
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(read(&format!("{card}.pem")), key)
+        .expect("a card")
+}

@@ -56,6 +56,17 @@ pub struct Refusal {
     pub rule: Cow<'static, str>,
     /// One or more findings. Never empty.
     pub issues: Vec<Issue>,
+    /// The record and the object that it was about, for the trace alone.
+    pub concerns: Option<Box<Concerned>>,
+}
+
+/// What a refused request was about. It goes into the trace and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concerned {
+    /// Our identifier of the record.
+    pub record_id: String,
+    /// Identifier of the object, where one was found.
+    pub object: Option<String>,
 }
 
 /// One finding of a refusal.
@@ -81,6 +92,7 @@ impl Refusal {
             reason,
             rule: Cow::Borrowed(reason.default_rule()),
             issues: vec![Issue { diagnostics: diagnostics.into(), expression: None }],
+            concerns: None,
         }
     }
 
@@ -94,12 +106,25 @@ impl Refusal {
             reason,
             rule: Cow::Borrowed(reason.default_rule()),
             issues: vec![Issue::at(expression, diagnostics)],
+            concerns: None,
         }
     }
 
     /// A refusal with several findings; `None` when there is none.
     pub fn of(reason: Reason, issues: Vec<Issue>) -> Option<Self> {
-        (!issues.is_empty()).then(|| Self { reason, rule: Cow::Borrowed(reason.default_rule()), issues })
+        (!issues.is_empty()).then(|| Self {
+            reason,
+            rule: Cow::Borrowed(reason.default_rule()),
+            issues,
+            concerns: None,
+        })
+    }
+
+    /// Says what it was about, for the trace.
+    pub fn concerning(mut self, record_id: &str, object: Option<&str>) -> Self {
+        self.concerns =
+            Some(Box::new(Concerned { record_id: record_id.to_owned(), object: object.map(str::to_owned) }));
+        self
     }
 
     /// Names the rule that decided.

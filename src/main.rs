@@ -64,7 +64,7 @@ struct SandboxArguments {
     /// The database, sqlite:PATH or postgres://…; SQLite in the data folder unless given.
     #[arg(long)]
     database: Option<String>,
-    /// Begin again: removes the data folder and the test PKI.
+    /// Begin again: removes what a sandbox made in these folders, and empties the database.
     #[arg(long)]
     reset: bool,
     /// More demonstration records: a file of INS system, INS, family name, given name, birth date, with tabs between.
@@ -81,7 +81,7 @@ struct SandboxArguments {
 #[derive(Subcommand)]
 enum PkiCommand {
     /// Issue one more test certificate: NAME.pem, NAME.key and NAME.p12 (password « habilis »).
-    Issue(IssueArguments),
+    Issue(Box<IssueArguments>),
     /// Put a certificate on its issuer's revocation list. A running sandbox takes it within seconds.
     Revoke {
         /// Name of the certificate's files.
@@ -150,7 +150,7 @@ fn main() -> Result<()> {
     match cli.command {
         Command::Sandbox(arguments) => run(sandbox(arguments)),
         Command::Serve { config } => run(serve(config)),
-        Command::Pki(PkiCommand::Issue(arguments)) => issue(arguments),
+        Command::Pki(PkiCommand::Issue(arguments)) => issue(*arguments),
         Command::Pki(PkiCommand::Revoke { name, certs }) => {
             PkiFolder::new(certs).revoke(&name, Environment::system().now())
         }
@@ -170,8 +170,9 @@ fn run(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn sandbox(arguments: SandboxArguments) -> Result<()> {
     if arguments.reset {
-        for folder in [&arguments.data, &arguments.certs] {
-            remove(folder)?;
+        reset(&arguments.data, &arguments.certs)?;
+        if let Some(url) = &arguments.database {
+            habilis::store::Store::reset(&habilis::store::DatabaseUrl::parse(url)?)?;
         }
     }
     let options = SandboxOptions {
@@ -238,19 +239,33 @@ fn stop_on_signal(listening: &Listening) {
     });
 }
 
-/// Removes a folder of a sandbox, and nothing that does not look like one.
-fn remove(folder: &Path) -> Result<()> {
-    if !folder.exists() {
-        return Ok(());
+/// Removes what a sandbox made in its folders, by name, and nothing else.
+fn reset(data: &Path, certs: &Path) -> Result<()> {
+    for name in ["habilis.db", "habilis.db-wal", "habilis.db-shm", "bodies", "examples"] {
+        remove(&data.join(name))?;
     }
-    let known = ["habilis.db", "bodies", "examples", "trust", "ca.pem", "complete"];
-    let entries = std::fs::read_dir(folder)?.count();
-    anyhow::ensure!(
-        entries == 0 || known.iter().any(|name| folder.join(name).exists()),
-        "{} does not look like a sandbox's folder: not removed",
-        folder.display()
-    );
-    std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+    // Certificates issued by hand go with the authorities that issued them.
+    if certs.join("authorities").is_dir() {
+        for entry in std::fs::read_dir(certs).with_context(|| format!("cannot read {}", certs.display()))? {
+            let path = entry?.path();
+            let made_here = path.extension().is_some_and(|end| end == "pem" || end == "key" || end == "p12")
+                || ["authorities", "trust", "complete"].iter().any(|name| path.ends_with(name));
+            if made_here {
+                remove(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn issue(arguments: IssueArguments) -> Result<()> {

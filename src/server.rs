@@ -96,6 +96,7 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
         codes: Codes::built_in()?,
         store,
         strictness: settings.strictness,
+        feeds: Arc::new(tokio::sync::Semaphore::new(cores() * 2)),
         authorisation_duration: i64::from(settings.authorisation_days) * DAY,
     }))
 }
@@ -123,14 +124,14 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         settings.base.clone().unwrap_or_else(|| format!("https://localhost:{}/fhir", api_address.port()));
     let api = Arc::new(Api {
         services: Arc::clone(&services),
-        revocation: Arc::new(Revocation::new(trust.lists)),
+        revocation: Arc::new(Revocation::new(trust.revocation())),
         base: base.clone(),
         started: now.to_string(),
         limits: RequestLimits { body: settings.maximum_body, body_deadline: settings.body_deadline },
+        body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
     });
 
-    let workers =
-        settings.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let workers = settings.workers.unwrap_or_else(cores);
     let data = web::Data::from(Arc::clone(&api));
     let api_server = HttpServer::new(move || {
         App::new().app_data(data.clone()).wrap(from_fn(gate::let_out)).configure(api::routes)
@@ -163,7 +164,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         base,
         handles: [api_server.handle(), portal_server.handle()],
     };
-    let reloading = actix_web::rt::spawn(reload(settings.trust, verifier, Arc::clone(&api)));
+    let reloading = actix_web::rt::spawn(reload(settings.trust, trust, verifier, Arc::clone(&api)));
     let sweeping = actix_web::rt::spawn(sweep(Arc::clone(&services)));
     ready(&listening);
     let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
@@ -174,64 +175,74 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     Ok(())
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn bind(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     Ok(listener)
 }
 
-/// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force.
-async fn reload(folder: TrustFolder, verifier: Arc<ReloadableVerifier>, api: Arc<Api>) {
+/// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force. While a file
+/// is at fault it is looked at again each time: it may be one that was being written.
+async fn reload(folder: TrustFolder, mut in_force: Trust, verifier: Arc<ReloadableVerifier>, api: Arc<Api>) {
     let mut seen = modified(&folder);
+    let mut told = String::new();
     loop {
         actix_web::rt::time::sleep(Duration::from_secs(1)).await;
         let now = modified(&folder);
         if now == seen {
             continue;
         }
-        seen = now;
-        let (loading, at) = (folder.clone(), api.services.environment.now());
+        let (loading, held, at) = (folder.clone(), in_force.lists.clone(), api.services.environment.now());
         // A parser that panics takes this task's blocking thread with it and nothing else.
-        let loaded = tokio::task::spawn_blocking(move || loading.load(at)).await;
+        let loaded = tokio::task::spawn_blocking(move || loading.load_beside(&held, at)).await;
         let replaced = match loaded {
-            Ok(Ok(trust)) => replace(trust, &verifier, &api),
-            Ok(Err(error)) => Err(error),
+            Ok(loaded) => loaded.and_then(|trust| verifier.replace(&trust).map(|()| trust)),
             Err(panicked) => Err(anyhow::anyhow!("reading the lists panicked: {panicked}")),
         };
-        match replaced {
-            Ok(()) => tracing::info!("revocation lists reloaded"),
-            Err(error) => tracing::error!(error = format!("{error:#}"), "revocation lists not reloaded"),
+        let fault = match replaced {
+            Ok(trust) => {
+                api.revocation.replace(trust.revocation());
+                in_force = trust;
+                in_force.faults.join("; ")
+            }
+            Err(error) => format!("{error:#}"),
+        };
+        if fault.is_empty() {
+            seen = now;
+            tracing::info!("revocation lists reloaded");
+        } else if fault != told {
+            tracing::error!(%fault, "revocation lists not taken");
         }
+        told = fault;
     }
-}
-
-fn replace(trust: Trust, verifier: &ReloadableVerifier, api: &Api) -> Result<()> {
-    verifier.replace(&trust)?;
-    api.revocation.replace(trust.lists);
-    Ok(())
 }
 
 /// Names, sizes and times of the lists.
 fn modified(folder: &TrustFolder) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
     let entries = std::fs::read_dir(&folder.revocation_lists).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| {
-            let metadata = entry.metadata().ok()?;
-            Some((entry.path(), metadata.len(), metadata.modified().ok()))
+    let paths = entries.map(|entry| entry.path()).chain([folder.anchors.clone(), folder.authorities.clone()]);
+    let mut files: Vec<_> = paths
+        .filter_map(|path| {
+            let metadata = std::fs::metadata(&path).ok()?;
+            Some((path, metadata.len(), metadata.modified().ok()))
         })
         .collect();
     files.sort();
     files
 }
 
-/// Removes what interrupted feeds left, now and every hour. An hour is longer than any feed takes.
+/// Removes what interrupted feeds left, now and every day. A day is far longer than any feed takes.
 async fn sweep(services: Arc<Services>) {
-    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
     loop {
-        match services.store.sweep_orphans(services.environment.now(), HOUR).await {
+        match services.store.sweep_orphans(services.environment.now(), DAY).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "orphaned bodies removed"),
             Err(error) => tracing::warn!(%error, "orphaned bodies not swept"),
         }
-        actix_web::rt::time::sleep(HOUR).await;
+        actix_web::rt::time::sleep(DAY).await;
     }
 }

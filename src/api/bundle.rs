@@ -26,9 +26,11 @@ use crate::operations::feed::{self, Form};
 pub async fn transaction(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, feed::PROVIDE, async |call| {
         request::Accepted::of(&request, &[]).require_fhir_json()?;
-        let body = request::json_body(&request, payload).await?;
+        // Before the body is taken in: who may not, costs no memory.
+        feed::permitted_at_all(&call)?;
+        let mut held = request::json_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
-        let fed = feed::run(&call, Form::Transaction, body).await?;
+        let fed = feed::run(&call, Form::Transaction, held.take()).await?;
         Ok(fed.map(|fed| match fed {
             Ok(fed) => Answer::fhir(200, transaction_response(&fed.entries, fed.last_modified)),
             Err(refusal) => respond::failure(&refusal.into(), &request_id),

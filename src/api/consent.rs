@@ -27,9 +27,11 @@ use crate::operations::declare_authorisation;
 pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, declare_authorisation::OPERATION, async |call| {
         request::Accepted::of(&request, &[]).require_fhir_json()?;
-        let body = request::json_body(&request, payload).await?;
+        // Before the body is taken in: who may not, costs no memory.
+        declare_authorisation::permitted_at_all(&call)?;
+        let mut held = request::json_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
-        let declared = declare_authorisation::run(&call, body).await?;
+        let declared = declare_authorisation::run(&call, held.take()).await?;
         Ok(declared.map(|declared| match declared {
             Ok(declared) => Answer::fhir(201, declared.resource)
                 .with(header::LOCATION, format!("{}/Consent/{}/_history/1", api.base, declared.id))

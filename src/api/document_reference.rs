@@ -84,7 +84,7 @@ async fn find(
         let this = DocumentSearch::link(&repeated, record_id, after.as_ref());
         let next = found.page.next.as_ref().map(|next| DocumentSearch::link(&repeated, record_id, Some(next)));
         let page = &found.page;
-        Answer::fhir(200, searchset(&api.base, page.total, &this, next.as_deref(), &page.entries))
+        Answer::fhir(200, searchset(&api.base, page.total, Some(&this), next.as_deref(), &page.entries))
     }))
 }
 
@@ -107,9 +107,11 @@ async fn find(
 pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, feed::PUBLISH, async |call| {
         request::Accepted::of(&request, &[]).require_fhir_json()?;
-        let body = request::json_body(&request, payload).await?;
+        // Before the body is taken in: who may not, costs no memory.
+        feed::permitted_at_all(&call)?;
+        let mut held = request::json_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
-        let fed = feed::run(&call, Form::Single, body).await?;
+        let fed = feed::run(&call, Form::Single, held.take()).await?;
         Ok(fed.map(|fed| match fed {
             Ok(fed) => {
                 let document = fed.published.unwrap_or_default();

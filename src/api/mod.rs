@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
+use tokio::sync::Semaphore;
 
 use crate::operations::Services;
 use crate::tls::Revocation;
@@ -38,7 +39,12 @@ pub struct Api {
     pub started: String,
     /// Limits of one request.
     pub limits: RequestLimits,
+    /// Memory for the bodies of all requests under way, one permit a KiB.
+    pub body_memory: Arc<Semaphore>,
 }
+
+/// Bodies under way, KiB. Those that find no room wait, as long as a body may take to arrive.
+pub const BODY_MEMORY: usize = 512 << 10;
 
 /// Limits of one request.
 #[derive(Clone, Copy, Debug)]

@@ -15,10 +15,7 @@ use crate::operations::{Call, PatientKey, test_existence};
 /// No entry: the patient has no record. One entry: `active` tells whether it is open.
 #[utoipa::path(
     get, path = "/fhir/Patient", tag = "TD0.2", operation_id = "searchPatient",
-    params(
-        ("identifier" = Option<String>, Query, description = "INS as system|value; this or _id", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"),
-        ("_id" = Option<String>, Query, description = "Patient.id; this or identifier"),
-    ),
+    params(("identifier" = String, Query, description = "INS as system|value", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
@@ -73,9 +70,8 @@ async fn run(
                 link: None,
             })
             .collect();
-        // The link that was followed carried the INS; the one that is given does not.
-        let this = record.as_ref().map_or("Patient".to_owned(), |record| format!("Patient?_id={}", record.id));
-        Answer::fhir(200, searchset(&api.base, entries.len() as u64, &this, None, &entries))
+        // No self link: it would name the INS.
+        Answer::fhir(200, searchset(&api.base, entries.len() as u64, None, None, &entries))
     }))
 }
 
@@ -83,8 +79,8 @@ fn identifier(parameters: request::Parameters) -> Result<PatientKey, Refusal> {
     let mut found = None;
     for (name, value) in &parameters {
         match name.as_str() {
-            "identifier" | "_id" if found.is_none() => found = Some(patient_key(name, value)?),
-            "identifier" | "_id" => return Err(invalid(name, "the patient is named twice")),
+            "identifier" if found.is_none() => found = Some(patient_key(name, value)?),
+            "identifier" => return Err(invalid(name, "the patient is named twice")),
             "_format" | "_pretty" => {}
             _ => return Err(invalid(name, "this server does not know this parameter")),
         }

@@ -1,41 +1,73 @@
 //! What is read of a request: body, query, accepted formats.
 
+use std::sync::Arc;
+
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Api, RequestLimits};
-use crate::error::{Reason, Refusal};
+use super::Api;
+use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::json;
 
 /// The name-value pairs of a query or of a form.
 pub type Parameters = Vec<(String, String)>;
 
+/// A body in memory, and its share of the memory that all bodies together may take.
+#[derive(Debug)]
+pub struct Held<T> {
+    value: T,
+    _share: OwnedSemaphorePermit,
+}
+
+impl Held<String> {
+    /// The text. The share is given back when the guard is dropped: after the answer is made.
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.value)
+    }
+}
+
 /// A JSON body that was let in by the door: whole, in time, of an acceptable size, no key twice.
 ///
 /// # Errors
-/// [`Reason::MalformedBody`], [`Reason::BodyTooLarge`], [`Reason::BodyTooSlow`].
-pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<String, Refusal> {
+/// [`Reason::MalformedBody`], [`Reason::BodyTooLarge`], [`Reason::BodyTooSlow`]; [`Failure::Unavailable`] when the
+/// bodies under way leave no room.
+pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
+    /// Below it the walk through a body is shorter than the way to another thread.
+    const SMALL: usize = 256 << 10;
     match request.content_type() {
         "application/fhir+json" | "application/json" => {}
         other => {
-            return Err(json::malformed(&format!("Content-Type is application/fhir+json, not « {other} »")));
+            return Err(
+                json::malformed(&format!("Content-Type is application/fhir+json, not « {other} »")).into()
+            );
         }
     }
-    let body = body(request, payload).await?;
-    json::admit(&body).map(str::to_owned)
+    let Held { value: body, _share } = body(request, payload, usize::MAX).await?;
+    let text = String::from_utf8(body).map_err(|error| json::malformed(&format!("not UTF-8: {error}")))?;
+    let value = if text.len() <= SMALL {
+        json::admit(&text)?;
+        text
+    } else {
+        let admitted = tokio::task::spawn_blocking(move || json::admit(&text).map(|()| text)).await;
+        admitted.map_err(Failure::internal)??
+    };
+    Ok(Held { value, _share })
 }
 
 /// The pairs of a form body (`POST …/_search`) and of the query.
 ///
 /// # Errors
 /// [`Reason::MalformedBody`], [`Reason::BodyTooLarge`], [`Reason::BodyTooSlow`], [`Reason::InvalidSearchParameter`].
-pub async fn form(request: &HttpRequest, payload: web::Payload) -> Result<Parameters, Refusal> {
+pub async fn form(request: &HttpRequest, payload: web::Payload) -> Result<Parameters, Failure> {
+    /// A search is short.
+    const FORM: usize = 64 << 10;
     if request.content_type() != "application/x-www-form-urlencoded" {
-        return Err(json::malformed("a search by POST is application/x-www-form-urlencoded"));
+        return Err(json::malformed("a search by POST is application/x-www-form-urlencoded").into());
     }
-    let body = body(request, payload).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| json::malformed("the form is not UTF-8"))?;
+    let body = body(request, payload, FORM).await?;
+    let text = std::str::from_utf8(&body.value).map_err(|_| json::malformed("the form is not UTF-8"))?;
     let mut parameters = pairs(text)?;
     parameters.extend(query(request)?);
     Ok(parameters)
@@ -59,36 +91,39 @@ fn pairs(text: &str) -> Result<Parameters, Refusal> {
     Ok(pairs)
 }
 
-async fn body(request: &HttpRequest, mut payload: web::Payload) -> Result<Vec<u8>, Refusal> {
-    let limits = request.app_data::<web::Data<Api>>().map(|api| api.limits);
-    let limits = limits.unwrap_or(RequestLimits { body: 0, body_deadline: std::time::Duration::ZERO });
+async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> Result<Held<Vec<u8>>, Failure> {
+    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| Failure::internal("no service"))?;
+    let (limit, deadline) = (api.limits.body.min(most), api.limits.body_deadline);
     if request.headers().contains_key(header::CONTENT_ENCODING) {
-        return Err(json::malformed("no Content-Encoding is taken"));
+        return Err(json::malformed("no Content-Encoding is taken").into());
     }
-    let too_large = || Refusal::new(Reason::BodyTooLarge, format!("a body has at most {} bytes", limits.body));
+    let too_large = || Refusal::new(Reason::BodyTooLarge, format!("a body has at most {limit} bytes"));
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limits.body) {
-        return Err(too_large());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large().into());
     }
-    let mut body = Vec::with_capacity(announced.unwrap_or_default());
+    // A body that announces no length may be as long as is allowed.
+    let kibibytes = u32::try_from(announced.unwrap_or(limit) / 1024 + 1).map_err(Failure::internal)?;
     let read = async {
+        let share =
+            Arc::clone(&api.body_memory).acquire_many_owned(kibibytes).await.map_err(Failure::internal)?;
+        let mut body = Vec::with_capacity(announced.unwrap_or_default());
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| json::malformed(&format!("the body broke off: {error}")))?;
-            if body.len() + chunk.len() > limits.body {
-                return Err(too_large());
+            if body.len() + chunk.len() > limit {
+                return Err(too_large().into());
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(())
+        Ok(Held { value: body, _share: share })
     };
-    match tokio::time::timeout(limits.body_deadline, read).await {
-        Ok(read) => read?,
-        Err(_) => return Err(Refusal::new(Reason::BodyTooSlow, "the body did not arrive in time")),
+    match tokio::time::timeout(deadline, read).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::new(Reason::BodyTooSlow, "the body did not arrive in time").into()),
     }
-    Ok(body)
 }
 
 /// What a client accepts, from `_format` or else from `Accept`.

@@ -57,7 +57,7 @@ pub fn failure(failure: &Failure, request_id: &str) -> Answer {
             outcome::failure(
                 "transient",
                 "Le DMP est momentanément indisponible. Réessayez dans un instant.",
-                "the service cannot do its work now; nothing was done, try again",
+                "the service cannot do its work now; try again (a repeated feed is answered as the first time)",
                 request_id,
             ),
         )
@@ -78,8 +78,10 @@ pub fn failure(failure: &Failure, request_id: &str) -> Answer {
 pub(super) fn http(answer: Answer, request_id: &str) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
+    let content_type = HeaderValue::from_str(&answer.content_type)
+        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     response
-        .content_type(answer.content_type.as_ref())
+        .insert_header((header::CONTENT_TYPE, content_type))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
     if let Ok(value) = HeaderValue::from_str(request_id)

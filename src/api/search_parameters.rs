@@ -3,13 +3,17 @@
 
 use crate::error::{Reason, Refusal};
 use crate::fhir::elements::{end_of, instant};
+use crate::identity::identifiers::ins_system;
 use crate::operations::PatientKey;
 use crate::rights::DocumentStatus;
-use crate::store::{Page, PageCursor, SearchCriteria};
+use crate::store::{DateRange, Page, PageCursor, SearchCriteria};
 
 /// Documents on a page unless `_count` says otherwise, and at most.
 const DEFAULT_COUNT: usize = 100;
-const MAXIMUM_COUNT: usize = 500;
+const MAXIMUM_COUNT: usize = 200;
+/// Parameters and alternatives of one search, at most.
+const MAXIMUM_PARAMETERS: usize = 50;
+const MAXIMUM_VALUES: usize = 100;
 
 /// A search for documents.
 #[derive(Debug)]
@@ -30,12 +34,17 @@ impl DocumentSearch {
     /// # Errors
     /// [`Reason::MissingSearchParameter`], [`Reason::InvalidSearchParameter`], [`Reason::InvalidIns`].
     pub fn read(parameters: Vec<(String, String)>) -> Result<Self, Refusal> {
+        let values: usize = parameters.iter().map(|(_, value)| value.split(',').count()).sum();
+        if parameters.len() > MAXIMUM_PARAMETERS || values > MAXIMUM_VALUES {
+            let diagnostics = "at most 50 parameters with 100 values in all";
+            return Err(Refusal::new(Reason::InvalidSearchParameter, diagnostics));
+        }
         let mut patient: Option<PatientKey> = None;
         let mut criteria = SearchCriteria::default();
         let mut page = Page { size: DEFAULT_COUNT, after: None };
         let mut repeated = Vec::new();
         for (name, value) in parameters {
-            let codes = || codes(&value);
+            let codes = || codes(&name, &value);
             match name.as_str() {
                 "patient.identifier" | "patient:identifier" | "patient" | "subject" | "subject.identifier" => {
                     let key = patient_key(&name, &value)?;
@@ -57,15 +66,15 @@ impl DocumentSearch {
                 }
                 "_format" | "_pretty" => continue,
                 "status" => criteria.statuses.extend(statuses(&value)?),
-                "type" => criteria.types.extend(codes()),
-                "category" => criteria.classes.extend(codes()),
-                "format" => criteria.formats.extend(codes()),
-                "facility" => criteria.facilities.extend(codes()),
-                "setting" => criteria.settings.extend(codes()),
-                "identifier" => criteria.unique_ids.extend(codes()),
-                "_id" => criteria.ids.extend(codes()),
-                "date" => criteria.date.push(range(&name, &value)?),
-                "creation" => criteria.creation.push(range(&name, &value)?),
+                "type" => criteria.types.extend(codes()?),
+                "category" => criteria.classes.extend(codes()?),
+                "format" => criteria.formats.extend(codes()?),
+                "facility" => criteria.facilities.extend(codes()?),
+                "setting" => criteria.settings.extend(codes()?),
+                "identifier" => criteria.unique_ids.extend(codes()?),
+                "_id" => criteria.ids.extend(codes()?),
+                "date" => criteria.date = criteria.date.and(range(&name, &value)?),
+                "creation" => criteria.creation = criteria.creation.and(range(&name, &value)?),
                 _ => return Err(invalid(&name, "this server does not know this parameter")),
             }
             repeated.push((name, value));
@@ -130,13 +139,20 @@ pub fn invalid(name: &str, diagnostics: &str) -> Refusal {
     Refusal::at(Reason::InvalidSearchParameter, name, diagnostics.to_owned())
 }
 
-/// `system|code,code` → codes.
-fn codes(value: &str) -> Vec<String> {
-    value.split(',').map(|token| token.rsplit('|').next().unwrap_or_default().to_owned()).collect()
+/// `system|code,code` → codes. An INS has no business here: a link would repeat it.
+fn codes(name: &str, value: &str) -> Result<Vec<String>, Refusal> {
+    let code = |token: &str| match token.rsplit_once('|') {
+        Some((ins_system::NIR | ins_system::NIA | ins_system::TEST | ins_system::DEMONSTRATION, _)) => {
+            Err(invalid(name, "an INS goes into patient.identifier"))
+        }
+        Some((_, code)) => Ok(code.to_owned()),
+        None => Ok(token.to_owned()),
+    };
+    value.split(',').map(code).collect()
 }
 
 fn statuses(value: &str) -> Result<Vec<String>, Refusal> {
-    let codes = codes(value);
+    let codes = codes("status", value)?;
     match codes.iter().find(|code| DocumentStatus::of_code(code).is_none()) {
         Some(code) => Err(invalid("status", &format!("« {code} » is not a status"))),
         None => Ok(codes),
@@ -144,7 +160,7 @@ fn statuses(value: &str) -> Result<Vec<String>, Refusal> {
 }
 
 /// A date with its prefix → from (inclusive), until (exclusive).
-fn range(name: &str, value: &str) -> Result<(Option<i64>, Option<i64>), Refusal> {
+fn range(name: &str, value: &str) -> Result<DateRange, Refusal> {
     let prefix = value.get(..2).filter(|prefix| prefix.bytes().all(|byte| byte.is_ascii_lowercase()));
     let (prefix, date) = match prefix {
         Some(prefix) => (prefix, value.get(2..).unwrap_or_default()),
@@ -155,11 +171,11 @@ fn range(name: &str, value: &str) -> Result<(Option<i64>, Option<i64>), Refusal>
     let start = instant(&date).map_err(|error| invalid(name, &error))?;
     let end = end_of(&date).map_err(|error| invalid(name, &error))?;
     match prefix {
-        "eq" => Ok((Some(start), Some(end))),
-        "ge" => Ok((Some(start), None)),
-        "gt" | "sa" => Ok((Some(end), None)),
-        "le" => Ok((None, Some(end))),
-        "lt" | "eb" => Ok((None, Some(start))),
+        "eq" => Ok(DateRange { from: Some(start), until: Some(end) }),
+        "ge" => Ok(DateRange { from: Some(start), until: None }),
+        "gt" | "sa" => Ok(DateRange { from: Some(end), until: None }),
+        "le" => Ok(DateRange { from: None, until: Some(end) }),
+        "lt" | "eb" => Ok(DateRange { from: None, until: Some(start) }),
         _ => Err(invalid(name, "prefixes are eq, ge, gt, le, lt, sa, eb")),
     }
 }
@@ -209,15 +225,30 @@ mod tests {
 
     #[test]
     fn dates_are_periods() {
-        let search =
-            read(&[PATIENT, STATUS, ("date", "ge2024-05"), ("date", "lt2024-06"), ("date", "2024")]).unwrap();
         let at = |text| Some(instant(text).unwrap());
+        let range = |dates: &[&'static str]| {
+            let mut pairs = vec![PATIENT, STATUS];
+            pairs.extend(dates.iter().map(|date| ("date", *date)));
+            read(&pairs).unwrap().criteria.date
+        };
+        assert_eq!(range(&["2024"]), DateRange { from: at("2024"), until: at("2025") });
+        assert_eq!(range(&["ge2024-05", "lt2024-06"]), DateRange { from: at("2024-05"), until: at("2024-06") });
         assert_eq!(
-            search.criteria.date,
-            [(at("2024-05"), None), (None, at("2024-06")), (at("2024"), at("2025"))]
+            range(&["ge2024-05", "2024", "gt2024-03"]),
+            DateRange { from: at("2024-05"), until: at("2025") }
         );
         assert!(read(&[PATIENT, STATUS, ("date", "ne2024")]).is_err());
         assert!(read(&[PATIENT, STATUS, ("date", "hier")]).is_err());
+    }
+
+    #[test]
+    fn a_search_is_bounded() {
+        let many = vec![("date", "2024"); 60];
+        assert!(read(&[&[PATIENT, STATUS], &many[..]].concat()).is_err());
+        let values = ",".repeat(200);
+        assert!(read(&[PATIENT, STATUS, ("type", &values)]).is_err());
+        let ins = read(&[PATIENT, STATUS, ("identifier", "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]);
+        assert!(ins.unwrap_err().issues[0].diagnostics.contains("patient.identifier"));
     }
 
     #[test]

@@ -88,7 +88,13 @@ impl TraceContext {
         match failure {
             Failure::Refused(refusal) => {
                 let outcome = if refusal.reason == Reason::NotFound { "hidden" } else { "refused" };
-                self.entry(status, outcome, format!("{:?}: {}", refusal.reason, refusal.rule))
+                let rule = format!("{:?}: {}", refusal.reason, refusal.rule);
+                let concerns = refusal.concerns.as_deref();
+                TraceEntry {
+                    record_id: concerns.map(|concerns| concerns.record_id.clone()),
+                    objects: concerns.and_then(|concerns| concerns.object.clone()).unwrap_or_default(),
+                    ..self.entry(status, outcome, rule)
+                }
             }
             Failure::Unavailable { .. } | Failure::Internal { .. } => {
                 self.entry(status, "failed", "the server could not do its work".into())

@@ -4,13 +4,20 @@
 //! A self-presenting document is an XSLT style sheet that carries one ClinicalDocument; it may hold no script and may
 //! fetch nothing (EX_2.1-1115).
 
+use quick_xml::Reader;
+use quick_xml::events::Event;
 use roxmltree::{Document, Node, ParsingOptions};
 use thiserror::Error;
 
 const HL7: &str = "urn:hl7-org:v3";
 const XSL: &str = "http://www.w3.org/1999/XSL/Transform";
 /// The largest sample has 9,000 nodes.
-const MAXIMUM_NODES: u32 = 1_000_000;
+const MAXIMUM_NODES: u32 = 400_000;
+/// Elements inside one another, attributes of one element, namespace declarations of a document. roxmltree's work grows
+/// with the square and the cube of these; the samples have 30, 20 and 60.
+const MAXIMUM_DEPTH: usize = 200;
+const MAXIMUM_ATTRIBUTES: usize = 100;
+const MAXIMUM_NAMESPACES: usize = 1_000;
 
 /// What the header says. Elements may be missing: whether they must be there is a rule elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +66,7 @@ impl Header {
     pub fn read(bytes: &[u8]) -> Result<Self, CdaFault> {
         let text = std::str::from_utf8(bytes).map_err(|_| CdaFault::NotUtf8)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        bounded(text)?;
         let options =
             ParsingOptions { allow_dtd: false, nodes_limit: MAXIMUM_NODES, ..ParsingOptions::default() };
         let document = Document::parse_with_options(text, options).map_err(|error| match error {
@@ -82,6 +90,41 @@ impl Header {
     }
 }
 
+/// Refuses what would be dear to parse, by a reader that keeps nothing.
+fn bounded(text: &str) -> Result<(), CdaFault> {
+    let (mut depth, mut namespaces) = (0_usize, 0_usize);
+    let mut reader = Reader::from_str(text);
+    loop {
+        let event = reader.read_event().map_err(|error| CdaFault::NotXml(error.to_string()))?;
+        let element = match &event {
+            Event::Start(element) => {
+                depth += 1;
+                element
+            }
+            Event::Empty(element) => element,
+            Event::End(_) => {
+                depth = depth.saturating_sub(1);
+                continue;
+            }
+            Event::DocType(_) => return Err(CdaFault::Dtd),
+            Event::Eof => return Ok(()),
+            _ => continue,
+        };
+        // Whether a name stands twice is roxmltree's to say: here it would cost a comparison with each.
+        let mut attributes = 0;
+        for attribute in element.attributes().with_checks(false).flatten() {
+            attributes += 1;
+            namespaces += usize::from(attribute.key.as_ref().starts_with(b"xmlns"));
+            if attributes > MAXIMUM_ATTRIBUTES || namespaces > MAXIMUM_NAMESPACES {
+                return Err(CdaFault::NotXml("too many attributes or namespaces".into()));
+            }
+        }
+        if depth > MAXIMUM_DEPTH {
+            return Err(CdaFault::NotXml("elements too deep inside one another".into()));
+        }
+    }
+}
+
 fn is(node: Node<'_, '_>, namespace: &str, name: &str) -> bool {
     node.is_element() && node.tag_name().namespace() == Some(namespace) && node.tag_name().name() == name
 }
@@ -98,9 +141,11 @@ fn clinical_document(document: Node<'_, '_>) -> Header {
             None => root.to_owned(),
         })
     });
-    let role = child(document, "recordTarget").and_then(|target| child(target, "patientRole"));
-    let patient_ids = role
-        .into_iter()
+    // All of them: a second recordTarget about another patient is a document of two.
+    let patient_ids = document
+        .children()
+        .filter(|node| is(*node, HL7, "recordTarget"))
+        .filter_map(|target| child(target, "patientRole"))
         .flat_map(|role| role.children().filter(|node| is(*node, HL7, "id")))
         .filter_map(|id| Some((id.attribute("root")?.to_owned(), id.attribute("extension")?.to_owned())))
         .collect();
@@ -112,60 +157,130 @@ fn clinical_document(document: Node<'_, '_>) -> Header {
     }
 }
 
-/// Script elements, event attributes and whatever an XSLT processor or a browser would fetch.
+/// Elements of a page that run, load or lead away. `a` may lead away: a person clicks it.
+const FORBIDDEN_ELEMENTS: [&str; 15] = [
+    "script", "iframe", "frame", "frameset", "object", "embed", "applet", "link", "base", "form", "meta",
+    "svg", "math", "audio", "video",
+];
+/// Attributes whose value is fetched.
+const FETCHED_ATTRIBUTES: [&str; 9] =
+    ["src", "href", "background", "data", "action", "poster", "srcset", "srcdoc", "formaction"];
+
+/// What an XSLT processor or a browser would run or fetch. Whatever cannot be judged from the text is refused.
 fn check_style_sheet(root: Node<'_, '_>, document: Node<'_, '_>) -> Result<(), CdaFault> {
-    const LINKS: [&str; 6] = ["src", "href", "background", "data", "action", "poster"];
+    let instructions = root.document().root().descendants().filter_map(|node| node.pi());
+    for instruction in instructions.filter(|instruction| instruction.target == "xml-stylesheet") {
+        let value = instruction.value.unwrap_or_default();
+        if !value.contains("href=\"#") && !value.contains("href='#") {
+            return Err(outside("xml-stylesheet"));
+        }
+    }
+    let clinical = document.range();
     for node in root.descendants().filter(Node::is_element) {
-        // The clinical content is data for the style sheet, not part of it.
-        if node.ancestors().any(|ancestor| ancestor == document) {
+        let name = node.tag_name().name().to_ascii_lowercase();
+        // The clinical content is data for the style sheet, which may copy it: no script there either.
+        if clinical.contains(&node.range().start) {
+            if name == "script" {
+                return Err(CdaFault::Script("<script> in the clinical content".into()));
+            }
             continue;
         }
-        let name = node.tag_name().name();
-        if name.eq_ignore_ascii_case("script") {
-            return Err(CdaFault::Script(format!("<{name}>")));
-        }
-        let is_xsl = node.tag_name().namespace() == Some(XSL);
-        if is_xsl && matches!(name, "import" | "include") {
-            return Err(CdaFault::OutsideResource(format!("xsl:{name}")));
-        }
-        for attribute in node.attributes() {
-            let (key, value) = (attribute.name().to_ascii_lowercase(), attribute.value().trim());
-            if !is_xsl && key.starts_with("on") {
-                return Err(CdaFault::Script(format!("@{key}")));
+        if node.tag_name().namespace() == Some(XSL) {
+            check_instruction(node, &name)?;
+        } else {
+            check_element(&name)?;
+            for attribute in node.attributes() {
+                check_attribute(&name, attribute.name(), attribute.value())?;
+                // Inside braces stands an expression.
+                check_expression(attribute.value())?;
             }
-            if value.to_ascii_lowercase().contains("javascript:") {
-                return Err(CdaFault::Script(format!("@{key}")));
-            }
-            if is_xsl && fetches_a_document(value) {
-                return Err(CdaFault::OutsideResource(format!("document() in @{key}")));
-            }
-            let inside = value.starts_with('#')
-                || value.starts_with("data:")
-                || value.starts_with('{')
-                || value.is_empty();
-            let anchor = name.eq_ignore_ascii_case("a");
-            if !is_xsl && !anchor && LINKS.contains(&key.as_str()) && !inside {
-                return Err(CdaFault::OutsideResource(format!("<{name} @{key}>")));
+            if name == "style" {
+                check_style(node.text().unwrap_or_default())?;
             }
         }
     }
     Ok(())
 }
 
-/// `document('')` and `document('#…')` are the style sheet itself.
-fn fetches_a_document(expression: &str) -> bool {
-    let mut rest = expression;
-    while let Some(position) = rest.find("document(") {
-        let argument = rest.get(position + "document(".len()..).unwrap_or_default().trim_start();
-        let own = ["''", "\"\"", "'#", "\"#"].iter().any(|form| argument.starts_with(form));
-        let is_a_call = rest.get(..position).and_then(|before| before.chars().next_back());
-        let is_a_call = is_a_call.is_none_or(|before| !before.is_alphanumeric() && before != '-');
-        if is_a_call && !own {
-            return true;
-        }
-        rest = argument;
+fn check_instruction(node: Node<'_, '_>, name: &str) -> Result<(), CdaFault> {
+    if matches!(name, "import" | "include" | "import-schema" | "result-document" | "processing-instruction") {
+        return Err(outside(&format!("xsl:{name}")));
     }
-    false
+    for attribute in node.attributes() {
+        check_expression(attribute.value())?;
+    }
+    let made = node.attribute("name").unwrap_or_default();
+    match name {
+        "element" if made.contains('{') => Err(CdaFault::Script("xsl:element of a computed name".into())),
+        "element" => check_element(&made.rsplit(':').next().unwrap_or_default().to_ascii_lowercase()),
+        "attribute" if made.contains('{') => Err(CdaFault::Script("xsl:attribute of a computed name".into())),
+        "attribute" => {
+            // The literal text that it begins with; what is computed first cannot be judged.
+            let text = node
+                .descendants()
+                .find(|node| node.is_text() && !node.text().unwrap_or_default().trim().is_empty());
+            check_attribute("", made, text.and_then(|text| text.text()).unwrap_or("{computed}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_element(name: &str) -> Result<(), CdaFault> {
+    if FORBIDDEN_ELEMENTS.contains(&name) { Err(CdaFault::Script(format!("<{name}>"))) } else { Ok(()) }
+}
+
+fn check_attribute(element: &str, name: &str, value: &str) -> Result<(), CdaFault> {
+    let name = name.to_ascii_lowercase();
+    if name.starts_with("on") {
+        return Err(CdaFault::Script(format!("@{name}")));
+    }
+    // A browser passes over control characters and space in a scheme.
+    let value: String = value.chars().filter(|c| !c.is_control() && !c.is_whitespace()).collect();
+    let value = value.to_ascii_lowercase();
+    if value.contains("javascript:") || value.contains("vbscript:") {
+        return Err(CdaFault::Script(format!("@{name}")));
+    }
+    if name == "style" {
+        return check_style(&value);
+    }
+    if !FETCHED_ATTRIBUTES.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let inside = value.is_empty() || value.starts_with('#') || value.starts_with("data:image/");
+    let a_person_clicks = element == "a" && (value.starts_with("http://") || value.starts_with("https://"));
+    if inside || a_person_clicks { Ok(()) } else { Err(outside(&format!("@{name}"))) }
+}
+
+fn check_style(style: &str) -> Result<(), CdaFault> {
+    let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    let fetches = style.split("url(").skip(1).any(|url| {
+        let url = url.trim_start_matches(['"', '\'']);
+        !url.starts_with('#') && !url.starts_with("data:image/")
+    });
+    if fetches || style.contains("@import") || style.contains("expression(") || style.contains('\\') {
+        return Err(outside("a style that fetches"));
+    }
+    Ok(())
+}
+
+/// Functions of XPath that read another document. `document('')` and `document('#…')` are the style sheet itself.
+fn check_expression(expression: &str) -> Result<(), CdaFault> {
+    const READING: [&str; 6] =
+        ["document", "doc", "unparsed-text", "unparsed-text-lines", "collection", "uri-collection"];
+    for (position, _) in expression.match_indices('(') {
+        let before = expression.get(..position).unwrap_or_default().trim_end();
+        let argument = expression.get(position + 1..).unwrap_or_default().trim_start();
+        let name = before.rsplit(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap_or_default();
+        let own = ["''", "\"\"", "'#", "\"#"].iter().any(|form| argument.starts_with(form));
+        if READING.contains(&name) && !own {
+            return Err(outside(&format!("{name}()")));
+        }
+    }
+    Ok(())
+}
+
+fn outside(what: &str) -> CdaFault {
+    CdaFault::OutsideResource(what.to_owned())
 }
 
 #[cfg(test)]
@@ -203,13 +318,55 @@ mod tests {
     }
 
     #[test]
+    fn refuses_what_is_dear_to_parse() {
+        let nested = |count: usize, element: &dyn Fn(usize) -> String| {
+            let open: String = (0..count).map(element).collect();
+            format!(
+                "<ClinicalDocument xmlns=\"urn:hl7-org:v3\">{open}{}</ClinicalDocument>",
+                "</a>".repeat(count)
+            )
+        };
+        let deep = nested(5_000, &|n| format!("<a xmlns:p{n}=\"u\">"));
+        let attributes: String = (0..5_000).map(|n| format!(" a{n}=\"\"")).collect();
+        let wide = format!("<ClinicalDocument xmlns=\"urn:hl7-org:v3\"{attributes}/>");
+        for bomb in [deep, wide] {
+            assert!(matches!(Header::read(bomb.as_bytes()), Err(CdaFault::NotXml(_))));
+        }
+        assert!(Header::read(nested(100, &|n| format!("<a b=\"{n}\">")).as_bytes()).is_ok(), "control");
+    }
+
+    #[test]
     fn judges_a_self_presenting_document_by_its_style_sheet() {
         let read = |content: &str| Header::read(style_sheet(content).as_bytes());
         let good = read(
             r##"<xsl:template match="/"><a href="https://example.org"/><img src="data:image/png;base64,AA"/><xsl:value-of select="document('')"/></xsl:template>"##,
         );
         assert!(good.unwrap().is_self_presenting);
-        assert!(matches!(read("<script>alert(1)</script>"), Err(CdaFault::Script(_))));
+        for script in [
+            "<script>alert(1)</script>",
+            r#"<xsl:element name="script">alert(1)</xsl:element>"#,
+            r#"<xsl:element name="{'scr'}ipt"/>"#,
+            r#"<xsl:attribute name="onload">x()</xsl:attribute>"#,
+            r#"<xsl:attribute name="{$n}">x()</xsl:attribute>"#,
+            "<a href=\"java&#10;script:x()\"/>",
+            r#"<iframe src="data:text/html,x"/>"#,
+            r#"<meta http-equiv="refresh" content="0"/>"#,
+        ] {
+            assert!(matches!(read(script), Err(CdaFault::Script(_))), "{script}: {:?}", read(script));
+        }
+        for fetch in [
+            r#"<img src="{'http://x/p.png'}"/>"#,
+            r#"<xsl:value-of select="document ('http://x')"/>"#,
+            r#"<p title="{document('http://x')}"/>"#,
+            r#"<xsl:attribute name="src">http://x</xsl:attribute>"#,
+            r#"<xsl:attribute name="href"><xsl:value-of select="$u"/></xsl:attribute>"#,
+            r#"<p style="background: url( http://x/p.png )"/>"#,
+            "<style>@import 'x.css';</style>",
+            r#"<xsl:value-of select="unparsed-text('file:///etc/passwd')"/>"#,
+            r#"<?xml-stylesheet type="text/xsl" href="http://x/y.xsl"?>"#,
+        ] {
+            assert!(matches!(read(fetch), Err(CdaFault::OutsideResource(_))), "{fetch}: {:?}", read(fetch));
+        }
         assert!(matches!(read(r#"<body onload="x()"/>"#), Err(CdaFault::Script(_))));
         assert!(matches!(read(r#"<a href="javascript:x()"/>"#), Err(CdaFault::Script(_))));
         assert!(matches!(read(r#"<xsl:import href="http://x/y.xsl"/>"#), Err(CdaFault::OutsideResource(_))));

@@ -126,11 +126,11 @@ pub struct SearchEntry {
 
 /// A searchset joined from kept texts: nothing is parsed and serialised again.
 ///
-/// `base` ends without a slash; `next` is the path and query of the next page.
+/// `base` ends without a slash; `this` and `next` are path and query of this page and the next.
 pub fn searchset(
     base: &str,
     total: u64,
-    self_link: &str,
+    this: Option<&str>,
     next: Option<&str>,
     entries: &[SearchEntry],
 ) -> String {
@@ -138,15 +138,18 @@ pub fn searchset(
     let mut text = String::with_capacity(size + 512);
     text.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":");
     text.push_str(&total.to_string());
-    text.push_str(",\"link\":[{\"relation\":\"self\",\"url\":");
-    text.push_str(&quoted(&format!("{base}/{self_link}")));
-    text.push('}');
-    if let Some(next) = next {
-        text.push_str(",{\"relation\":\"next\",\"url\":");
-        text.push_str(&quoted(&format!("{base}/{next}")));
-        text.push('}');
+    let links = [("self", this), ("next", next)];
+    let links: Vec<String> = links
+        .into_iter()
+        .filter_map(|(relation, link)| {
+            Some(format!("{{\"relation\":\"{relation}\",\"url\":{}}}", quoted(&format!("{base}/{}", link?))))
+        })
+        .collect();
+    if !links.is_empty() {
+        text.push_str(",\"link\":[");
+        text.push_str(&links.join(","));
+        text.push(']');
     }
-    text.push(']');
     // FHIR has no empty arrays.
     if !entries.is_empty() {
         text.push_str(",\"entry\":[");
@@ -198,14 +201,19 @@ mod tests {
             resource: r#"{"n":1.10,"url":"Binary/b"}"#.into(),
             link: Some(17),
         };
-        let text =
-            searchset("https://h/fhir", 7, "DocumentReference?x=1", Some("DocumentReference?x=2"), &[entry]);
+        let text = searchset(
+            "https://h/fhir",
+            7,
+            Some("DocumentReference?x=1"),
+            Some("DocumentReference?x=2"),
+            &[entry],
+        );
         assert!(text.contains(r#"{"n":1.10,"url":"https://h/fhir/Binary/b"}"#), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["total"], 7);
         assert_eq!(value["link"][1]["url"], "https://h/fhir/DocumentReference?x=2");
         assert_eq!(value["entry"][0]["fullUrl"], "https://h/fhir/DocumentReference/1");
-        let empty = searchset("b", 0, "s", None, &[]);
-        assert!(!empty.contains("entry"));
+        let empty = searchset("b", 0, None, None, &[]);
+        assert_eq!(empty, r#"{"resourceType":"Bundle","type":"searchset","total":0}"#);
     }
 }

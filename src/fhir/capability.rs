@@ -9,11 +9,11 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
     let search = |name: &str, kind: &str| json!({ "name": name, "type": kind });
     let resource = |kind: &str, interactions: &[&str], parameters: Vec<Value>| {
         let interactions: Vec<_> = interactions.iter().map(|code| json!({ "code": code })).collect();
-        let mut resource = json!({ "type": kind, "interaction": interactions });
-        if !parameters.is_empty() {
-            resource["searchParam"] = Value::Array(parameters);
+        if parameters.is_empty() {
+            json!({ "type": kind, "interaction": interactions })
+        } else {
+            json!({ "type": kind, "interaction": interactions, "searchParam": parameters })
         }
-        resource
     };
     let documents = vec![
         search("patient", "reference"),

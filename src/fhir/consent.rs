@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
-use super::elements::{Identifier, PatientReference, Reference, to_instant};
+use super::document_reference::Period;
+use super::elements::{Identifier, PatientReference, Reference, end_of, instant, to_instant};
 use super::json::{BorrowedText, RawObject, malformed, quoted, to_json};
 use crate::error::{Issue, Reason, Refusal};
 
@@ -18,16 +20,29 @@ pub struct Consent<'a> {
     /// The patient.
     #[serde(borrow, default)]
     pub patient: Option<Reference<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, rename = "provision")]
+    provision_text: Option<&'a RawValue>,
+    #[serde(skip)]
     provision: Option<Provision<'a>>,
+    #[serde(borrow, default)]
+    modifier_extension: Option<&'a RawValue>,
 }
 
+/// What a declaration may say. A narrower one (a purpose, a class of data, a nested denial) is refused rather than kept
+/// and granted wide.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Provision<'a> {
     #[serde(borrow, default)]
     r#type: BorrowedText<'a>,
     #[serde(borrow, default)]
     actor: Vec<ConsentActor<'a>>,
+    #[serde(borrow, default)]
+    period: Option<Period<'a>>,
+    #[serde(borrow, default, rename = "id")]
+    _id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "extension")]
+    _extension: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -42,8 +57,15 @@ impl<'a> Consent<'a> {
     /// # Errors
     /// [`Reason::MalformedBody`] when it is no Consent, [`Reason::InvalidMetadata`] when it declares something else.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        let read: Self =
+        let mut read: Self =
             serde_json::from_str(text).map_err(|error| malformed(&format!("not a Consent: {error}")))?;
+        if let Some(provision) = read.provision_text {
+            let narrower = |error| {
+                let diagnostics = format!("not a declaration that can be granted as it says: {error}");
+                Refusal::at(Reason::InvalidMetadata, "Consent.provision", diagnostics)
+            };
+            read.provision = Some(serde_json::from_str(provision.get()).map_err(narrower)?);
+        }
         if read.resource_type.0 != "Consent" {
             return Err(malformed("resourceType is not Consent"));
         }
@@ -57,7 +79,32 @@ impl<'a> Consent<'a> {
         if read.provision.as_ref().is_none_or(|provision| provision.r#type.0 != "permit") {
             issues.push(Issue::at("Consent.provision.type", "a declaration permits"));
         }
+        if read.modifier_extension.is_some() {
+            issues.push(Issue::at("Consent.modifierExtension", "no modifier extension is known here"));
+        }
         Refusal::of(Reason::InvalidMetadata, issues).map_or(Ok(read), Err)
+    }
+
+    /// When the authorisation ends at the latest, microseconds: as declared, and not after `latest`.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidMetadata`]: the period is malformed, over, or not begun.
+    pub fn until(&self, now: i64, latest: i64) -> Result<i64, Refusal> {
+        const PERIOD: &str = "Consent.provision.period";
+        let Some(period) = self.provision.as_ref().and_then(|provision| provision.period.as_ref()) else {
+            return Ok(latest);
+        };
+        let invalid = |diagnostics: String| Refusal::at(Reason::InvalidMetadata, PERIOD, diagnostics);
+        if let Some(start) = &period.start
+            && instant(&start.0).map_err(invalid)? > now
+        {
+            return Err(invalid("an authorisation begins when it is declared".into()));
+        }
+        let Some(end) = &period.end else { return Ok(latest) };
+        match end_of(&end.0).map_err(invalid)? {
+            end if end <= now => Err(invalid("the period is over".into())),
+            end => Ok(end.min(latest)),
+        }
     }
 
     /// The patient.
@@ -80,7 +127,8 @@ impl<'a> Consent<'a> {
     /// Whether an actor is named in another way than by its identifier.
     pub fn has_unreadable_actor(&self) -> bool {
         let actors = self.provision.as_ref().map_or(&[][..], |provision| &provision.actor);
-        actors.len() > 1 || (actors.len() == 1 && self.actor().is_none())
+        let literal = actors.iter().any(|actor| !actor.reference.literal().is_empty());
+        actors.len() > 1 || literal || (actors.len() == 1 && self.actor().is_none())
     }
 }
 

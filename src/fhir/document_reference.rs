@@ -170,6 +170,7 @@ impl<'a> DocumentReference<'a> {
         if read.resource_type.0 != "DocumentReference" {
             return Err(malformed("resourceType is not DocumentReference"));
         }
+        shapes(text)?;
         Ok(read)
     }
 
@@ -209,6 +210,23 @@ impl<'a> DocumentReference<'a> {
         }
         Ok(labels)
     }
+}
+
+/// serde reads an array as a struct, place by place. What is kept must be what FHIR says it is.
+fn shapes(text: &str) -> Result<(), Refusal> {
+    const OBJECTS: [&str; 8] =
+        ["masterIdentifier", "type", "subject", "custodian", "authenticator", "context", "meta", "text"];
+    const ARRAYS: [&str; 8] =
+        ["identifier", "category", "author", "securityLabel", "content", "relatesTo", "contained", "extension"];
+    let resource = RawObject::parse(text)?;
+    for (elements, begins) in [(OBJECTS, '{'), (ARRAYS, '[')] {
+        for element in elements {
+            if resource.get(element).is_some_and(|value| !value.starts_with(begins)) {
+                return Err(malformed(&format!("DocumentReference.{element} does not begin with {begins}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the server puts into a DocumentReference that it takes.

@@ -14,18 +14,17 @@ use serde_json::value::RawValue;
 
 use crate::error::{Reason, Refusal};
 
-/// Lets a body in: UTF-8, JSON, no key twice in one object, no U+0000 in a text.
+/// Lets a body in: JSON, no key twice in one object, no U+0000 in a text; and, as FHIR has it, no member that is
+/// null and no array straight inside an array.
 ///
 /// # Errors
 /// [`Reason::MalformedBody`], with line and column.
-pub fn admit(body: &[u8]) -> Result<&str, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|error| malformed(&format!("not UTF-8: {error}")))?;
+pub fn admit(text: &str) -> Result<(), Refusal> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    UniqueKeys
+    Door(Place::Top)
         .deserialize(&mut deserializer)
         .and_then(|()| deserializer.end())
-        .map_err(|error| malformed(&format!("not acceptable JSON: {error}")))?;
-    Ok(text)
+        .map_err(|error| malformed(&format!("not acceptable JSON: {error}")))
 }
 
 /// The refusal of a body.
@@ -34,9 +33,17 @@ pub fn malformed(diagnostics: &str) -> Refusal {
 }
 
 /// Walks a JSON value and keeps nothing of it.
-struct UniqueKeys;
+struct Door(Place);
 
-impl<'de> DeserializeSeed<'de> for UniqueKeys {
+/// Where the value stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    Member,
+    Element,
+}
+
+impl<'de> DeserializeSeed<'de> for Door {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -48,15 +55,16 @@ fn without_nul<E: serde::de::Error>(text: &str) -> Result<(), E> {
     if text.contains('\0') { Err(E::custom("U+0000 in a text")) } else { Ok(()) }
 }
 
-impl<'de> Visitor<'de> for UniqueKeys {
+impl<'de> Visitor<'de> for Door {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        // In an array, null keeps the place of a primitive that has extensions only.
+        if self.0 == Place::Element { Ok(()) } else { Err(E::custom("a member that is null")) }
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<(), E> {
@@ -85,7 +93,10 @@ impl<'de> Visitor<'de> for UniqueKeys {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        while sequence.next_element_seed(UniqueKeys)?.is_some() {}
+        if self.0 == Place::Element {
+            return Err(A::Error::custom("an array straight inside an array"));
+        }
+        while sequence.next_element_seed(Door(Place::Element))?.is_some() {}
         Ok(())
     }
 
@@ -108,7 +119,7 @@ impl<'de> Visitor<'de> for UniqueKeys {
                     many = Some(keys.drain(..).collect());
                 }
             }
-            map.next_value_seed(UniqueKeys)?;
+            map.next_value_seed(Door(Place::Member))?;
         }
         Ok(())
     }
@@ -217,23 +228,32 @@ mod tests {
     #[test]
     fn a_key_twice_is_refused_at_any_depth() {
         for body in [r#"{"a":1,"a":2}"#, r#"{"x":[{"y":{"a":1,"b":2,"a":3}}]}"#, r#"{"a":1,"\u0061":2}"#] {
-            let refusal = admit(body.as_bytes()).unwrap_err();
+            let refusal = admit(body).unwrap_err();
             assert_eq!(refusal.reason, Reason::MalformedBody);
             assert!(refusal.issues[0].diagnostics.contains("stands twice"), "{body}");
         }
         let many: String = (0..40).map(|n| format!("\"k{n}\":0,")).collect();
-        assert!(admit(format!("{{{many}\"last\":0}}").as_bytes()).is_ok());
-        assert!(admit(format!("{{{many}\"k39\":0}}").as_bytes()).is_err());
-        assert!(admit(format!("{{{many}\"k3\":0}}").as_bytes()).is_err());
+        assert!(admit(&format!("{{{many}\"last\":0}}")).is_ok());
+        assert!(admit(&format!("{{{many}\"k39\":0}}")).is_err());
+        assert!(admit(&format!("{{{many}\"k3\":0}}")).is_err());
     }
 
     #[test]
     fn nul_rubbish_and_depth_are_refused() {
-        for body in [r#"{"a":"\u0000"}"#, r#"{"\u0000":1}"#, "{", "{} {}", "\u{feff}{}", "1e400"] {
-            assert_eq!(admit(body.as_bytes()).unwrap_err().reason, Reason::MalformedBody, "{body}");
+        for body in [
+            r#"{"a":null}"#,
+            r#"{"a":[[1]]}"#,
+            r#"{"a":"\u0000"}"#,
+            r#"{"\u0000":1}"#,
+            "{",
+            "{} {}",
+            "\u{feff}{}",
+            "1e400",
+        ] {
+            assert_eq!(admit(body).unwrap_err().reason, Reason::MalformedBody, "{body}");
         }
-        assert!(admit(b"\xff").is_err());
-        assert!(admit("[".repeat(100_000).as_bytes()).is_err());
+        assert!(admit(r#"{"given":["a",null]}"#).is_ok(), "FHIR's place holder");
+        assert!(admit(&"[".repeat(100_000)).is_err());
     }
 
     #[test]

@@ -10,20 +10,20 @@ pub fn refusal(reason: Reason, issues: &[Issue], request_id: &str) -> String {
     let issues: Vec<Value> = issues
         .iter()
         .map(|issue| {
-            let mut details = json!({ "text": reason.french() });
+            let mut details = serde_json::Map::new();
+            details.insert("text".into(), reason.french().into());
             if let Some(code) = reason.code() {
-                details["coding"] = json!([{ "code": code }]);
+                details.insert("coding".into(), json!([{ "code": code }]));
             }
-            let mut value = json!({
-                "severity": "error",
-                "code": reason.issue_code(),
-                "details": details,
-                "diagnostics": issue.diagnostics,
-            });
+            let mut value = serde_json::Map::new();
+            value.insert("severity".into(), "error".into());
+            value.insert("code".into(), reason.issue_code().into());
+            value.insert("details".into(), details.into());
+            value.insert("diagnostics".into(), issue.diagnostics.as_ref().into());
             if let Some(expression) = &issue.expression {
-                value["expression"] = json!([expression]);
+                value.insert("expression".into(), json!([expression]));
             }
-            value
+            value.into()
         })
         .collect();
     outcome(issues, request_id)

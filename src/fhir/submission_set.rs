@@ -110,15 +110,9 @@ pub fn accepted(
 }
 
 /// The SubmissionSet that the server makes for a document fed alone (ITI-105).
-pub fn made_by_server(
-    id: &str,
-    record_id: &str,
-    document_id: &str,
-    author_id: &str,
-    designation_type: Option<&str>,
-    now: i64,
-) -> String {
-    let mut list = json!({
+pub fn made_by_server(id: &str, record_id: &str, document_id: &str, author_id: &str, now: i64) -> String {
+    let uuid = format!("urn:uuid:{id}");
+    to_json(&json!({
         "resourceType": "List",
         "id": id,
         "meta": { "versionId": "1", "lastUpdated": to_instant(now) },
@@ -127,8 +121,8 @@ pub fn made_by_server(
             "id": "source",
             "practitioner": { "identifier": { "system": system::PROFESSIONAL, "value": author_id } },
         }],
-        "extension": [{ "url": SOURCE_ID, "valueIdentifier": { "system": system::URI, "value": "urn:uuid:".to_owned() + id } }],
-        "identifier": [{ "use": "official", "system": system::URI, "value": "urn:uuid:".to_owned() + id }],
+        "extension": [{ "url": SOURCE_ID, "valueIdentifier": { "system": system::URI, "value": uuid } }],
+        "identifier": [{ "use": "official", "system": system::URI, "value": uuid }],
         "status": "current",
         "mode": "working",
         "code": { "coding": [{ "system": system::LIST_TYPE, "code": "submissionset" }] },
@@ -136,14 +130,7 @@ pub fn made_by_server(
         "date": to_instant(now),
         "source": { "reference": "#source" },
         "entry": [{ "item": { "reference": format!("DocumentReference/{document_id}") } }],
-    });
-    if let (Some(code), Some(extensions)) = (designation_type, list["extension"].as_array_mut()) {
-        extensions.push(json!({
-            "url": DESIGNATION_TYPE,
-            "valueCodeableConcept": { "coding": [{ "code": code }] },
-        }));
-    }
-    to_json(&list)
+    }))
 }
 
 fn entries(document_ids: &[&str]) -> String {

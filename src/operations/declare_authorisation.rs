@@ -18,16 +18,28 @@ pub struct Declared {
     pub resource: String,
 }
 
+/// Whether the caller's column lets it declare at all: asked before anything is read or looked up.
+///
+/// # Errors
+/// [`Reason::NoFunctionalRight`].
+pub fn permitted_at_all(call: &Call) -> Result<(), Refusal> {
+    call.services.tables.decide_declaring_at_all(&call.caller).granted()
+}
+
 /// Keeps a declaration. A refusal inside the result has its trace already.
 ///
 /// # Errors
 /// [`Reason::UnknownRecord`], [`Reason::NoFunctionalRight`], [`Reason::Blocked`], [`Reason::RecordClosed`],
 /// [`Reason::InvalidMetadata`] for a Consent that says something else, or the store's.
 pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Refusal>>, Failure> {
-    let patient = {
+    permitted_at_all(call)?;
+    let now = call.now();
+    let latest = now.saturating_add(call.services.authorisation_duration);
+    let (patient, until) = {
         let consent = Consent::read(&body)?;
         actor_is_the_caller(&consent, call)?;
-        PatientKey::of_reference(&consent.patient()?, "Consent.patient")?
+        let patient = PatientKey::of_reference(&consent.patient()?, "Consent.patient")?;
+        (patient, consent.until(now, latest)?)
     };
     let reading = call.clone();
     let grant = call
@@ -35,11 +47,11 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         .store
         .read(move |reader| {
             let record = reading.record(reader, &patient)?;
-            Ok(reading.services.tables.decide_declaration(&reading.caller, &record).granted()?)
+            let decision = reading.services.tables.decide_declaration(&reading.caller, &record);
+            Ok(decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?)
         })
         .await?;
 
-    let now = call.now();
     let id = call.services.environment.next_id();
     let resource = consent::accepted(&body, &id, grant.record_id(), now)?;
     let new = NewAuthorisation {
@@ -47,7 +59,7 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         holder: grant.holder().to_owned(),
         blocked: false,
         since: now,
-        until: now.saturating_add(call.services.authorisation_duration),
+        until,
         consent_id: id.clone(),
         consent: resource.clone(),
     };

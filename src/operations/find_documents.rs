@@ -41,7 +41,8 @@ pub async fn run(
                 return Ok((Found { record_id: None, page: empty }, "no such record".to_owned()));
             };
             let at = jiff::Timestamp::from_microsecond(call.now()).map_err(Failure::internal)?;
-            let scope = call.services.tables.decide_scope(&call.caller, &record, at).granted()?;
+            let decision = call.services.tables.decide_scope(&call.caller, &record, at);
+            let scope = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
             let page = reader.search(&scope, &criteria, &page)?;
             Ok((Found { record_id: Some(record.id), page }, scope.rule().to_owned()))
         })

@@ -43,6 +43,8 @@ pub struct Services {
     pub store: Store,
     /// How closely a feed is held to the profiles.
     pub strictness: Strictness,
+    /// Places for feeds that are being taken apart: as many as the machine has cores, twice.
+    pub feeds: Arc<tokio::sync::Semaphore>,
     /// How long an authorisation lasts, microseconds. No source gives the figure: `docs/decisions/0007`.
     pub authorisation_duration: i64,
 }

@@ -33,10 +33,10 @@ pub async fn retrieve(
     acceptable: impl Fn(&str) -> bool,
 ) -> Result<Traced<Body>, Failure> {
     let (document, id, record_id, rule) =
-        open(call, move |reader| reader.document_of_binary(&binary_id)).await?;
+        open(call, &binary_id.clone(), move |reader| reader.document_of_binary(&binary_id)).await?;
     if !acceptable(&document.content_type) {
         let diagnostics = format!("the document is {}", document.content_type);
-        return Err(Refusal::new(Reason::NotAcceptable, diagnostics).into());
+        return Err(Refusal::new(Reason::NotAcceptable, diagnostics).concerning(&record_id, Some(&id)).into());
     }
     let bytes = call.services.store.bodies().get(&document.body_key, &document.sha256).await?;
     let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
@@ -49,16 +49,25 @@ pub async fn retrieve(
 /// # Errors
 /// As [`retrieve`].
 pub async fn read(call: &Call, id: String) -> Result<Traced<OpenedDocument>, Failure> {
-    let (document, id, record_id, rule) = open(call, move |reader| reader.document(&id)).await?;
+    let (document, id, record_id, rule) = open(call, &id.clone(), move |reader| reader.document(&id)).await?;
     let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
     call.services.store.writer().record(trace, document).await
 }
 
-async fn open<F>(call: &Call, look_up: F) -> Result<(OpenedDocument, String, String, String), Failure>
+/// FHIR's `id`.
+fn is_an_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+async fn open<F>(call: &Call, id: &str, look_up: F) -> Result<(OpenedDocument, String, String, String), Failure>
 where
     F: FnOnce(&mut Reader<'_>) -> Result<Option<KeptDocument>, Failure> + Send + 'static,
 {
     call.services.tables.decide_reading_at_all(&call.caller).granted()?;
+    if !is_an_id(id) {
+        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
+    }
     let reading = call.clone();
     call.services
         .store
@@ -69,8 +78,10 @@ where
             let key = RecordKey::Id(document.facts.record_id.clone());
             let record = reader.record_facts(&key, &call.caller, call.now())?.ok_or_else(unknown)?;
             let at = jiff::Timestamp::from_microsecond(call.now()).map_err(Failure::internal)?;
-            let scope = call.services.tables.decide_scope(&call.caller, &record, at).granted_or_unknown()?;
-            let grant = scope.admit(&document.facts).granted()?;
+            let about = |refusal: Refusal| refusal.concerning(&record.id, Some(&document.facts.id));
+            let scope = call.services.tables.decide_scope(&call.caller, &record, at);
+            let scope = scope.granted_or_unknown().map_err(about)?;
+            let grant = scope.admit(&document.facts).granted().map_err(about)?;
             let id = document.facts.id.clone();
             let opened =
                 document.open(&grant).ok_or_else(|| Failure::internal("a grant for another document"))?;

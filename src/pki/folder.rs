@@ -187,7 +187,7 @@ impl PkiFolder {
     pub fn lists_are_fresh(&self, now: Timestamp) -> bool {
         const MONTH: i64 = 30 * 86_400;
         let soon = now.as_second() + MONTH;
-        self.trust().load(now).is_ok_and(|trust| trust.lists.values().all(|list| list.next_update > soon))
+        self.trust().load(now).is_ok_and(|trust| trust.lists.values().all(|list| list.list.next_update > soon))
     }
 
     /// Makes all lists anew.

@@ -8,7 +8,7 @@ use super::functional::{Action, ActorCategory, Allowance, FunctionalRights};
 use super::grant::{DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReplaceGrant, Scope};
 use super::matrix::HabilitationMatrix;
 use crate::error::{Reason, Refusal};
-use crate::identity::{AccessMode, Caller};
+use crate::identity::{AccessMode, Actor, Caller};
 
 /// The outcome of one decision, with the rule that made it.
 #[derive(Debug)]
@@ -79,6 +79,27 @@ impl Tables {
         }
     }
 
+    /// TD0.3, whatever the record.
+    pub fn decide_declaring_at_all(&self, caller: &Caller) -> Decision<()> {
+        self.at_all(caller, Action::DeclareAuthorisation)
+    }
+
+    /// TD2.1, TD2.2, whatever the record.
+    pub fn decide_feeding_at_all(&self, caller: &Caller) -> Decision<()> {
+        self.at_all(caller, feed_action(caller))
+    }
+
+    /// Whether the caller's column has a right at all, whatever the record: asked before anything is looked up, so that
+    /// the refusal says nothing about what exists. A médecin traitant has another column, and which record it is about is
+    /// not known yet.
+    fn at_all(&self, caller: &Caller, action: Action) -> Decision<()> {
+        let right = |treating| self.functional_right(caller, treating, action);
+        match right(false).or_else(|refusal| right(true).map_err(|_| refusal)) {
+            Ok(_) => Decision::Permit(()),
+            Err(refusal) => Decision::Refuse(refusal),
+        }
+    }
+
     /// TD0.3: may the caller declare that the patient authorised it.
     pub fn decide_declaration(&self, caller: &Caller, record: &RecordFacts) -> Decision<DeclarationGrant> {
         self.declaration(caller, record).map_or_else(Decision::Refuse, Decision::Permit)
@@ -103,10 +124,7 @@ impl Tables {
     }
 
     fn feed(&self, caller: &Caller, record: &RecordFacts) -> Result<FeedGrant, Refusal> {
-        let action = match ActorCategory::of(caller, record.is_medecin_traitant) {
-            Some(ActorCategory::Staff) => Action::FeedByStaff,
-            _ => Action::Feed,
-        };
+        let action = feed_action(caller);
         let (_, rule) = self.functional_right(caller, record.is_medecin_traitant, action)?;
         must_be_open(record)?;
         must_not_be_blocked(record)?;
@@ -147,23 +165,14 @@ impl Tables {
         })
     }
 
-    /// TD3.2, whatever the document: whether the caller's column has any right to read at all. Asked before anything is
-    /// looked up, so that the refusal says nothing about what exists.
+    /// TD3.2, whatever the document.
     pub fn decide_reading_at_all(&self, caller: &Caller) -> Decision<()> {
-        let right = |treating| self.functional_right(caller, treating, Action::ReadNotMasked);
-        // A médecin traitant has another column, and which record it is about is not known yet.
-        match right(false).or_else(|refusal| right(true).map_err(|_| refusal)) {
-            Ok(_) => Decision::Permit(()),
-            Err(refusal) => Decision::Refuse(refusal),
-        }
+        self.at_all(caller, Action::ReadNotMasked)
     }
 
-    /// TD3.1, whatever the record: whether the caller's column has any right to search at all.
+    /// TD3.1, whatever the record.
     pub fn decide_searching_at_all(&self, caller: &Caller) -> Decision<()> {
-        match self.functional_right(caller, false, Action::SearchMetadata) {
-            Err(refusal) => Decision::Refuse(refusal),
-            Ok(_) => Decision::Permit(()),
-        }
+        self.at_all(caller, Action::SearchMetadata)
     }
 
     /// TD3.1, TD3.2: which documents of the record the caller may see.
@@ -229,6 +238,13 @@ impl Tables {
             return Err(Refusal::new(Reason::NoFunctionalRight, format!("the sheet says no: {rule}")).by(rule));
         }
         Ok((allowance, rule))
+    }
+}
+
+fn feed_action(caller: &Caller) -> Action {
+    match caller.actor {
+        Actor::Staff { .. } => Action::FeedByStaff,
+        _ => Action::Feed,
     }
 }
 

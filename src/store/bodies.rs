@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -108,18 +108,18 @@ impl BodyStore {
     }
 
     /// The keys of bodies that were written longer than `age` ago.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`].
-    pub(super) async fn older_than(&self, now: jiff::Timestamp, age: Duration) -> Result<Vec<String>, Failure> {
+    pub(super) fn older_than(
+        &self,
+        now: jiff::Timestamp,
+        age: Duration,
+    ) -> impl Stream<Item = Result<String, Failure>> + Unpin + use<> {
         let limit = now.as_second().saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         self.objects
             .list(None)
-            .try_filter(|meta| std::future::ready(meta.last_modified.timestamp() < limit))
+            .try_filter(move |meta| std::future::ready(meta.last_modified.timestamp() < limit))
             .map_ok(|meta| meta.location.to_string())
-            .try_collect()
-            .await
             .map_err(unavailable)
+            .boxed()
     }
 }
 

@@ -35,10 +35,32 @@ pub struct SearchCriteria {
     pub unique_ids: Vec<String>,
     /// `_id`.
     pub ids: Vec<String>,
-    /// `date`, microseconds: from (inclusive) and until (exclusive).
-    pub date: Vec<(Option<i64>, Option<i64>)>,
-    /// `creation`, likewise.
-    pub creation: Vec<(Option<i64>, Option<i64>)>,
+    /// `date`.
+    pub date: DateRange,
+    /// `creation`.
+    pub creation: DateRange,
+}
+
+/// A range of instants, microseconds. Several bounds of one search make one range: a query does not grow with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DateRange {
+    /// Inclusive.
+    pub from: Option<i64>,
+    /// Exclusive.
+    pub until: Option<i64>,
+}
+
+impl DateRange {
+    /// What both ranges hold.
+    pub fn and(self, other: DateRange) -> DateRange {
+        DateRange {
+            from: self.from.max(other.from),
+            until: match (self.until, other.until) {
+                (Some(one), Some(two)) => Some(one.min(two)),
+                (one, two) => one.or(two),
+            },
+        }
+    }
 }
 
 /// Where a page begins: after the document of this date and id.
@@ -176,6 +198,9 @@ pub struct NewDocument {
     pub content_type: String,
     /// Where the body lies.
     pub body_key: String,
+    /// What of the first feed must be the same for its answer to be given again, beside the bytes: labels, what is
+    /// replaced, how many documents came together.
+    pub fed_as: String,
     /// Where the attachment's link begins in the text.
     pub link: i32,
     /// The DocumentReference as text.
@@ -215,6 +240,8 @@ pub struct FedDocument {
     pub author_id: String,
     /// Microseconds.
     pub created_at: i64,
+    /// See [`NewDocument::fed_as`].
+    pub fed_as: String,
     /// Where the link begins in the text.
     pub link: i32,
     /// The DocumentReference as text.
@@ -318,21 +345,17 @@ fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria) -> document::Box
         status: statuses, type_code: types, class_code: classes, format_code: formats,
         facility_code: facilities, setting_code: settings, unique_id: unique_ids, id: ids
     );
-    for (from, until) in &criteria.date {
-        if let Some(from) = from {
-            query = query.filter(document::date.ge(*from));
-        }
-        if let Some(until) = until {
-            query = query.filter(document::date.lt(*until));
-        }
+    if let Some(from) = criteria.date.from {
+        query = query.filter(document::date.ge(from));
     }
-    for (from, until) in &criteria.creation {
-        if let Some(from) = from {
-            query = query.filter(document::creation.ge(*from));
-        }
-        if let Some(until) = until {
-            query = query.filter(document::creation.lt(*until));
-        }
+    if let Some(until) = criteria.date.until {
+        query = query.filter(document::date.lt(until));
+    }
+    if let Some(from) = criteria.creation.from {
+        query = query.filter(document::creation.ge(from));
+    }
+    if let Some(until) = criteria.creation.until {
+        query = query.filter(document::creation.lt(until));
     }
     query
 }
@@ -452,17 +475,18 @@ impl Reader<'_> {
         fed_before(self.connection, unique_ids).map_err(unavailable)
     }
 
-    /// Whether a row names this body.
+    /// Those of the bodies that no row names.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn is_body_named(&mut self, key: &str) -> Result<bool, Failure> {
-        let named: i64 = document::table
-            .filter(document::body_key.eq(key))
-            .count()
-            .get_result(self.connection)
+    pub fn not_named(&mut self, keys: Vec<String>) -> Result<Vec<String>, Failure> {
+        let named: Vec<String> = document::table
+            .filter(document::body_key.eq_any(&keys))
+            .select(document::body_key)
+            .load(self.connection)
             .map_err(unavailable)?;
-        Ok(named > 0)
+        let named: std::collections::HashSet<String> = named.into_iter().collect();
+        Ok(keys.into_iter().filter(|key| !named.contains(key)).collect())
     }
 }
 
@@ -489,6 +513,7 @@ impl NewSubmission {
                     && new.sha256 == old.sha256
                     && new.record_id == old.record_id
                     && new.author_id == old.author_id
+                    && new.fed_as == old.fed_as
                     && old.submission_set_id == first.submission_set_id
             });
         Some(if same { Submitted::Replayed(fed) } else { Submitted::UniqueIdTaken(first.unique_id) })

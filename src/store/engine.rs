@@ -73,7 +73,8 @@ impl DatabaseConnection {
                 Ok(DatabaseConnection::Sqlite(connection))
             }
             DatabaseUrl::Postgres(url) => {
-                let connection = PgConnection::establish(url).context("cannot connect to PostgreSQL")?;
+                let connection =
+                    PgConnection::establish(&with_timeouts(url)).context("cannot connect to PostgreSQL")?;
                 Ok(DatabaseConnection::Postgres(connection))
             }
         }
@@ -88,7 +89,12 @@ impl DatabaseConnection {
         match &mut connection {
             DatabaseConnection::Sqlite(sqlite) => sqlite.batch_execute(SQLITE_WRITER)?,
             // An operator's default must not weaken what an acknowledgement means.
-            DatabaseConnection::Postgres(postgres) => postgres.batch_execute("SET synchronous_commit = on")?,
+            DatabaseConnection::Postgres(postgres) => {
+                postgres.batch_execute(
+                    "SET synchronous_commit = on; SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
+                     SET idle_in_transaction_session_timeout = '60s'",
+                )?;
+            }
         }
         Ok(connection)
     }
@@ -140,6 +146,18 @@ impl DatabaseConnection {
     }
 }
 
+/// A server that vanishes is noticed in seconds, unless the URL says otherwise.
+fn with_timeouts(url: &str) -> String {
+    let mut url = url.to_owned();
+    for (name, value) in [("connect_timeout", "5"), ("tcp_user_timeout", "10000")] {
+        if !url.contains(name) {
+            let separator = if url.contains('?') { '&' } else { '?' };
+            url.push_str(&format!("{separator}{name}={value}"));
+        }
+    }
+    url
+}
+
 fn depth<C>(connection: &mut C) -> u32
 where
     C: diesel::Connection<TransactionManager = AnsiTransactionManager>,
@@ -164,6 +182,18 @@ pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
         tracing::info!(applied, "database migrated");
     }
     Ok(())
+}
+
+/// Takes out all tables of ours.
+pub(super) fn revert(url: &DatabaseUrl) -> Result<()> {
+    let mut connection = DatabaseConnection::open_for_writing(url)?;
+    match &mut connection {
+        DatabaseConnection::Sqlite(sqlite) => sqlite.revert_all_migrations(SQLITE_MIGRATIONS).map(|_| ()),
+        DatabaseConnection::Postgres(postgres) => {
+            postgres.revert_all_migrations(POSTGRES_MIGRATIONS).map(|_| ())
+        }
+    }
+    .map_err(|error| anyhow!("cannot empty the database: {error}"))
 }
 
 #[cfg(test)]

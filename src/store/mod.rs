@@ -18,15 +18,18 @@ mod writer;
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::{StreamExt, TryStreamExt};
 
 use crate::error::Failure;
 use crate::rights::HabilitationMatrix;
 
 pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
+/// What the database may answer instead of a result.
+pub use diesel::result::Error as StoreError;
 pub use documents::{
-    FedDocument, KeptDocument, NewDocument, NewSubmission, OpenedDocument, Page, PageCursor, SearchCriteria,
-    SearchPage, Submitted,
+    DateRange, FedDocument, KeptDocument, NewDocument, NewSubmission, OpenedDocument, Page, PageCursor,
+    SearchCriteria, SearchPage, Submitted,
 };
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use journal::{TraceEntry, TraceRow};
@@ -71,6 +74,14 @@ impl Store {
         Ok(Self { readers: readers::Readers::open(url, limits)?, writer: Writer::start(url, limits)?, bodies })
     }
 
+    /// Takes everything of ours out of a database: a sandbox begins again.
+    ///
+    /// # Errors
+    /// The database cannot be reached or changed.
+    pub fn reset(url: &DatabaseUrl) -> Result<()> {
+        engine::revert(url)
+    }
+
     /// Reads: one closure with one connection.
     ///
     /// # Errors
@@ -81,6 +92,14 @@ impl Store {
         F: FnOnce(&mut Reader<'_>) -> Result<T, Failure> + Send + 'static,
     {
         self.readers.run(work).await
+    }
+
+    /// Reads on the calling thread, which may block.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_here<T>(&self, work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.readers.run_here(work)
     }
 
     /// The one path of writes and traces.
@@ -108,10 +127,15 @@ impl Store {
     /// The body store or the database does not answer.
     pub async fn sweep_orphans(&self, now: jiff::Timestamp, age: Duration) -> Result<u64, Failure> {
         let mut removed = 0;
-        for key in self.bodies.older_than(now, age).await? {
-            let looked_for = key.clone();
-            let known = self.read(move |reader| reader.is_body_named(&looked_for)).await?;
-            if !known {
+        let mut old = self.bodies.older_than(now, age);
+        loop {
+            // By the hundred: a store of many millions is never listed into memory.
+            let keys: Vec<String> = old.by_ref().take(500).try_collect().await?;
+            if keys.is_empty() {
+                break;
+            }
+            let orphans = self.read(move |reader| reader.not_named(keys)).await?;
+            for key in orphans {
                 self.bodies.remove(&key).await?;
                 removed += 1;
             }

@@ -46,6 +46,15 @@ impl Readers {
         Ok(Self { pool, permits, patience: limits.patience })
     }
 
+    /// On the calling thread, which may block: within a longer piece of blocking work.
+    pub(super) fn run_here<T>(
+        &self,
+        work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut connection = self.pool.get().map_err(Failure::unavailable)?;
+        work(&mut Reader { connection: &mut connection })
+    }
+
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T, Failure>
     where
         T: Send + 'static,

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::schema::{authorisation, medecin_traitant, record};
 use super::unavailable;
@@ -104,52 +105,7 @@ impl Reader<'_> {
         caller: &Caller,
         now: i64,
     ) -> Result<Option<RecordFacts>, Failure> {
-        let me = caller.id();
-        let structure = caller.structure.as_deref().unwrap_or(me);
-        let query =
-            record::table
-                .left_join(
-                    authorisation::table.on(authorisation::record_id
-                        .eq(record::id)
-                        .and(authorisation::holder.eq(me).or(authorisation::holder.eq(structure)))),
-                )
-                .left_join(medecin_traitant::table.on(
-                    medecin_traitant::record_id.eq(record::id).and(medecin_traitant::professional_id.eq(me)),
-                ))
-                .select((
-                    RecordRow::as_select(),
-                    (authorisation::blocked, authorisation::until).nullable(),
-                    medecin_traitant::since.nullable(),
-                ));
-        type Row = (RecordRow, Option<(bool, i64)>, Option<i64>);
-        let query = match key {
-            RecordKey::Ins(ins) => query
-                .filter(record::ins_system.eq(ins.system()))
-                .filter(record::ins_value.eq(ins.value()))
-                .into_boxed(),
-            RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
-        };
-        let rows: Vec<Row> = query.load(self.connection).map_err(unavailable)?;
-        let mut standing = Authorisation::None;
-        for (_, authorisation, _) in &rows {
-            standing = match (standing, authorisation) {
-                // A blocking outweighs what the structure or an older declaration would give.
-                (Authorisation::Blocked, _) | (_, Some((true, _))) => Authorisation::Blocked,
-                (_, Some((false, until))) if *until > now => Authorisation::Valid,
-                (Authorisation::None, Some((false, _))) => Authorisation::Expired,
-                (standing, _) => standing,
-            };
-        }
-        Ok(rows.into_iter().next().map(|(row, _, treating)| RecordFacts {
-            id: row.id,
-            state: if row.open { RecordState::Open } else { RecordState::Closed },
-            opposed_to_feeding: row.opposed_to_feeding,
-            opposed_to_bris_de_glace: row.opposed_to_bris_de_glace,
-            opposed_to_centre_15: row.opposed_to_centre_15,
-            masked_open_in_emergencies: row.masked_open_in_emergencies,
-            authorisation: standing,
-            is_medecin_traitant: treating.is_some(),
-        }))
+        record_facts(self.connection, key, caller, now).map_err(unavailable)
     }
 
     /// TD0.2: what may be told of a record's existence.
@@ -194,7 +150,74 @@ impl Reader<'_> {
     }
 }
 
+fn record_facts(
+    connection: &mut DatabaseConnection,
+    key: &RecordKey,
+    caller: &Caller,
+    now: i64,
+) -> QueryResult<Option<RecordFacts>> {
+    let me = caller.id();
+    let structure = caller.structure.as_deref().unwrap_or(me);
+    let query = record::table
+        .left_join(
+            authorisation::table.on(authorisation::record_id
+                .eq(record::id)
+                .and(authorisation::holder.eq(me).or(authorisation::holder.eq(structure)))),
+        )
+        .left_join(
+            medecin_traitant::table
+                .on(medecin_traitant::record_id.eq(record::id).and(medecin_traitant::professional_id.eq(me))),
+        )
+        .select((
+            RecordRow::as_select(),
+            (authorisation::blocked, authorisation::until).nullable(),
+            medecin_traitant::since.nullable(),
+        ));
+    type Row = (RecordRow, Option<(bool, i64)>, Option<i64>);
+    let query = match key {
+        RecordKey::Ins(ins) => query
+            .filter(record::ins_system.eq(ins.system()))
+            .filter(record::ins_value.eq(ins.value()))
+            .into_boxed(),
+        RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
+    };
+    let rows: Vec<Row> = query.load(connection)?;
+    let mut standing = Authorisation::None;
+    for (_, authorisation, _) in &rows {
+        standing = match (standing, authorisation) {
+            // A blocking outweighs what the structure or an older declaration would give.
+            (Authorisation::Blocked, _) | (_, Some((true, _))) => Authorisation::Blocked,
+            (_, Some((false, until))) if *until > now => Authorisation::Valid,
+            (Authorisation::None, Some((false, _))) => Authorisation::Expired,
+            (standing, _) => standing,
+        };
+    }
+    Ok(rows.into_iter().next().map(|(row, _, treating)| RecordFacts {
+        id: row.id,
+        state: if row.open { RecordState::Open } else { RecordState::Closed },
+        opposed_to_feeding: row.opposed_to_feeding,
+        opposed_to_bris_de_glace: row.opposed_to_bris_de_glace,
+        opposed_to_centre_15: row.opposed_to_centre_15,
+        masked_open_in_emergencies: row.masked_open_in_emergencies,
+        authorisation: standing,
+        is_medecin_traitant: treating.is_some(),
+    }))
+}
+
 impl Transaction<'_> {
+    /// As [`Reader::record_facts`], inside the transaction: what was decided on is looked at again where it is committed.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn record_facts(
+        &mut self,
+        key: &RecordKey,
+        caller: &Caller,
+        now: i64,
+    ) -> QueryResult<Option<RecordFacts>> {
+        record_facts(self.connection, key, caller, now)
+    }
+
     /// TD0.3: keeps an authorisation, in place of an earlier one of the same holder. A blocking by the patient is never
     /// replaced: then nothing is written and the answer is `false`.
     ///

@@ -78,6 +78,7 @@ diesel::table! {
         size -> BigInt,
         content_type -> Text,
         body_key -> Text,
+        fed_as -> Text,
         link -> Integer,
         resource -> Text,
     }

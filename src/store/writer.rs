@@ -15,6 +15,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use diesel::QueryResult;
@@ -142,7 +143,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Box::new(Work { work, step: None, failure: None, reply }))?;
-        answer.await.map_err(|_| Failure::unavailable("the writer stopped"))?
+        in_time(answer).await?
     }
 
     /// Makes a trace durable, and with it the value that it is about.
@@ -152,7 +153,7 @@ impl Writer {
     pub async fn record<T: Send + 'static>(&self, trace: TraceEntry, value: T) -> Result<Traced<T>, Failure> {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Box::new(TraceOnly { trace, reply }))?;
-        answer.await.map_err(|_| Failure::unavailable("the writer stopped"))??;
+        in_time(answer).await??;
         Ok(Traced { value })
     }
 
@@ -164,6 +165,15 @@ impl Writer {
             mpsc::error::TrySendError::Full(_) => Failure::unavailable("the write queue is full"),
             mpsc::error::TrySendError::Closed(_) => Failure::unavailable("the writer stopped"),
         })
+    }
+}
+
+/// Waits for the commit, and not for ever: a database that hangs is answered with 503.
+async fn in_time<T>(answer: oneshot::Receiver<T>) -> Result<T, Failure> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer.map_err(|_| Failure::unavailable("the writer stopped")),
+        Err(_) => Err(Failure::unavailable("the commit did not come in time")),
     }
 }
 
@@ -261,8 +271,18 @@ struct Worker {
     acknowledge_before_commit: bool,
 }
 
+struct Stopped(Arc<AtomicBool>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl Worker {
     fn run(mut self) {
+        // However the thread ends, a panic included: nobody is told that the writer still works.
+        let _stopped = Stopped(Arc::clone(&self.running));
         while let Some(first) = self.waiting.blocking_recv() {
             let mut units = vec![first];
             while units.len() < self.batch
@@ -346,20 +366,29 @@ fn transaction(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>])
         Err(error) => {
             // The cause is what is told; a rollback that fails too leaves a connection that is dropped.
             let _ = connection.rollback();
-            Err(error)
+            Err(cause(error))
         }
+    }
+}
+
+/// A failed COMMIT whose rollback fails too is reported as the pair: what counts is why the commit failed.
+fn cause(error: DieselError) -> DieselError {
+    match error {
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => cause(*commit_error),
+        error => error,
     }
 }
 
 fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -> QueryResult<()> {
     for unit in units.iter_mut().filter(|unit| unit.writes()) {
         connection.begin()?;
-        match unit.run(connection) {
+        match unit.run(connection).map_err(cause) {
             Ok(true) => connection.commit()?,
             Ok(false) => connection.rollback()?,
             Err(error) => {
-                connection.rollback()?;
-                if is_worth_another_attempt(&error) || is_storage_error(&error) {
+                let undone = connection.rollback();
+                // Where the savepoint cannot be undone the whole batch is lost, for the first reason and not the second.
+                if undone.is_err() || is_worth_another_attempt(&error) || is_storage_error(&error) {
                     return Err(error);
                 }
                 unit.fail(error.to_string());

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+/// How far the clock of who made a list may be ahead of ours, seconds.
+pub const CLOCK_SKEW: i64 = 300;
+
 /// What names a certificate to its issuer, and how long it lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChainLink {
@@ -51,17 +54,17 @@ pub enum RevocationVerdict {
 /// The lists in force, swapped as a whole when new ones are loaded.
 #[derive(Debug, Default)]
 pub struct Revocation {
-    lists: ArcSwap<HashMap<Vec<u8>, IssuerList>>,
+    lists: ArcSwap<HashMap<Vec<u8>, Arc<IssuerList>>>,
 }
 
 impl Revocation {
     /// Lists keyed by the issuer's distinguished name, DER.
-    pub fn new(lists: HashMap<Vec<u8>, IssuerList>) -> Self {
+    pub fn new(lists: HashMap<Vec<u8>, Arc<IssuerList>>) -> Self {
         Self { lists: ArcSwap::from_pointee(lists) }
     }
 
     /// Puts other lists in force. Requests under way keep those that they began with.
-    pub fn replace(&self, lists: HashMap<Vec<u8>, IssuerList>) {
+    pub fn replace(&self, lists: HashMap<Vec<u8>, Arc<IssuerList>>) {
         self.lists.store(Arc::new(lists));
     }
 
@@ -76,7 +79,7 @@ impl Revocation {
                 return RevocationVerdict::Expired;
             }
             let Some(list) = lists.get(&link.issuer) else { return RevocationVerdict::Unknown };
-            if now < list.this_update || now > list.next_update {
+            if now + CLOCK_SKEW < list.this_update || now > list.next_update {
                 return RevocationVerdict::Unknown;
             }
             if list.revoked.contains(&link.serial) {
@@ -102,7 +105,7 @@ mod tests {
 
     fn revocation() -> Revocation {
         let list = IssuerList { this_update: 150, next_update: 500, revoked: HashSet::from([vec![7]]) };
-        Revocation::new(HashMap::from([(b"issuer".to_vec(), list)]))
+        Revocation::new(HashMap::from([(b"issuer".to_vec(), Arc::new(list))]))
     }
 
     fn at(second: i64) -> Timestamp {
@@ -116,7 +119,11 @@ mod tests {
         assert_eq!(revocation.verdict(&[link(7)], at(200)), RevocationVerdict::Revoked);
         assert_eq!(revocation.verdict(&[link(1), link(7)], at(200)), RevocationVerdict::Revoked);
         assert_eq!(revocation.verdict(&[link(1)], at(501)), RevocationVerdict::Unknown, "list past nextUpdate");
-        assert_eq!(revocation.verdict(&[link(1)], at(120)), RevocationVerdict::Unknown, "list from the future");
+        assert_eq!(revocation.verdict(&[link(1)], at(120)), RevocationVerdict::Good, "within the clocks' skew");
+        let list = IssuerList { this_update: 450, next_update: 500, revoked: HashSet::new() };
+        let ahead = Revocation::new(HashMap::from([(b"issuer".to_vec(), Arc::new(list))]));
+        assert_eq!(ahead.verdict(&[link(1)], at(149)), RevocationVerdict::Unknown, "list from the future");
+        assert_eq!(ahead.verdict(&[link(1)], at(150)), RevocationVerdict::Good);
         assert_eq!(revocation.verdict(&[link(1)], at(99)), RevocationVerdict::Expired);
         assert_eq!(revocation.verdict(&[link(1)], at(1001)), RevocationVerdict::Expired);
         assert_eq!(revocation.verdict(&[], at(200)), RevocationVerdict::Unknown);
@@ -128,7 +135,7 @@ mod tests {
     fn a_replaced_list_counts_at_once() {
         let revocation = revocation();
         let list = IssuerList { this_update: 150, next_update: 500, revoked: HashSet::from([vec![1]]) };
-        revocation.replace(HashMap::from([(b"issuer".to_vec(), list)]));
+        revocation.replace(HashMap::from([(b"issuer".to_vec(), Arc::new(list))]));
         assert_eq!(revocation.verdict(&[link(1)], at(200)), RevocationVerdict::Revoked);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension, X509Certificate};
 
-use super::revocation::IssuerList;
+use super::revocation::{CLOCK_SKEW, IssuerList};
 
 /// Where anchors, authorities and lists lie.
 #[derive(Clone, Debug)]
@@ -34,49 +35,74 @@ struct Authority {
     der: CertificateDer<'static>,
 }
 
+/// One issuer's list, in both forms.
+#[derive(Clone, Debug)]
+pub struct HeldList {
+    /// As the per-request check takes it.
+    pub list: Arc<IssuerList>,
+    /// As the handshake's verifier takes it.
+    pub der: CertificateRevocationListDer<'static>,
+}
+
 /// The trust in force.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Trust {
     /// The roots.
     pub anchors: Vec<CertificateDer<'static>>,
-    /// The lists as the handshake's verifier takes them.
-    pub lists_der: Vec<CertificateRevocationListDer<'static>>,
+    /// The lists, by the issuer's name in DER.
+    pub lists: HashMap<Vec<u8>, HeldList>,
+    /// Files that were not taken, and why.
+    pub faults: Vec<String>,
+}
+
+impl Trust {
     /// The lists as the per-request check takes them.
-    pub lists: HashMap<Vec<u8>, IssuerList>,
+    pub fn revocation(&self) -> HashMap<Vec<u8>, Arc<IssuerList>> {
+        self.lists.iter().map(|(issuer, held)| (issuer.clone(), Arc::clone(&held.list))).collect()
+    }
 }
 
 impl TrustFolder {
-    /// Reads everything; refuses what would leave an authority without a list.
+    /// Reads everything, at start.
     ///
     /// # Errors
-    /// A file that cannot be read, an authority without an acceptable list: named in the error.
+    /// A file that cannot be read, an authority without an acceptable list: named in the error. No list would mean no
+    /// check.
     pub fn load(&self, now: Timestamp) -> Result<Trust> {
+        self.load_beside(&HashMap::new(), now)
+    }
+
+    /// Reads everything again. For each issuer the newest list counts, of those in the folder and the one in force: an
+    /// older or a bad file never replaces a good one, and holds up nobody else's.
+    ///
+    /// # Errors
+    /// As [`TrustFolder::load`].
+    pub fn load_beside(&self, in_force: &HashMap<Vec<u8>, HeldList>, now: Timestamp) -> Result<Trust> {
         let anchors = read_certificates(&self.anchors)?;
         ensure!(!anchors.is_empty(), "{}: no trust anchor", self.anchors.display());
         let mut authorities = Vec::new();
         for der in anchors.iter().cloned().chain(read_certificates(&self.authorities)?) {
             authorities.push(Authority::read(der)?);
         }
-        let mut accepted: HashMap<Vec<u8>, (IssuerList, CertificateRevocationListDer<'static>)> =
-            HashMap::new();
+        let mut lists: HashMap<Vec<u8>, HeldList> = in_force.clone();
+        lists.retain(|issuer, _| authorities.iter().any(|authority| authority.name == *issuer));
         let mut faults = Vec::new();
         for path in list_files(&self.revocation_lists)? {
             match read_list(&path, &authorities, now) {
-                Ok((issuer, list, der)) => {
+                Ok((issuer, read)) => {
                     let newer =
-                        accepted.get(&issuer).is_none_or(|(held, _)| held.this_update < list.this_update);
+                        lists.get(&issuer).is_none_or(|held| held.list.this_update <= read.list.this_update);
                     if newer {
-                        accepted.insert(issuer, (list, der));
+                        lists.insert(issuer, read);
+                    } else {
+                        faults.push(format!("{}: older than the list in force", path.display()));
                     }
                 }
                 Err(error) => faults.push(format!("{}: {error:#}", path.display())),
             }
         }
-        for fault in &faults {
-            tracing::error!(%fault, "revocation list not taken");
-        }
         for authority in &authorities {
-            if !accepted.contains_key(&authority.name) {
+            if !lists.contains_key(&authority.name) {
                 bail!(
                     "no acceptable revocation list for « {} » in {}{}",
                     authority.label,
@@ -85,12 +111,7 @@ impl TrustFolder {
                 );
             }
         }
-        let mut trust = Trust { anchors, lists_der: Vec::new(), lists: HashMap::new() };
-        for (issuer, (list, der)) in accepted {
-            trust.lists_der.push(der);
-            trust.lists.insert(issuer, list);
-        }
-        Ok(trust)
+        Ok(Trust { anchors, lists, faults })
     }
 }
 
@@ -131,9 +152,7 @@ fn list_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-type ReadList = (Vec<u8>, IssuerList, CertificateRevocationListDer<'static>);
-
-fn read_list(path: &Path, authorities: &[Authority], now: Timestamp) -> Result<ReadList> {
+fn read_list(path: &Path, authorities: &[Authority], now: Timestamp) -> Result<(Vec<u8>, HeldList)> {
     /// Larger than any list of IGC-Santé seen, small enough to parse at leisure.
     const MAXIMUM: u64 = 64 << 20;
     ensure!(std::fs::metadata(path)?.len() <= MAXIMUM, "larger than {MAXIMUM} bytes");
@@ -160,12 +179,12 @@ fn read_list(path: &Path, authorities: &[Authority], now: Timestamp) -> Result<R
     }
     let this_update = parsed.last_update().timestamp();
     let next_update = parsed.next_update().context("no nextUpdate")?.timestamp();
-    ensure!(this_update <= now.as_second(), "made in the future");
+    ensure!(this_update <= now.as_second() + CLOCK_SKEW, "made in the future");
     ensure!(next_update > now.as_second(), "past its nextUpdate");
     let revoked: HashSet<Vec<u8>> =
         parsed.iter_revoked_certificates().map(|entry| entry.raw_serial().to_vec()).collect();
     drop(parsed);
-    Ok((issuer, IssuerList { this_update, next_update, revoked }, der))
+    Ok((issuer, HeldList { list: Arc::new(IssuerList { this_update, next_update, revoked }), der }))
 }
 
 /// OpenSSL checks the signature: rustls' own check happens only inside a handshake.

@@ -60,7 +60,7 @@ fn build(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn Client
         roots.add(anchor.clone()).context("a trust anchor is not acceptable")?;
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .with_crls(trust.lists_der.iter().cloned())
+        .with_crls(trust.lists.values().map(|held| held.der.clone()))
         .enforce_revocation_expiration()
         .build()
         .context("the anchors and revocation lists make no verifier")

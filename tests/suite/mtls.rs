@@ -131,6 +131,8 @@ fn only_http_1_1_is_spoken() {
 fn a_revoked_caller_gets_nothing_more_on_an_open_connection() {
     let folder = tempfile::tempdir().unwrap();
     let certs = pki_copy(folder.path());
+    let older = std::fs::read(certs.join("trust/crl/ACI-FO-PP-TEST.crl")).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
     let world = World::start_with(Engine::Sqlite, Options { certs: Some(certs.clone()), ..Options::default() });
     let doctor = world.client("cps-infirmier");
     let ask = || doctor.get(&format!("/Patient?identifier={TEST}%7C{OTHER}"));
@@ -154,10 +156,10 @@ fn a_revoked_caller_gets_nothing_more_on_an_open_connection() {
     // Control: another card of the same authority is still served.
     assert_eq!(world.client("cps-medecin").get("/metadata").status, 200);
 
-    // A bad list never replaces a good one.
+    // A bad list never replaces a good one, and neither does an older one that is still valid.
     let list = certs.join("trust/crl/ACI-FO-PP-TEST.crl");
     let good = std::fs::read(&list).unwrap();
-    for bad in [&good[..good.len() / 2], b"rubbish".as_slice(), b"".as_slice()] {
+    for bad in [&good[..good.len() / 2], b"rubbish".as_slice(), b"".as_slice(), &older] {
         std::fs::write(&list, bad).unwrap();
         std::thread::sleep(Duration::from_millis(1300));
         assert_eq!(world.client("cps-medecin").get("/metadata").status, 200);
@@ -201,10 +203,15 @@ fn without_a_list_the_server_does_not_start() {
     let folder = tempfile::tempdir().unwrap();
     let certs = pki_copy(folder.path());
     let trust = PkiFolder::new(&certs).trust();
+    // One bad list holds up nobody else's: what is in force stays, and is said to be at fault.
+    let in_force = trust.load(jiff_now()).unwrap();
     assert!(trust.load(jiff_now()).is_ok(), "control");
     std::fs::remove_file(certs.join("trust/crl/ACR-ST-TEST.crl")).unwrap();
     let error = format!("{:#}", trust.load(jiff_now()).unwrap_err());
     assert!(error.contains("TEST AC RACINE IGC-SANTE STANDARD"), "{error}");
+    std::fs::write(certs.join("trust/crl/ACI-ST-PP-TEST.crl"), b"rubbish").unwrap();
+    let beside = trust.load_beside(&in_force.lists, jiff_now()).unwrap();
+    assert_eq!((beside.lists.len(), beside.faults.len()), (in_force.lists.len(), 1));
 }
 
 #[test]

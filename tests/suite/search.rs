@@ -54,6 +54,12 @@ fn criteria(engine: Engine) {
     search(&format!("{patient}&status=final")).assert_refused(400, "", "not a status");
     search(&format!("{patient}&{patient}&status=current")).assert_refused(400, "", "twice");
     search(&format!("{patient}&status=current&_after=x")).assert_refused(400, "", "page");
+    let many = "&date=2024".repeat(60);
+    search(&format!("{patient}&status=current{many}")).assert_refused(400, "", "at most 50");
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let huge = doctor.send("POST", "/DocumentReference/_search", &form, Some("date=2024&".repeat(100_000)));
+    huge.unwrap().assert_refused(413, "", "at most 65536");
+    assert_eq!(doctor.get("/Binary/%00").status, 404, "the same on both engines");
     search(&format!("{patient}&status=current&type=%00")).assert_refused(400, "", "U+0000");
     assert_eq!(search("patient=Patient/no-such-record&status=current").found(), (0, vec![]));
 

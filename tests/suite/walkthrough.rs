@@ -9,6 +9,7 @@ on_both_engines!(
     a_record_exists_or_not,
     one_doctor_feeds_another_reads,
     who_may_not,
+    a_declaration_is_taken_at_its_word,
     a_blocked_or_expired_doctor_is_told_so,
     closed_and_opposed_records,
     masked_documents_are_for_author_and_medecin_traitant,
@@ -26,10 +27,7 @@ fn a_record_exists_or_not(engine: Engine) {
     assert_eq!(patient["identifier"][0]["value"], PATIENT);
     assert_eq!(patient.get("name"), None, "traits are not told to who tests existence");
 
-    // The link given names no INS and leads to the same.
-    let this = open.link("self").unwrap();
-    assert!(!this.contains(PATIENT), "{this}");
-    assert_eq!(doctor.get(&this).json()["entry"], open.json()["entry"]);
+    assert_eq!(open.link("self"), None, "it would name the INS");
 
     let closed = doctor.get(&format!("/Patient?identifier={TEST}%7C260017599900293"));
     assert_eq!(closed.json()["entry"][0]["resource"]["active"], false);
@@ -155,6 +153,55 @@ fn who_may_not(engine: Engine) {
     let occupational = world.client("cps-medecin-travail");
     occupational.get(&url).assert_refused(404, "", "no such resource");
     world.client("cpa-support").find(PATIENT).assert_refused(403, "DMPAccessForbidden", "CPA");
+}
+
+/// A declaration grants what it says and no more; what cannot be granted as said is refused.
+fn a_declaration_is_taken_at_its_word(engine: Engine) {
+    let world = World::start(engine);
+    let doctor = world.client("cps-medecin");
+    let declare = |provision: serde_json::Value| {
+        let mut consent: serde_json::Value =
+            serde_json::from_str(&habilis::sandbox::example::consent(TEST, OTHER)).unwrap();
+        consent["provision"] = provision;
+        doctor.post("/Consent", consent.to_string())
+    };
+    use serde_json::json;
+    let person = "urn:oid:1.2.250.1.71.4.2.1";
+    for (provision, status) in [
+        (json!({ "type": "deny" }), 422),
+        (json!({ "type": "permit", "purpose": [{ "code": "TREAT" }] }), 422),
+        (json!({ "type": "permit", "provision": [{ "type": "deny" }] }), 422),
+        (json!({ "type": "permit", "period": { "end": "2020-01-01" } }), 422),
+        (json!({ "type": "permit", "period": { "start": "2100-01-01" } }), 422),
+        (
+            json!({ "type": "permit", "actor": [{ "reference": { "identifier": { "system": person, "value": "810100000024" } } }] }),
+            422,
+        ),
+        (json!({ "type": "permit", "actor": [{ "reference": { "reference": "Practitioner/1" } }] }), 422),
+    ] {
+        let answer = declare(provision.clone());
+        assert_eq!(answer.status, status, "{provision}: {}", answer.text());
+    }
+    doctor.find(OTHER).assert_refused(403, "DMPAccessForbidden", "no authorisation");
+    let end = (jiff_now() + jiff::SignedDuration::from_hours(72)).to_string();
+    let own = json!({ "reference": { "identifier": { "system": person, "value": "810100000016" } } });
+    assert_eq!(declare(json!({ "type": "permit", "period": { "end": end }, "actor": [own] })).status, 201);
+    assert_eq!(doctor.find(OTHER).status, 200);
+    world.clock.advance(4);
+    doctor.find(OTHER).assert_refused(403, "DMPAccessForbidden", "over");
+    // Who may not declare at all learns nothing of what exists.
+    let support = world.client("cpa-support");
+    for ins in [OTHER, "172047599900387"] {
+        let answer = support.post("/Consent", habilis::sandbox::example::consent(TEST, ins));
+        answer.assert_refused(403, "DMPAccessForbidden", "CPA");
+        let answer = support.post("", Example::new(TEST, ins, "X", "2.25.5001").transaction());
+        answer.assert_refused(403, "DMPAccessForbidden", "CPA");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests' own clock")]
+fn jiff_now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }
 
 fn a_blocked_or_expired_doctor_is_told_so(engine: Engine) {

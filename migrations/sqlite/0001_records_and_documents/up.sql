@@ -75,6 +75,7 @@ CREATE TABLE document (
     size INTEGER NOT NULL,
     content_type TEXT NOT NULL,
     body_key TEXT NOT NULL,
+    fed_as TEXT NOT NULL,
     link INTEGER NOT NULL,
     resource TEXT NOT NULL,
     PRIMARY KEY (record_id, date, id)

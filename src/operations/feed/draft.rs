@@ -11,6 +11,7 @@ use crate::fhir::document_reference::DocumentReference;
 use crate::fhir::elements::Reference;
 use crate::fhir::json::{BorrowedText, malformed};
 use crate::fhir::submission_set::SubmissionSet;
+use crate::rights::Labels;
 
 /// A feed, taken apart.
 pub(super) struct Draft<'a> {
@@ -57,6 +58,38 @@ impl DraftDocument<'_> {
     }
 }
 
+impl DraftDocument<'_> {
+    /// Bytes of the document that stand in the resource itself (ITI-105); they are not kept in it.
+    pub fn inline_data(&self) -> usize {
+        let data = self.resource.attachment().and_then(|attachment| attachment.data.as_ref());
+        data.map_or(0, |data| data.0.len())
+    }
+
+    /// What of a feed must be the same for its first answer to be given again, beside id, bytes, record and author. A
+    /// document that comes again with other labels is not the one that was stored, and must not be acknowledged as it.
+    pub fn fed_as(&self, labels: Labels, documents: usize) -> String {
+        let replaced: Vec<&str> = self
+            .resource
+            .relates_to
+            .iter()
+            .map(|relation| match &relation.target.identifier {
+                Some(identifier) => identifier.value(),
+                None => relation.target.literal(),
+            })
+            .collect();
+        format!(
+            "masked={} patient={} representatives={} documents={documents} replaces={}",
+            labels.masked,
+            labels.invisible_to_patient,
+            labels.invisible_to_representatives,
+            replaced.join(" ")
+        )
+    }
+}
+
+/// Documents in one feed. More would keep every other writer waiting.
+const MAXIMUM_DOCUMENTS: usize = 50;
+
 impl<'a> Draft<'a> {
     /// ITI-65.
     pub fn of_transaction(body: &'a str) -> Result<Self, Refusal> {
@@ -64,6 +97,11 @@ impl<'a> Draft<'a> {
         let mut draft = Draft { list: None, documents: Vec::new(), order: Vec::new(), patches: Vec::new() };
         let mut binaries = Binaries::default();
         let mut document_urls = Vec::new();
+        // A List, and for each document a DocumentReference, a Binary and a PATCH.
+        if transaction.entry.len() > 1 + 3 * MAXIMUM_DOCUMENTS {
+            let diagnostics = format!("a feed has at most {MAXIMUM_DOCUMENTS} documents");
+            return Err(Refusal::at(Reason::InvalidMetadata, "Bundle.entry", diagnostics));
+        }
         for (position, entry) in transaction.entry.iter().enumerate() {
             let path = format!("Bundle.entry[{position}]");
             let Some(resource) = entry.resource else {
@@ -156,6 +194,11 @@ impl<'a> Draft<'a> {
             .filter_map(|(_, list)| list.subject.as_ref())
             .map(|subject| ("List.subject".to_owned(), Some(subject)));
         documents.chain(list)
+    }
+
+    /// Whether the feed neither replaces a document nor patches one.
+    pub fn replaces_nothing(&self) -> bool {
+        self.patches.is_empty() && self.documents.iter().all(|document| document.resource.relates_to.is_empty())
     }
 
     fn attach(&mut self, mut binaries: Binaries<'_>) -> Result<(), Refusal> {

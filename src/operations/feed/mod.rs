@@ -8,22 +8,25 @@
 
 mod content;
 mod draft;
+mod kept;
 mod rules;
 
-use aws_lc_rs::digest;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
-use self::draft::{Draft, DraftDocument, EntryKind};
+use self::draft::{Draft, EntryKind};
+use self::kept::{Ids, submission};
 use super::{Call, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::ResponseEntry;
-use crate::fhir::document_reference::{self, ServerElements};
-use crate::fhir::elements::{CodeableConcept, PatientReference, Reference, instant};
-use crate::fhir::submission_set;
+use crate::fhir::elements::{PatientReference, Reference};
 use crate::rights::{FeedGrant, RecordFacts, ReplaceGrant};
-use crate::store::{BodyStore, FedDocument, KeptDocument, NewDocument, NewSubmission, Reader, Step, Submitted};
+use crate::store::{
+    FedDocument, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError, Submitted, Transaction,
+};
 
 /// The name of ITI-65 in traces.
 pub const PROVIDE: &str = "TD2 provide document bundle";
@@ -61,6 +64,16 @@ pub enum Form {
     Single,
 }
 
+impl Form {
+    /// HTTP status of the answer to a feed that was kept.
+    pub const fn status(self) -> u16 {
+        match self {
+            Form::Transaction => 200,
+            Form::Single => 201,
+        }
+    }
+}
+
 /// All that one commit needs.
 struct Prepared {
     grant: FeedGrant,
@@ -75,38 +88,62 @@ enum Preparation {
     Replayed { fed: Vec<FedDocument>, order: Vec<EntryKind>, rule: String, record_id: String },
 }
 
+/// Whether the caller's column lets it feed at all: asked before anything is read or looked up.
+///
+/// # Errors
+/// [`Reason::NoFunctionalRight`].
+pub fn permitted_at_all(call: &Call) -> Result<(), Refusal> {
+    call.services.tables.decide_feeding_at_all(&call.caller).granted()
+}
+
 /// Feeds. A refusal inside the result has its trace already.
 ///
 /// # Errors
 /// The refusals of step 1 to 4, or the store's.
 pub async fn run(call: &Call, form: Form, body: String) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
+    permitted_at_all(call)?;
+    // Decoding, hashing and parsing are work of the processor: they wait for a place of their own.
+    let place = Arc::clone(&call.services.feeds).acquire_owned().await.map_err(Failure::internal)?;
     let preparing = call.clone();
-    let preparation = call.services.store.read(move |reader| prepare(&preparing, form, &body, reader)).await?;
+    let preparation = tokio::task::spawn_blocking(move || {
+        let prepared = prepare(&preparing, form, &body);
+        drop(place);
+        prepared
+    })
+    .await
+    .map_err(Failure::internal)??;
     match preparation {
-        Preparation::New(prepared) => keep(call, *prepared).await,
+        Preparation::New(prepared) => keep(call, form, *prepared).await,
         Preparation::Replayed { fed, order, rule, record_id } => {
             let answer = Fed::again(&fed, &order);
             let rule = format!("{rule}; fed before, byte for byte");
-            let trace = call.trace.granted(201, &rule, Some(&record_id), &answer.document_ids);
+            let trace = call.trace.granted(form.status(), &rule, Some(&record_id), &answer.document_ids);
             call.services.store.writer().record(trace, Ok(answer)).await
         }
     }
 }
 
-fn prepare(call: &Call, form: Form, body: &str, reader: &mut Reader<'_>) -> Result<Preparation, Failure> {
+/// Steps 1 to 4. A connection is held for two short looks, not while bytes are hashed and parsed.
+fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> {
+    let store = &call.services.store;
     let draft = match form {
         Form::Transaction => Draft::of_transaction(body)?,
         Form::Single => Draft::of_document(body)?,
     };
-    let record = the_one_record(call, &draft, reader)?;
-    let grant = call.services.tables.decide_feed(&call.caller, &record).granted()?;
-    let ins = reader.ins_of(&grant)?;
-    rules::check(call, &draft, &ins)?;
+    let (record, grant, ins) = store.read_here(|reader| {
+        let record = the_one_record(call, &draft, reader)?;
+        let decision = call.services.tables.decide_feed(&call.caller, &record);
+        let grant = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
+        let ins = reader.ins_of(&grant)?;
+        Ok((record, grant, ins))
+    })?;
+    let about = |refusal: Refusal| refusal.concerning(&record.id, None);
+    rules::check(call, &draft, &ins).map_err(about)?;
 
     let ids = Ids::draw(call, draft.documents.len());
     let submission = submission(call, &draft, &grant, &ins, &ids)?;
     let unique_ids: Vec<&str> = submission.documents.iter().map(|new| new.unique_id.as_str()).collect();
-    match submission.compare(reader.fed_before(&unique_ids)?) {
+    match submission.compare(store.read_here(|reader| reader.fed_before(&unique_ids))?) {
         Some(Submitted::Replayed(fed)) => {
             return Ok(Preparation::Replayed {
                 fed,
@@ -115,10 +152,13 @@ fn prepare(call: &Call, form: Form, body: &str, reader: &mut Reader<'_>) -> Resu
                 record_id: record.id,
             });
         }
-        Some(Submitted::UniqueIdTaken(unique_id)) => return Err(unique_id_taken(&unique_id).into()),
+        Some(Submitted::UniqueIdTaken(unique_id)) => return Err(about(unique_id_taken(&unique_id)).into()),
         _ => {}
     }
-    let replaced = replaced(call, &draft, &grant, reader)?;
+    let replaced = match draft.replaces_nothing() {
+        true => Vec::new(),
+        false => store.read_here(|reader| replaced(call, &draft, &grant, reader))?,
+    };
     let bodies = draft
         .documents
         .into_iter()
@@ -129,7 +169,7 @@ fn prepare(call: &Call, form: Form, body: &str, reader: &mut Reader<'_>) -> Resu
 }
 
 /// Bodies first, then rows and trace in one commit.
-async fn keep(call: &Call, prepared: Prepared) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
+async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
     let store = &call.services.store;
     let Prepared { grant, replaced, submission, bodies, order } = prepared;
     for (key, body) in &bodies {
@@ -140,10 +180,15 @@ async fn keep(call: &Call, prepared: Prepared) -> Result<Traced<Result<Fed, Refu
     let traced = store
         .writer()
         .commit(move |transaction| {
-            let submitted = transaction.submit(&grant, &replaced, &submission)?;
             let trace = &kept_call.trace;
+            // The patient may have closed, opposed or blocked since the decision: it is made again where it counts.
+            let grant = match decide_again(&kept_call, &grant, transaction)? {
+                Ok(grant) => grant,
+                Err(refusal) => return Ok(refused(trace, refusal)),
+            };
+            let submitted = transaction.submit(&grant, &replaced, &submission)?;
             let granted = |rule: &str, answer: &Fed| {
-                trace.granted(201, rule, Some(grant.record_id()), &answer.document_ids)
+                trace.granted(form.status(), rule, Some(grant.record_id()), &answer.document_ids)
             };
             Ok(match submitted {
                 Submitted::Stored => {
@@ -171,6 +216,19 @@ async fn keep(call: &Call, prepared: Prepared) -> Result<Traced<Result<Fed, Refu
         .await?;
     let traced = traced.map(|result| (matches!(&result, Ok(fed) if *fed == answer), result));
     Ok(settle(call, traced, bodies).await)
+}
+
+fn decide_again(
+    call: &Call,
+    grant: &FeedGrant,
+    transaction: &mut Transaction<'_>,
+) -> Result<Result<FeedGrant, Refusal>, StoreError> {
+    let key = RecordKey::Id(grant.record_id().to_owned());
+    let Some(record) = transaction.record_facts(&key, &call.caller, call.now())? else {
+        return Ok(Err(Refusal::new(Reason::UnknownRecord, "the record is gone")));
+    };
+    let decision = call.services.tables.decide_feed(&call.caller, &record);
+    Ok(decision.granted().map_err(|refusal| refusal.concerning(&record.id, None)))
 }
 
 /// Bodies that no row names are removed at once where possible; the sweep takes the rest.
@@ -279,131 +337,6 @@ fn look_up(target: &Reference<'_>, reader: &mut Reader<'_>) -> Result<Option<Kep
     }
 }
 
-/// The identifiers of a new submission.
-struct Ids {
-    list: String,
-    documents: Vec<(String, String)>,
-}
-
-impl Ids {
-    fn draw(call: &Call, documents: usize) -> Self {
-        let next = || call.services.environment.next_id();
-        Self { list: next(), documents: (0..documents).map(|_| (next(), next())).collect() }
-    }
-}
-
-fn submission(
-    call: &Call,
-    draft: &Draft<'_>,
-    grant: &FeedGrant,
-    ins: &(String, String),
-    ids: &Ids,
-) -> Result<NewSubmission, Failure> {
-    let now = call.now();
-    let documents = draft
-        .documents
-        .iter()
-        .zip(&ids.documents)
-        .enumerate()
-        .map(|(position, (document, id))| new_document(call, document, position, grant, ins, &ids.list, id))
-        .collect::<Result<Vec<_>, Failure>>()?;
-    let document_ids: Vec<&str> = ids.documents.iter().map(|(id, _)| id.as_str()).collect();
-    let resource = match &draft.list {
-        Some((text, _)) => submission_set::accepted(text, &ids.list, grant.record_id(), &document_ids, now)?,
-        None => submission_set::made_by_server(
-            &ids.list,
-            grant.record_id(),
-            document_ids.first().copied().unwrap_or_default(),
-            grant.author_id(),
-            None,
-            now,
-        ),
-    };
-    Ok(NewSubmission { id: ids.list.clone(), resource, created_at: now, documents })
-}
-
-fn new_document(
-    call: &Call,
-    document: &DraftDocument<'_>,
-    position: usize,
-    grant: &FeedGrant,
-    ins: &(String, String),
-    list_id: &str,
-    (id, binary_id): &(String, String),
-) -> Result<NewDocument, Failure> {
-    let now = call.now();
-    let codes = &call.services.codes;
-    let resource = &document.resource;
-    // Invariant: `rules::check` has refused a feed without these.
-    let missing = || Failure::internal("a document passed the rules without what they require");
-    let r#type = codes.document_type(resource.r#type.code()).ok_or_else(missing)?;
-    let unique_id = resource.unique_id().ok_or_else(missing)?;
-    let attachment = resource.attachment().ok_or_else(missing)?;
-    let labels = resource.labels().map_err(|_| missing())?;
-
-    let sha256 = hex(digest::digest(&digest::SHA256, &document.content).as_ref());
-    let hash = content::sha1_base64(&document.content);
-    let structure_name = call.caller.structure_name.as_deref();
-    let custodian = grant.structure().as_deref().map(|id| (id, structure_name.unwrap_or(id)));
-    let size = u64::try_from(document.content.len()).map_err(Failure::internal)?;
-    let text = document_reference::accepted(
-        document.text,
-        &ServerElements {
-            id,
-            last_updated: now,
-            record_id: grant.record_id(),
-            ins: (&ins.0, &ins.1),
-            binary_id,
-            size,
-            hash: &hash,
-            class: (r#type.class, codes.class(r#type.class).unwrap_or_default()),
-            custodian,
-        },
-    )?;
-    let link = document_reference::link_position(&text, binary_id)
-        .and_then(|link| i32::try_from(link).ok())
-        .ok_or_else(missing)?;
-    let date_or_now = |text: Option<&str>| text.and_then(|text| instant(text).ok()).unwrap_or(now);
-    let code = |concept: Option<&CodeableConcept<'_>>| concept.map_or("", CodeableConcept::code).to_owned();
-    Ok(NewDocument {
-        record_id: grant.record_id().to_owned(),
-        date: date_or_now(resource.date.as_ref().map(|date| date.0.as_ref())),
-        id: id.clone(),
-        unique_id: unique_id.to_owned(),
-        binary_id: binary_id.clone(),
-        submission_set_id: list_id.to_owned(),
-        position: i32::try_from(position).map_err(Failure::internal)?,
-        version: 1,
-        status: "current",
-        type_code: r#type.code.to_owned(),
-        class_code: match resource.category.first() {
-            Some(category) => category.code().to_owned(),
-            None => r#type.class.to_owned(),
-        },
-        format_code: resource
-            .content
-            .first()
-            .and_then(|content| content.format.as_ref())
-            .map_or(String::new(), |format| format.code().to_owned()),
-        facility_code: code(resource.context.facility_type.as_ref()),
-        setting_code: code(resource.context.practice_setting.as_ref()),
-        creation: date_or_now(attachment.creation.as_ref().map(|creation| creation.0.as_ref())),
-        masked: labels.masked,
-        invisible_to_patient: labels.invisible_to_patient,
-        invisible_to_representatives: labels.invisible_to_representatives,
-        archived: false,
-        author_id: grant.author_id().to_owned(),
-        author_structure: grant.structure().clone(),
-        created_at: now,
-        body_key: BodyStore::key(&sha256, binary_id),
-        sha256,
-        size: i64::try_from(size).map_err(Failure::internal)?,
-        content_type: attachment.content_type.0.as_ref().to_owned(),
-        link,
-        resource: text,
-    })
-}
-
 impl Fed {
     fn of(submission: &NewSubmission, order: &[EntryKind]) -> Self {
         let documents: Vec<(&str, &str)> = submission
@@ -453,10 +386,6 @@ impl Fed {
             published: None,
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    crate::store::hex(bytes)
 }
 
 fn decode_base64(data: &str, expression: &str) -> Result<Vec<u8>, Refusal> {

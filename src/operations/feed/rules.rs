@@ -9,7 +9,7 @@ use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::elements::instant;
 use crate::fhir::submission_set::SubmissionSet;
 use crate::identity::Actor;
-use crate::identity::identifiers::Ins;
+use crate::identity::identifiers::{Ins, ins_system};
 use crate::operations::{Call, Strictness};
 
 /// What was found, by level.
@@ -53,6 +53,15 @@ pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> R
         attachment(document, draft.list.is_some(), &mut findings);
         context(document, draft.list.is_some(), &mut findings);
         responsible(call, document, &mut findings);
+        patients(document, ins, &mut findings);
+        let size = document.text.len();
+        if size > MAXIMUM_METADATA + document.inline_data() {
+            findings
+                .always(document.at("id"), format!("a DocumentReference has at most {MAXIMUM_METADATA} bytes"));
+        }
+    }
+    if draft.list.as_ref().is_some_and(|(text, _)| text.len() > MAXIMUM_METADATA) {
+        findings.always("List".into(), format!("a List has at most {MAXIMUM_METADATA} bytes"));
     }
     unique_ids_differ(draft, &mut findings);
     if !Ins::new(&ins.0, &ins.1).is_ok_and(|ins| ins.key_is_right()) {
@@ -71,6 +80,23 @@ pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> R
         content::check(document, ins, &mut findings)?;
     }
     findings.refusal(strict).map_or(Ok(()), Err)
+}
+
+/// Bytes of a DocumentReference or List, at most: it comes back in every search. The published ones have 2 to 4 KiB.
+const MAXIMUM_METADATA: usize = 128 << 10;
+
+/// A contained patient with another INS is a document that went to the wrong record.
+fn patients(document: &DraftDocument<'_>, (system, value): &(String, String), findings: &mut Findings) {
+    for contained in document.resource.contained.iter().filter(|one| one.resource_type.0 == "Patient") {
+        for identifier in &contained.identifier {
+            let is_ins =
+                [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&identifier.system());
+            if is_ins && (identifier.system() != system || identifier.value() != value) {
+                findings
+                    .always(document.at("contained"), "a contained Patient has another INS than the record");
+            }
+        }
+    }
 }
 
 /// EX_2.1-1010.
@@ -201,8 +227,8 @@ fn attachment(document: &DraftDocument<'_>, in_transaction: bool, findings: &mut
         findings.always(document.at("content"), "a document has one content");
     }
     let Some(attachment) = document.resource.attachment() else { return };
-    if attachment.content_type.0.is_empty() {
-        findings.always(at("contentType"), "the media type is missing");
+    if !is_media_type(&attachment.content_type.0) {
+        findings.always(at("contentType"), "the media type is missing or malformed");
     }
     match &attachment.title {
         None => findings.strict(at("title"), "the title is missing"),
@@ -231,6 +257,22 @@ fn attachment(document: &DraftDocument<'_>, in_transaction: bool, findings: &mut
     if attachment.language.as_ref().is_none_or(|language| language.0 != "fr-FR") {
         findings.strict(at("language"), "the language is fr-FR");
     }
+}
+
+/// `type/subtype`, and parameters of plain tokens: it is given back as a header.
+fn is_media_type(text: &str) -> bool {
+    let token = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
+        !text.is_empty() && text.bytes().all(plain)
+    };
+    let mut parts = text.split(';');
+    let kind = parts.next().and_then(|kind| kind.split_once('/'));
+    let parameter = |part: &str| {
+        part.trim_matches(' ').split_once('=').is_some_and(|(name, value)| token(name) && token(value))
+    };
+    text.len() <= 128
+        && kind.is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && parts.all(parameter)
 }
 
 fn context(document: &DraftDocument<'_>, in_transaction: bool, findings: &mut Findings) {
@@ -320,7 +362,17 @@ fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings
 
 #[cfg(test)]
 mod tests {
-    use super::is_oid;
+    use super::{is_media_type, is_oid};
+
+    #[test]
+    fn media_types() {
+        for text in ["text/xml", "text/xml; charset=utf-8", "application/xslt+xml"] {
+            assert!(is_media_type(text), "{text}");
+        }
+        for text in ["", "text", "text/", "application/pdf;\r\nX: y", "text/xml; charset", "text/x y"] {
+            assert!(!is_media_type(text), "{text}");
+        }
+    }
 
     #[test]
     fn oids() {

@@ -1,0 +1,139 @@
+//! What of a feed is kept: rows and texts, made of what was received and of what the server sets.
+
+use aws_lc_rs::digest;
+
+use super::content;
+use super::draft::{Draft, DraftDocument};
+use crate::error::Failure;
+use crate::fhir::document_reference::{self, ServerElements};
+use crate::fhir::elements::{CodeableConcept, instant};
+use crate::fhir::submission_set;
+use crate::operations::Call;
+use crate::rights::FeedGrant;
+use crate::store::{BodyStore, NewDocument, NewSubmission, hex};
+
+/// The identifiers of a new submission.
+pub(super) struct Ids {
+    list: String,
+    /// Of each DocumentReference and its Binary.
+    documents: Vec<(String, String)>,
+}
+
+impl Ids {
+    pub fn draw(call: &Call, documents: usize) -> Self {
+        let next = || call.services.environment.next_id();
+        Self { list: next(), documents: (0..documents).map(|_| (next(), next())).collect() }
+    }
+}
+
+/// The submission as it is kept: the received texts with what the server sets.
+pub(super) fn submission(
+    call: &Call,
+    draft: &Draft<'_>,
+    grant: &FeedGrant,
+    ins: &(String, String),
+    ids: &Ids,
+) -> Result<NewSubmission, Failure> {
+    let now = call.now();
+    let documents = draft
+        .documents
+        .iter()
+        .enumerate()
+        .map(|(position, document)| new_document(call, document, position, grant, ins, ids))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let document_ids: Vec<&str> = ids.documents.iter().map(|(id, _)| id.as_str()).collect();
+    let resource = match &draft.list {
+        Some((text, _)) => submission_set::accepted(text, &ids.list, grant.record_id(), &document_ids, now)?,
+        None => submission_set::made_by_server(
+            &ids.list,
+            grant.record_id(),
+            document_ids.first().copied().unwrap_or_default(),
+            grant.author_id(),
+            now,
+        ),
+    };
+    Ok(NewSubmission { id: ids.list.clone(), resource, created_at: now, documents })
+}
+
+fn new_document(
+    call: &Call,
+    document: &DraftDocument<'_>,
+    position: usize,
+    grant: &FeedGrant,
+    ins: &(String, String),
+    ids: &Ids,
+) -> Result<NewDocument, Failure> {
+    let now = call.now();
+    let codes = &call.services.codes;
+    let resource = &document.resource;
+    // Invariant: `rules::check` has refused a feed without these.
+    let missing = || Failure::internal("a document passed the rules without what they require");
+    let (id, binary_id) = ids.documents.get(position).ok_or_else(missing)?;
+    let r#type = codes.document_type(resource.r#type.code()).ok_or_else(missing)?;
+    let unique_id = resource.unique_id().ok_or_else(missing)?;
+    let attachment = resource.attachment().ok_or_else(missing)?;
+    let labels = resource.labels().map_err(|_| missing())?;
+
+    let sha256 = hex(digest::digest(&digest::SHA256, &document.content).as_ref());
+    let hash = content::sha1_base64(&document.content);
+    let structure_name = call.caller.structure_name.as_deref();
+    let custodian = grant.structure().as_deref().map(|id| (id, structure_name.unwrap_or(id)));
+    let size = u64::try_from(document.content.len()).map_err(Failure::internal)?;
+    let text = document_reference::accepted(
+        document.text,
+        &ServerElements {
+            id,
+            last_updated: now,
+            record_id: grant.record_id(),
+            ins: (&ins.0, &ins.1),
+            binary_id,
+            size,
+            hash: &hash,
+            class: (r#type.class, codes.class(r#type.class).unwrap_or_default()),
+            custodian,
+        },
+    )?;
+    let link = document_reference::link_position(&text, binary_id)
+        .and_then(|link| i32::try_from(link).ok())
+        .ok_or_else(missing)?;
+    let date_or_now = |text: Option<&str>| text.and_then(|text| instant(text).ok()).unwrap_or(now);
+    let code = |concept: Option<&CodeableConcept<'_>>| concept.map_or("", CodeableConcept::code).to_owned();
+    Ok(NewDocument {
+        record_id: grant.record_id().to_owned(),
+        date: date_or_now(resource.date.as_ref().map(|date| date.0.as_ref())),
+        id: id.clone(),
+        unique_id: unique_id.to_owned(),
+        binary_id: binary_id.clone(),
+        submission_set_id: ids.list.clone(),
+        position: i32::try_from(position).map_err(Failure::internal)?,
+        version: 1,
+        status: "current",
+        type_code: r#type.code.to_owned(),
+        class_code: match resource.category.first() {
+            Some(category) => category.code().to_owned(),
+            None => r#type.class.to_owned(),
+        },
+        format_code: resource
+            .content
+            .first()
+            .and_then(|content| content.format.as_ref())
+            .map_or(String::new(), |format| format.code().to_owned()),
+        facility_code: code(resource.context.facility_type.as_ref()),
+        setting_code: code(resource.context.practice_setting.as_ref()),
+        creation: date_or_now(attachment.creation.as_ref().map(|creation| creation.0.as_ref())),
+        masked: labels.masked,
+        invisible_to_patient: labels.invisible_to_patient,
+        invisible_to_representatives: labels.invisible_to_representatives,
+        archived: false,
+        author_id: grant.author_id().to_owned(),
+        author_structure: grant.structure().clone(),
+        created_at: now,
+        body_key: BodyStore::key(&sha256, binary_id),
+        fed_as: document.fed_as(labels, ids.documents.len()),
+        sha256,
+        size: i64::try_from(size).map_err(Failure::internal)?,
+        content_type: attachment.content_type.0.as_ref().to_owned(),
+        link,
+        resource: text,
+    })
+}
