@@ -31,19 +31,27 @@ const QUERIED: &str = "279035121518989";
 const FED: &str = "185067599900166";
 const BODY: usize = 20 << 10;
 
-/// Size of a page of memory and of a clock tick, as Linux has them on every machine this runs on.
+/// Clock ticks of `/proc/PID/stat`, as Linux has them.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Makes the next request of a kind.
+type Request<'a> = dyn Fn() -> Vec<u8> + Sync + 'a;
 
 struct Options {
     seconds: f64,
     runs: usize,
     connections: usize,
+    only: Option<String>,
 }
 
 fn main() {
-    let mut options = Options { seconds: 2.0, runs: 3, connections: 8 };
+    let mut options = Options { seconds: 2.0, runs: 3, connections: 8, only: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--only" {
+            options.only = arguments.next();
+            continue;
+        }
         let mut value = || arguments.next().and_then(|value| value.parse().ok()).expect("a number");
         match argument.as_str() {
             "--seconds" => options.seconds = value(),
@@ -51,7 +59,7 @@ fn main() {
             "--connections" => options.connections = value() as usize,
             // What `cargo bench` and `cargo test --benches` pass along.
             "--bench" => {}
-            other => panic!("« {other} »: --seconds, --runs and --connections are known"),
+            other => panic!("« {other} »: --seconds, --runs, --connections and --only are known"),
         }
     }
     let certs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-pki");
@@ -65,14 +73,14 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     measure("sqlite", &format!("sqlite:{}", folder.path().join("bench.db").display()), &certs, &options);
     match std::env::var("HABILIS_TEST_POSTGRES") {
-        Ok(url) => {
+        Ok(url) if !url.is_empty() => {
             let (server, _) = url.rsplit_once('/').expect("a URL with a database");
             let name = format!("bench_{}", std::process::id());
             sql(&url, &format!("CREATE DATABASE {name}"));
             measure("postgres", &format!("{server}/{name}"), &certs, &options);
             sql(&url, &format!("DROP DATABASE {name} WITH (FORCE)"));
         }
-        Err(_) => println!("postgres   not measured: run under scripts/with-postgres"),
+        _ => println!("postgres   not measured: run under scripts/with-postgres"),
     }
 }
 
@@ -91,14 +99,15 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
         let id = format!("2.25.{}", next.fetch_add(1, Ordering::Relaxed));
         post("", &Example { size: BODY, ..Example::new(TEST, FED, "OUVERT", &id) }.transaction())
     };
-    let operations: [(&str, bool, &(dyn Fn() -> Vec<u8> + Sync)); 5] = [
+    let operations: [(&str, bool, &Request); 5] = [
         ("full handshake + metadata", true, &|| get("/fhir/metadata")),
         ("metadata (trace only)", false, &|| get("/fhir/metadata")),
         ("query of 20 documents", false, &|| prepared.query.clone()),
         ("retrieve of 20 KiB", false, &|| prepared.retrieve.clone()),
         ("feed of 20 KiB", false, &feed),
     ];
-    for (name, fresh, request) in operations {
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    for (name, fresh, request) in operations.into_iter().filter(|(name, ..)| wanted(name)) {
         let mut runs: Vec<(f64, f64)> =
             (0..options.runs).map(|_| run(&server, options, fresh, request)).collect();
         runs.sort_by(|left, right| left.0.total_cmp(&right.0));
@@ -111,7 +120,7 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
 }
 
 /// CPU milliseconds per request, requests per second.
-fn run(server: &Server, options: &Options, fresh: bool, request: &(dyn Fn() -> Vec<u8> + Sync)) -> (f64, f64) {
+fn run(server: &Server, options: &Options, fresh: bool, request: &Request) -> (f64, f64) {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let (mut cpu, mut elapsed) = (0.0, 0.0);
     std::thread::scope(|scope| {
@@ -131,7 +140,8 @@ fn run(server: &Server, options: &Options, fresh: bool, request: &(dyn Fn() -> V
             });
         }
         std::thread::sleep(Duration::from_millis(300));
-        let (begun, cpu_before, done_before) = (Instant::now(), server.cpu_seconds(), done.load(Ordering::Relaxed));
+        let (begun, cpu_before, done_before) =
+            (Instant::now(), server.cpu_seconds(), done.load(Ordering::Relaxed));
         std::thread::sleep(Duration::from_secs_f64(options.seconds));
         let requests = (done.load(Ordering::Relaxed) - done_before) as f64;
         cpu = (server.cpu_seconds() - cpu_before) * 1000.0 / requests;
@@ -219,7 +229,8 @@ impl Prepared {
             let example = Example { size: BODY, ..Example::new(TEST, QUERIED, "PAT-TROIS", &id) };
             exchange(&mut connection, &post("", &example.transaction()));
         }
-        let query = get(&format!("/fhir/DocumentReference?patient.identifier={TEST}%7C{QUERIED}&status=current"));
+        let query =
+            get(&format!("/fhir/DocumentReference?patient.identifier={TEST}%7C{QUERIED}&status=current"));
         let found = exchange(&mut connection, &query);
         let found = String::from_utf8_lossy(&found);
         assert!(found.contains("\"total\":20"), "{found}");

@@ -38,7 +38,7 @@ pub async fn retrieve(
         let diagnostics = format!("the document is {}", document.content_type);
         return Err(Refusal::new(Reason::NotAcceptable, diagnostics).concerning(&record_id, Some(&id)).into());
     }
-    let bytes = call.services.store.bodies().get(&document.body_key, &document.sha256).await?;
+    let bytes = call.services.store.bodies().get(&document.body_key, &document.sha256, document.size).await?;
     let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
     let body = Body { binary_id: document.binary_id, content_type: document.content_type, bytes };
     call.services.store.writer().record(trace, body).await

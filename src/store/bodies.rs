@@ -39,7 +39,12 @@ pub enum BodyStoreLocation {
 #[derive(Clone, Debug)]
 pub struct BodyStore {
     objects: Arc<dyn ObjectStore>,
+    /// The same store, when it is a folder: small bodies are read from it without a way to another thread.
+    folder: Option<Arc<LocalFileSystem>>,
 }
+
+/// Bodies up to this size are read where the request is.
+const SMALL: u64 = 256 << 10;
 
 impl BodyStore {
     /// Opens it.
@@ -47,12 +52,15 @@ impl BodyStore {
     /// # Errors
     /// The folder cannot be made, or the configuration of S3 is incomplete.
     pub fn open(location: &BodyStoreLocation) -> Result<Self> {
+        let mut local = None;
         let objects: Arc<dyn ObjectStore> = match location {
             BodyStoreLocation::Folder(folder) => {
                 std::fs::create_dir_all(folder)
                     .with_context(|| format!("cannot make the folder {}", folder.display()))?;
                 // fsync is off by default.
-                Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true))
+                let folder = Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true));
+                local = Some(Arc::clone(&folder));
+                folder
             }
             BodyStoreLocation::S3 { bucket, region, endpoint } => {
                 let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_region(region);
@@ -62,12 +70,13 @@ impl BodyStore {
                 Arc::new(builder.build().context("the S3 body store")?)
             }
         };
-        Ok(Self { objects })
+        Ok(Self { objects, folder: local })
     }
 
     /// The key of a body.
     pub fn key(sha256: &str, binary_id: &str) -> String {
-        format!("{}/{sha256}/{binary_id}", sha256.get(..2).unwrap_or_default())
+        // 256 folders: a folder of its own for each body would cost a directory and its fsync each time.
+        format!("{}/{sha256}-{binary_id}", sha256.get(..2).unwrap_or_default())
     }
 
     /// Writes a body durably. Never over another.
@@ -83,13 +92,22 @@ impl BodyStore {
             .map_err(unavailable)
     }
 
-    /// Reads a body, and checks that it is the one that was fed.
+    /// Reads a body of a known size, and checks that it is the one that was fed.
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: the store is away, the body gone or altered.
-    pub async fn get(&self, key: &str, sha256: &str) -> Result<Bytes, Failure> {
-        let body = self.objects.get(&Path::from(key)).await.map_err(unavailable)?;
-        let body = body.bytes().await.map_err(unavailable)?;
+    pub async fn get(&self, key: &str, sha256: &str, size: u64) -> Result<Bytes, Failure> {
+        let path = Path::from(key);
+        let body = match &self.folder {
+            Some(folder) if size <= SMALL => {
+                let file = folder.path_to_filesystem(&path).map_err(unavailable)?;
+                Bytes::from(std::fs::read(file).map_err(Failure::unavailable)?)
+            }
+            _ => {
+                let body = self.objects.get(&path).await.map_err(unavailable)?;
+                body.bytes().await.map_err(unavailable)?
+            }
+        };
         if hex(digest::digest(&digest::SHA256, &body).as_ref()) != sha256 {
             return Err(Failure::unavailable(format_args!("the body {key} is not the one that was fed")));
         }

@@ -101,6 +101,7 @@ pub struct KeptDocument {
     pub facts: DocumentFacts,
     body_key: String,
     sha256: String,
+    size: i64,
     content_type: String,
     resource: String,
     link: i32,
@@ -115,6 +116,8 @@ pub struct OpenedDocument {
     pub body_key: String,
     /// Its digest, hexadecimal.
     pub sha256: String,
+    /// Bytes.
+    pub size: u64,
     /// Media type.
     pub content_type: String,
     /// The DocumentReference as kept, and where its link begins.
@@ -133,6 +136,7 @@ impl KeptDocument {
         (grant.document_id() == self.facts.id).then(|| OpenedDocument {
             link: usize::try_from(self.link).ok(),
             body_key: self.body_key,
+            size: u64::try_from(self.size).unwrap_or_default(),
             sha256: self.sha256,
             content_type: self.content_type,
             resource: self.resource,
@@ -438,12 +442,13 @@ impl Reader<'_> {
     }
 
     fn kept(&mut self, query: document::BoxedQuery<'_, Backend>) -> Result<Option<KeptDocument>, Failure> {
-        type Row = (FactsRow, String, String, String, String, i32, i64, String);
+        type Row = (FactsRow, String, String, i64, String, String, i32, i64, String);
         let row: Option<Row> = query
             .select((
                 FactsRow::as_select(),
                 document::body_key,
                 document::sha256,
+                document::size,
                 document::content_type,
                 document::resource,
                 document::link,
@@ -453,11 +458,12 @@ impl Reader<'_> {
             .first(self.connection)
             .optional()
             .map_err(unavailable)?;
-        Ok(row.map(|(facts, body_key, sha256, content_type, resource, link, version, binary_id)| {
+        Ok(row.map(|(facts, body_key, sha256, size, content_type, resource, link, version, binary_id)| {
             KeptDocument {
                 facts: facts.into(),
                 body_key,
                 sha256,
+                size,
                 content_type,
                 resource,
                 link,

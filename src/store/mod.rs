@@ -40,7 +40,7 @@ pub use writer::{Step, Traced, Transaction, Writer};
 /// The limits of a store.
 #[derive(Clone, Debug)]
 pub struct StoreLimits {
-    /// Read connections. More than twice the cores gains nothing.
+    /// Read connections: one for each worker and for each feed that is being taken apart, so that none waits.
     pub readers: u32,
     /// Units of work that may wait for a commit; beyond it a caller gets 503.
     pub queue: usize,
@@ -52,7 +52,9 @@ pub struct StoreLimits {
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { readers: 8, queue: 4096, batch: 64, patience: Duration::from_secs(2) }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let readers = u32::try_from(cores * 3 + 4).unwrap_or(u32::MAX);
+        Self { readers, queue: 4096, batch: 64, patience: Duration::from_secs(2) }
     }
 }
 

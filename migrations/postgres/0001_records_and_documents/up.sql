@@ -110,5 +110,3 @@ CREATE TABLE trace (
     outcome TEXT NOT NULL,
     rule TEXT NOT NULL
 );
-CREATE INDEX trace_request_id ON trace (request_id);
-CREATE INDEX trace_record ON trace (record_id, at);

@@ -179,7 +179,11 @@ impl World {
     pub fn body(&self, binary_id: &str) -> PathBuf {
         fn find(folder: &Path, name: &str) -> Option<PathBuf> {
             std::fs::read_dir(folder).ok()?.map(|entry| entry.unwrap().path()).find_map(|path| {
-                if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+                if path.is_dir() {
+                    find(&path, name)
+                } else {
+                    path.to_str().unwrap().ends_with(name).then_some(path)
+                }
             })
         }
         find(&self.data.join("bodies"), binary_id).unwrap()
