@@ -55,8 +55,7 @@ impl Readers {
         &self,
         work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut connection = self.pool.get().map_err(Failure::unavailable)?;
-        work(&mut Reader { connection: &mut connection })
+        lent(&self.pool, work)
     }
 
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T, Failure>
@@ -73,9 +72,7 @@ impl Readers {
             .map_err(Failure::internal)?;
         let pool = self.pool.clone();
         tokio::task::spawn_blocking(move || {
-            let mut connection = pool.get().map_err(Failure::unavailable)?;
-            let result = work(&mut Reader { connection: &mut connection });
-            drop(connection);
+            let result = lent(&pool, work);
             drop(permit);
             result
         })
@@ -84,29 +81,42 @@ impl Readers {
     }
 }
 
+fn lent<T>(
+    pool: &r2d2::Pool<Manager>,
+    work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let mut slot = pool.get().map_err(Failure::unavailable)?;
+    let result = work(&mut Reader { connection: &mut slot.connection });
+    // Whatever went wrong with it, the next to read gets another connection.
+    slot.is_spent = matches!(result, Err(Failure::Unavailable { .. }));
+    result
+}
+
+/// A connection of the pool.
+struct Slot {
+    connection: DatabaseConnection,
+    is_spent: bool,
+}
+
 #[derive(Debug)]
 struct Manager(DatabaseUrl);
 
 impl ManageConnection for Manager {
-    type Connection = DatabaseConnection;
+    type Connection = Slot;
     type Error = ConnectError;
 
-    fn connect(&self) -> Result<DatabaseConnection, ConnectError> {
-        DatabaseConnection::open_for_reading(&self.0).map_err(|error| ConnectError(format!("{error:#}")))
+    fn connect(&self) -> Result<Slot, ConnectError> {
+        let connection = DatabaseConnection::open_for_reading(&self.0);
+        let connection = connection.map_err(|error| ConnectError(format!("{error:#}")))?;
+        Ok(Slot { connection, is_spent: false })
     }
 
-    fn is_valid(&self, connection: &mut DatabaseConnection) -> Result<(), ConnectError> {
-        connection.batch_execute("SELECT 1").map_err(|error| ConnectError(error.to_string()))
+    fn is_valid(&self, slot: &mut Slot) -> Result<(), ConnectError> {
+        slot.connection.batch_execute("SELECT 1").map_err(|error| ConnectError(error.to_string()))
     }
 
-    fn has_broken(&self, connection: &mut DatabaseConnection) -> bool {
-        match connection {
-            DatabaseConnection::Sqlite(_) => false,
-            DatabaseConnection::Postgres(postgres) => {
-                use diesel::r2d2::R2D2Connection;
-                std::thread::panicking() || postgres.is_broken()
-            }
-        }
+    fn has_broken(&self, slot: &mut Slot) -> bool {
+        slot.is_spent || std::thread::panicking()
     }
 }
 
