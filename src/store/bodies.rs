@@ -79,6 +79,11 @@ impl BodyStore {
         format!("{}/{sha256}-{binary_id}", sha256.get(..2).unwrap_or_default())
     }
 
+    /// The id of the Binary in a key, after the digest.
+    pub(super) fn binary_of(key: &str) -> Option<&str> {
+        key.rsplit('/').next()?.split_once('-').map(|(_, binary_id)| binary_id)
+    }
+
     /// Writes a body durably. Never over another.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use anyhow::Result as AnyResult;
 use diesel::prelude::*;
 
+use super::bodies::BodyStore;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::schema::{document, readable_type, submission_set};
@@ -481,13 +482,14 @@ impl Reader<'_> {
         fed_before(self.connection, unique_ids).map_err(unavailable)
     }
 
-    /// Those of the bodies that no row names.
+    /// Those of the bodies that no row names. The id of its Binary stands in a body's key, and is what the index has.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
     pub fn not_named(&mut self, keys: Vec<String>) -> Result<Vec<String>, Failure> {
+        let binaries: Vec<&str> = keys.iter().filter_map(|key| BodyStore::binary_of(key)).collect();
         let named: Vec<String> = document::table
-            .filter(document::body_key.eq_any(&keys))
+            .filter(document::binary_id.eq_any(&binaries))
             .select(document::body_key)
             .load(self.connection)
             .map_err(unavailable)?;

@@ -83,7 +83,6 @@ CREATE TABLE document (
 CREATE UNIQUE INDEX document_id ON document (id);
 CREATE UNIQUE INDEX document_unique_id ON document (unique_id);
 CREATE UNIQUE INDEX document_binary_id ON document (binary_id);
-CREATE UNIQUE INDEX document_body_key ON document (body_key);
 
 -- Sets of document types that the habilitation matrix opens, named by their digest. Rows never change: a decision
 -- names a set, and the query holds it.
