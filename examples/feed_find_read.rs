@@ -29,10 +29,11 @@ fn card(name: &str) -> Result<Client> {
     let chain: std::result::Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(certs.join(format!("{name}.pem")))?.collect();
     let key = PrivateKeyDer::from_pem_file(certs.join(format!("{name}.key")))?;
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain?, key)?;
+    let tls =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain?, key)?;
     Ok(Client::builder().tls_backend_preconfigured(tls).build()?)
 }
 
@@ -74,7 +75,8 @@ fn main() -> Result<()> {
     println!("documents: {}", found["total"]);
 
     // TD3.2, ITI-68: read.
-    let url = found["entry"][0]["resource"]["content"][0]["attachment"]["url"].as_str().ok_or("no attachment")?;
+    let url =
+        found["entry"][0]["resource"]["content"][0]["attachment"]["url"].as_str().ok_or("no attachment")?;
     let bytes = successful(reader.get(url).send()?)?;
     println!("read {} bytes, as fed: {}", bytes.len(), bytes == document.cda());
     Ok(())

@@ -275,7 +275,7 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
     fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// As [`write`], readable by its owner alone.
+/// As [`write()`], readable by its owner alone.
 fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
     write(path, content)?;
     #[cfg(unix)]

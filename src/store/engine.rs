@@ -58,7 +58,7 @@ pub enum DatabaseConnection {
 }
 
 /// WAL and `synchronous=FULL`: measured to lose nothing acknowledged in a power cut, where NORMAL does.
-const SQLITE_WRITER: &str = "PRAGMA page_size=16384; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
+const SQLITE_WRITER: &str = "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
      PRAGMA foreign_keys=ON; PRAGMA busy_timeout=10000; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY;";
 const SQLITE_READER: &str = "PRAGMA busy_timeout=10000; PRAGMA query_only=ON; \
      PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY;";

@@ -3,10 +3,12 @@
 
 mod support;
 
+mod config;
 mod feed;
 mod kill;
 mod mtls;
 mod openapi;
+mod portal;
 mod refusals;
 mod rights;
 mod search;

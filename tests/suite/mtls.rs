@@ -224,3 +224,20 @@ fn a_slow_handshake_is_cut() {
     assert!(matches!(read, Ok(0)) || read.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_slow_head_is_cut() {
+    let world = World::start(Engine::Sqlite);
+    let config = Arc::new(tls_config(&world.certs, Some("cps-medecin")));
+    let mut session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut socket = TcpStream::connect(world.listening.api).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut stream = Stream::new(&mut session, &mut socket);
+    stream.write_all(b"GET /fhir/metadata HTTP/1.1\r\nHost: localh").unwrap();
+    let begun = Instant::now();
+    let mut answer = [0; 64];
+    // 408 or a close: either way the connection does not stay.
+    let read = stream.read(&mut answer).unwrap_or(0);
+    assert!(read == 0 || answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer[..read]));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
