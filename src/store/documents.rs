@@ -1,6 +1,7 @@
 //! Documents: search, read, feed.
 
 use anyhow::Result as AnyResult;
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::bodies::BodyStore;
@@ -306,13 +307,14 @@ type Backend = <DatabaseConnection as diesel::Connection>::Backend;
 /// The predicate of [`Scope`] in SQL: a part of the query, never a filter behind it. `Scope::admit` says the same for
 /// one document; a test compares the two.
 fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
-    let types = readable_type::table
+    // Looked up for each document: a list would be made anew, a hundred types long, for each query.
+    let readable = readable_type::table
         .filter(readable_type::set_id.eq(&scope.readable().id))
-        .select(readable_type::type_code);
+        .filter(readable_type::type_code.eq(document::type_code));
     let mut query = document::table
         .filter(document::record_id.eq(scope.record_id()))
         .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
-        .filter(document::type_code.eq_any(types))
+        .filter(exists(readable))
         .into_boxed();
     query = match scope.masked() {
         MaskedDocuments::All => query,
