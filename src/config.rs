@@ -140,6 +140,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         file.api.base.starts_with("https://") && !file.api.base.ends_with('/'),
         "api.base begins with https:// and ends without a slash"
     );
+    ensure!(file.feed.maximum_body <= 256 << 20, "feed.maximum-body is at most 268435456");
     Ok(Settings {
         api: file.api.listen,
         portal: file.portal.listen,

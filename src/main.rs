@@ -170,10 +170,11 @@ fn run(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn sandbox(arguments: SandboxArguments) -> Result<()> {
     if arguments.reset {
-        reset(&arguments.data, &arguments.certs)?;
+        // First what can fail for a slip of the pen, then what cannot be undone.
         if let Some(url) = &arguments.database {
             habilis::store::Store::reset(&habilis::store::DatabaseUrl::parse(url)?)?;
         }
+        reset(&arguments.data, &arguments.certs)?;
     }
     let options = SandboxOptions {
         data: arguments.data,

@@ -108,7 +108,11 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
 pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOnce(&Listening)) -> Result<()> {
     let environment = services.environment.clone();
     let now = environment.now();
+    let seen = modified(&settings.trust);
     let trust = settings.trust.load(now)?;
+    for fault in &trust.faults {
+        tracing::error!(%fault, "revocation list not taken");
+    }
     let verifier = Arc::new(ReloadableVerifier::new(&trust, listener::crypto_provider())?);
     let tls = listener::server_config(
         &settings.certificate,
@@ -164,7 +168,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         base,
         handles: [api_server.handle(), portal_server.handle()],
     };
-    let reloading = actix_web::rt::spawn(reload(settings.trust, trust, verifier, Arc::clone(&api)));
+    let reloading = actix_web::rt::spawn(reload((settings.trust, seen), trust, verifier, Arc::clone(&api)));
     let sweeping = actix_web::rt::spawn(sweep(Arc::clone(&services)));
     ready(&listening);
     let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
@@ -186,8 +190,12 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 /// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force. While a file
 /// is at fault it is looked at again each time: it may be one that was being written.
-async fn reload(folder: TrustFolder, mut in_force: Trust, verifier: Arc<ReloadableVerifier>, api: Arc<Api>) {
-    let mut seen = modified(&folder);
+async fn reload(
+    (folder, mut seen): (TrustFolder, Seen),
+    mut in_force: Trust,
+    verifier: Arc<ReloadableVerifier>,
+    api: Arc<Api>,
+) {
     let mut told = String::new();
     loop {
         actix_web::rt::time::sleep(Duration::from_secs(1)).await;
@@ -220,8 +228,10 @@ async fn reload(folder: TrustFolder, mut in_force: Trust, verifier: Arc<Reloadab
     }
 }
 
-/// Names, sizes and times of the lists.
-fn modified(folder: &TrustFolder) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+/// Names, sizes and times of the files of trust.
+type Seen = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+fn modified(folder: &TrustFolder) -> Seen {
     let entries = std::fs::read_dir(&folder.revocation_lists).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path()).chain([folder.anchors.clone(), folder.authorities.clone()]);
     let mut files: Vec<_> = paths

@@ -43,7 +43,7 @@ pub struct Api {
     pub body_memory: Arc<Semaphore>,
 }
 
-/// Bodies under way, KiB. Those that find no room wait, as long as a body may take to arrive.
+/// Large bodies under way, KiB. Who finds no room is told to come later.
 pub const BODY_MEMORY: usize = 512 << 10;
 
 /// Limits of one request.

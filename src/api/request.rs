@@ -18,7 +18,7 @@ pub type Parameters = Vec<(String, String)>;
 #[derive(Debug)]
 pub struct Held<T> {
     value: T,
-    _share: OwnedSemaphorePermit,
+    _share: Vec<OwnedSemaphorePermit>,
 }
 
 impl Held<String> {
@@ -91,6 +91,11 @@ fn pairs(text: &str) -> Result<Parameters, Refusal> {
     Ok(pairs)
 }
 
+/// Bodies up to this size are outside the common memory: searches, declarations, small documents.
+const FREE: usize = 64 << 10;
+/// By how much larger ones ask for more.
+const STEP: usize = 1 << 20;
+
 async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> Result<Held<Vec<u8>>, Failure> {
     let api = request.app_data::<web::Data<Api>>().ok_or_else(|| Failure::internal("no service"))?;
     let (limit, deadline) = (api.limits.body.min(most), api.limits.body_deadline);
@@ -105,18 +110,21 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> 
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large().into());
     }
-    // A body that announces no length may be as long as is allowed.
-    let kibibytes = u32::try_from(announced.unwrap_or(limit) / 1024 + 1).map_err(Failure::internal)?;
     let read = async {
-        let share =
-            Arc::clone(&api.body_memory).acquire_many_owned(kibibytes).await.map_err(Failure::internal)?;
-        let mut body = Vec::with_capacity(announced.unwrap_or_default());
+        let mut share = Vec::new();
+        let mut body = Vec::with_capacity(announced.unwrap_or_default().min(FREE));
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| json::malformed(&format!("the body broke off: {error}")))?;
             if body.len() + chunk.len() > limit {
                 return Err(too_large().into());
             }
             body.extend_from_slice(&chunk);
+            // Memory is asked for as bytes arrive, by the step; without room the answer is « later », at once.
+            while body.len() > FREE + share.len() * STEP {
+                let step = u32::try_from(STEP / 1024).map_err(Failure::internal)?;
+                let more = Arc::clone(&api.body_memory).try_acquire_many_owned(step);
+                share.push(more.map_err(|_| Failure::unavailable("no memory for one more large body"))?);
+            }
         }
         Ok(Held { value: body, _share: share })
     };

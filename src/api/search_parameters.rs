@@ -3,7 +3,7 @@
 
 use crate::error::{Reason, Refusal};
 use crate::fhir::elements::{end_of, instant};
-use crate::identity::identifiers::ins_system;
+use crate::identity::identifiers::{Ins, NotAnIns, ins_system};
 use crate::operations::PatientKey;
 use crate::rights::DocumentStatus;
 use crate::store::{DateRange, Page, PageCursor, SearchCriteria};
@@ -141,12 +141,13 @@ pub fn invalid(name: &str, diagnostics: &str) -> Refusal {
 
 /// `system|code,code` → codes. An INS has no business here: a link would repeat it.
 fn codes(name: &str, value: &str) -> Result<Vec<String>, Refusal> {
-    let code = |token: &str| match token.rsplit_once('|') {
-        Some((ins_system::NIR | ins_system::NIA | ins_system::TEST | ins_system::DEMONSTRATION, _)) => {
-            Err(invalid(name, "an INS goes into patient.identifier"))
+    let code = |token: &str| {
+        let (system, code) = token.split_once('|').unwrap_or(("", token));
+        let is_ins = |part: &str| Ins::new(ins_system::TEST, part).is_ok();
+        if code.split('|').any(is_ins) || Ins::new(system, "").is_err_and(|error| error != NotAnIns::System) {
+            return Err(invalid(name, "an INS goes into patient.identifier"));
         }
-        Some((_, code)) => Ok(code.to_owned()),
-        None => Ok(token.to_owned()),
+        Ok(code.to_owned())
     };
     value.split(',').map(code).collect()
 }

@@ -92,6 +92,11 @@ impl Header {
 
 /// Refuses what would be dear to parse, by a reader that keeps nothing.
 fn bounded(text: &str) -> Result<(), CdaFault> {
+    // roxmltree makes room for as many nodes and attributes as there are such characters, before it looks at any limit.
+    let most = MAXIMUM_NODES as usize * 4;
+    if [b'<', b'='].into_iter().any(|mark| text.bytes().filter(|byte| *byte == mark).count() > most) {
+        return Err(CdaFault::NotXml("too many nodes".into()));
+    }
     let (mut depth, mut namespaces) = (0_usize, 0_usize);
     let mut reader = Reader::from_str(text);
     loop {
@@ -170,32 +175,54 @@ const FETCHED_ATTRIBUTES: [&str; 9] =
 fn check_style_sheet(root: Node<'_, '_>, document: Node<'_, '_>) -> Result<(), CdaFault> {
     let instructions = root.document().root().descendants().filter_map(|node| node.pi());
     for instruction in instructions.filter(|instruction| instruction.target == "xml-stylesheet") {
-        let value = instruction.value.unwrap_or_default();
-        if !value.contains("href=\"#") && !value.contains("href='#") {
+        // Whatever looks like a link names the document itself.
+        let links: Vec<String> = instruction
+            .value
+            .unwrap_or_default()
+            .split("href")
+            .skip(1)
+            .map(|rest| rest.chars().filter(|c| !c.is_whitespace()).take(3).collect())
+            .collect();
+        if links.is_empty() || !links.iter().all(|link| link == "=\"#" || link == "='#") {
             return Err(outside("xml-stylesheet"));
         }
+    }
+    // The clinical content is data beside the style sheet, not a part of a template.
+    let is_beside = |node: &Node<'_, '_>| *node == root || node.tag_name().namespace() != Some(XSL);
+    if !document.ancestors().skip(1).filter(Node::is_element).all(|node| is_beside(&node)) {
+        return Err(CdaFault::Script("the ClinicalDocument stands in a template".into()));
     }
     let clinical = document.range();
     for node in root.descendants().filter(Node::is_element) {
         let name = node.tag_name().name().to_ascii_lowercase();
-        // The clinical content is data for the style sheet, which may copy it: no script there either.
+        let is_xsl = node.tag_name().namespace() == Some(XSL);
         if clinical.contains(&node.range().start) {
-            if name == "script" {
-                return Err(CdaFault::Script("<script> in the clinical content".into()));
+            // A style sheet may copy it: nothing there that runs, either.
+            let runs =
+                node.attributes().any(|attribute| attribute.name().to_ascii_lowercase().starts_with("on"));
+            if is_xsl || runs || name == "script" {
+                return Err(CdaFault::Script(format!("<{name}> in the clinical content")));
             }
-            continue;
-        }
-        if node.tag_name().namespace() == Some(XSL) {
+        } else if is_xsl {
             check_instruction(node, &name)?;
         } else {
-            check_element(&name)?;
+            if name != "meta"
+                || node.attributes().any(|attribute| attribute.name().eq_ignore_ascii_case("http-equiv"))
+            {
+                check_element(&name)?;
+            }
             for attribute in node.attributes() {
                 check_attribute(&name, attribute.name(), attribute.value())?;
-                // Inside braces stands an expression.
-                check_expression(attribute.value())?;
+                for expression in attribute.value().split('{').skip(1) {
+                    check_expression(expression.split('}').next().unwrap_or_default())?;
+                }
             }
             if name == "style" {
-                check_style(node.text().unwrap_or_default())?;
+                if node.descendants().skip(1).any(|inner| inner.is_element()) {
+                    return Err(outside("a computed style"));
+                }
+                let texts = node.descendants().filter(|inner| inner.is_text()).filter_map(|inner| inner.text());
+                check_style(&texts.collect::<String>(), true)?;
             }
         }
     }
@@ -207,21 +234,47 @@ fn check_instruction(node: Node<'_, '_>, name: &str) -> Result<(), CdaFault> {
         return Err(outside(&format!("xsl:{name}")));
     }
     for attribute in node.attributes() {
-        check_expression(attribute.value())?;
+        match attribute.name() {
+            "disable-output-escaping" if attribute.value() != "no" => {
+                return Err(CdaFault::Script("disable-output-escaping".into()));
+            }
+            "extension-element-prefixes"
+                if attribute.value().split_whitespace().any(|prefix| prefix != "exsl") =>
+            {
+                return Err(CdaFault::Script("extension-element-prefixes".into()));
+            }
+            _ => check_expression(attribute.value())?,
+        }
     }
     let made = node.attribute("name").unwrap_or_default();
     match name {
-        "element" if made.contains('{') => Err(CdaFault::Script("xsl:element of a computed name".into())),
-        "element" => check_element(&made.rsplit(':').next().unwrap_or_default().to_ascii_lowercase()),
-        "attribute" if made.contains('{') => Err(CdaFault::Script("xsl:attribute of a computed name".into())),
-        "attribute" => {
-            // The literal text that it begins with; what is computed first cannot be judged.
-            let text = node
-                .descendants()
-                .find(|node| node.is_text() && !node.text().unwrap_or_default().trim().is_empty());
-            check_attribute("", made, text.and_then(|text| text.text()).unwrap_or("{computed}"))
+        "element" | "attribute" if made.contains('{') => {
+            Err(CdaFault::Script(format!("xsl:{name} of a computed name")))
         }
+        "element" => {
+            let made = made.rsplit(':').next().unwrap_or_default().to_ascii_lowercase();
+            if made == "style" { Err(outside("a computed style")) } else { check_element(&made) }
+        }
+        "attribute" => check_attribute("", made, &beginning(node, made.eq_ignore_ascii_case("style"))),
         _ => Ok(()),
+    }
+}
+
+/// The literal text with which an `xsl:attribute` begins. What is computed first, or anywhere in a style, cannot be
+/// judged and stands as something that no attribute may hold.
+fn beginning(node: Node<'_, '_>, whole: bool) -> String {
+    const COMPUTED: &str = "{computed}url(";
+    let literal = |child: &Node<'_, '_>| child.is_text() || is(*child, XSL, "text");
+    let blank = |child: &Node<'_, '_>| child.is_text() && child.text().unwrap_or_default().trim().is_empty();
+    let children: Vec<Node<'_, '_>> =
+        node.children().filter(|child| !blank(child) && !child.is_comment() && !child.is_pi()).collect();
+    match children.first() {
+        None => String::new(),
+        Some(first) if literal(first) && (!whole || children.iter().all(literal)) => {
+            let judged = if whole { children.as_slice() } else { children.get(..1).unwrap_or_default() };
+            judged.iter().filter_map(|child| child.text()).collect()
+        }
+        Some(_) => COMPUTED.to_owned(),
     }
 }
 
@@ -241,7 +294,7 @@ fn check_attribute(element: &str, name: &str, value: &str) -> Result<(), CdaFaul
         return Err(CdaFault::Script(format!("@{name}")));
     }
     if name == "style" {
-        return check_style(&value);
+        return check_style(&value, false);
     }
     if !FETCHED_ATTRIBUTES.contains(&name.as_str()) {
         return Ok(());
@@ -251,13 +304,16 @@ fn check_attribute(element: &str, name: &str, value: &str) -> Result<(), CdaFaul
     if inside || a_person_clicks { Ok(()) } else { Err(outside(&format!("@{name}"))) }
 }
 
-fn check_style(style: &str) -> Result<(), CdaFault> {
+fn check_style(style: &str, is_rules: bool) -> Result<(), CdaFault> {
     let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
     let fetches = style.split("url(").skip(1).any(|url| {
         let url = url.trim_start_matches(['"', '\'']);
         !url.starts_with('#') && !url.starts_with("data:image/")
     });
-    if fetches || style.contains("@import") || style.contains("expression(") || style.contains('\\') {
+    // A backslash can spell anything. Braces are of a rule, or in an attribute of an expression.
+    let hides = ["@import", "expression(", "image-set(", "\\"].iter().any(|part| style.contains(part))
+        || (!is_rules && style.contains('{'));
+    if fetches || hides {
         return Err(outside("a style that fetches"));
     }
     Ok(())
@@ -265,8 +321,17 @@ fn check_style(style: &str) -> Result<(), CdaFault> {
 
 /// Functions of XPath that read another document. `document('')` and `document('#…')` are the style sheet itself.
 fn check_expression(expression: &str) -> Result<(), CdaFault> {
-    const READING: [&str; 6] =
-        ["document", "doc", "unparsed-text", "unparsed-text-lines", "collection", "uri-collection"];
+    const READING: [&str; 9] = [
+        "document",
+        "doc",
+        "doc-available",
+        "unparsed-text",
+        "unparsed-text-available",
+        "unparsed-text-lines",
+        "collection",
+        "uri-collection",
+        "json-doc",
+    ];
     for (position, _) in expression.match_indices('(') {
         let before = expression.get(..position).unwrap_or_default().trim_end();
         let argument = expression.get(position + 1..).unwrap_or_default().trim_start();
@@ -274,6 +339,13 @@ fn check_expression(expression: &str) -> Result<(), CdaFault> {
         let own = ["''", "\"\"", "'#", "\"#"].iter().any(|form| argument.starts_with(form));
         if READING.contains(&name) && !own {
             return Err(outside(&format!("{name}()")));
+        }
+        // Extension functions may do anything (Xalan runs programs); this one turns a fragment into nodes.
+        let prefix = before.strip_suffix(name).and_then(|before| before.strip_suffix(':'));
+        if prefix
+            .is_some_and(|prefix| !(prefix.ends_with(':') || (prefix.ends_with("exsl") && name == "node-set")))
+        {
+            return Err(CdaFault::Script(format!("the extension function {name}()")));
         }
     }
     Ok(())
@@ -351,6 +423,8 @@ mod tests {
             "<a href=\"java&#10;script:x()\"/>",
             r#"<iframe src="data:text/html,x"/>"#,
             r#"<meta http-equiv="refresh" content="0"/>"#,
+            r#"<xsl:text disable-output-escaping="yes">&lt;script></xsl:text>"#,
+            r#"<xsl:value-of select="rt:exec($o, 'x')"/>"#,
         ] {
             assert!(matches!(read(script), Err(CdaFault::Script(_))), "{script}: {:?}", read(script));
         }
@@ -362,6 +436,11 @@ mod tests {
             r#"<xsl:attribute name="href"><xsl:value-of select="$u"/></xsl:attribute>"#,
             r#"<p style="background: url( http://x/p.png )"/>"#,
             "<style>@import 'x.css';</style>",
+            "<style><xsl:text>@import 'x.css';</xsl:text></style>",
+            r#"<p style="background:{concat('ur','l(http://x)')}"/>"#,
+            r#"<xsl:attribute name="src"><xsl:value-of select="'http://x/'"/>#</xsl:attribute>"#,
+            r#"<xsl:attribute name="style">color:<xsl:value-of select="$c"/></xsl:attribute>"#,
+            r##"<?xml-stylesheet href="http://x" title='href="#'?>"##,
             r#"<xsl:value-of select="unparsed-text('file:///etc/passwd')"/>"#,
             r#"<?xml-stylesheet type="text/xsl" href="http://x/y.xsl"?>"#,
         ] {

@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::elements::to_instant;
-use super::json::{BorrowedText, malformed, quoted, to_json};
+use super::json::{BorrowedText, malformed, quoted, to_json, unreadable};
 use crate::error::Refusal;
 
 /// A transaction as received: entries in order, resources as text.
@@ -73,8 +73,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// [`crate::error::Reason::MalformedBody`] when it is something else.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        let read: Self =
-            serde_json::from_str(text).map_err(|error| malformed(&format!("not a Bundle: {error}")))?;
+        let read: Self = serde_json::from_str(text).map_err(|error| unreadable("not a Bundle", &error))?;
         if read.resource_type.0 != "Bundle" {
             return Err(malformed("resourceType is not Bundle"));
         }

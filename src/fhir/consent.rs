@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::document_reference::Period;
 use super::elements::{Identifier, PatientReference, Reference, end_of, instant, to_instant};
-use super::json::{BorrowedText, RawObject, malformed, quoted, to_json};
+use super::json::{BorrowedText, RawObject, malformed, quoted, to_json, unreadable};
 use crate::error::{Issue, Reason, Refusal};
 
 /// The elements that are read.
@@ -57,8 +57,7 @@ impl<'a> Consent<'a> {
     /// # Errors
     /// [`Reason::MalformedBody`] when it is no Consent, [`Reason::InvalidMetadata`] when it declares something else.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        let mut read: Self =
-            serde_json::from_str(text).map_err(|error| malformed(&format!("not a Consent: {error}")))?;
+        let mut read: Self = serde_json::from_str(text).map_err(|error| unreadable("not a Consent", &error))?;
         if let Some(provision) = read.provision_text {
             let narrower = |error| {
                 let diagnostics = format!("not a declaration that can be granted as it says: {error}");

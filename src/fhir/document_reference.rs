@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::codes::{label, system};
 use super::elements::{CodeableConcept, Coding, Identifier, Reference, to_instant};
-use super::json::{BorrowedText, RawObject, malformed, quoted, to_json};
+use super::json::{BorrowedText, RawObject, malformed, quoted, to_json, unreadable};
 use crate::error::{Issue, Refusal};
 use crate::rights::Labels;
 
@@ -165,8 +165,8 @@ impl<'a> DocumentReference<'a> {
     /// # Errors
     /// [`crate::error::Reason::MalformedBody`] when an element has another shape than FHIR gives it.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        let read: Self = serde_json::from_str(text)
-            .map_err(|error| malformed(&format!("not a DocumentReference: {error}")))?;
+        let read: Self =
+            serde_json::from_str(text).map_err(|error| unreadable("not a DocumentReference", &error))?;
         if read.resource_type.0 != "DocumentReference" {
             return Err(malformed("resourceType is not DocumentReference"));
         }
@@ -296,7 +296,7 @@ pub fn accepted(text: &str, set: &ServerElements<'_>) -> Result<String, Refusal>
         resource.set("securityLabel", to_json(&label), Some("author"));
     }
     let contents: Vec<&RawValue> = serde_json::from_str(resource.get("content").unwrap_or("[]"))
-        .map_err(|error| malformed(&format!("content: {error}")))?;
+        .map_err(|error| unreadable("content", &error))?;
     let first = contents.first().map_or("{}", |content| content.get());
     let mut content = RawObject::parse(first)?;
     let mut attachment = RawObject::parse(content.get("attachment").unwrap_or("{}"))?;

@@ -132,7 +132,7 @@ impl<'a> PatientReference<'a> {
 /// # Errors
 /// The text is no FHIR date.
 pub fn instant(text: &str) -> Result<i64, String> {
-    let malformed = || format!("« {text} » is not a FHIR date");
+    let malformed = || "not a FHIR date (2026, 2026-11, 2026-11-22, 2026-11-22T10:00:00+01:00)".to_owned();
     let timestamp: jiff::Timestamp = match text.len() {
         4 => format!("{text}-01-01T00:00:00Z").parse().map_err(|_| malformed())?,
         7 => format!("{text}-01T00:00:00Z").parse().map_err(|_| malformed())?,
@@ -149,7 +149,7 @@ pub fn instant(text: &str) -> Result<i64, String> {
 /// The text is no FHIR date.
 pub fn end_of(text: &str) -> Result<i64, String> {
     let start = instant(text)?;
-    let malformed = |_| format!("« {text} » is not a FHIR date");
+    let malformed = |_| "not a FHIR date".to_owned();
     let date = |rest: &str| format!("{text}{rest}").parse::<jiff::civil::Date>().map_err(malformed);
     let end = |date: Result<jiff::civil::Date, jiff::Error>| {
         date.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC))

@@ -32,6 +32,14 @@ pub fn malformed(diagnostics: &str) -> Refusal {
     Refusal::new(Reason::MalformedBody, diagnostics.to_owned())
 }
 
+/// The refusal of a resource that serde could not read: where, and not what. A value may be an INS.
+pub fn unreadable(what: &str, error: &serde_json::Error) -> Refusal {
+    let (line, column) = (error.line(), error.column());
+    malformed(&format!(
+        "{what}: an element has another shape than FHIR gives it (line {line}, column {column})"
+    ))
+}
+
 /// Walks a JSON value and keeps nothing of it.
 struct Door(Place);
 
@@ -142,7 +150,7 @@ impl<'a> RawObject<'a> {
     /// # Errors
     /// [`Reason::MalformedBody`] when the text is no JSON object.
     pub fn parse(text: &'a str) -> Result<Self, Refusal> {
-        serde_json::from_str(text).map_err(|error| malformed(&format!("not a JSON object: {error}")))
+        serde_json::from_str(text).map_err(|error| unreadable("not a JSON object", &error))
     }
 
     /// The text of a value.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::codes::system;
 use super::document_reference::Contained;
 use super::elements::{CodeableConcept, Identifier, Reference, to_instant};
-use super::json::{BorrowedText, RawObject, malformed, quoted, to_json};
+use super::json::{BorrowedText, RawObject, malformed, quoted, to_json, unreadable};
 use crate::error::Refusal;
 
 /// Extension: content type of the set.
@@ -73,8 +73,7 @@ impl<'a> SubmissionSet<'a> {
     /// # Errors
     /// [`crate::error::Reason::MalformedBody`] when an element has another shape than FHIR gives it.
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        let read: Self =
-            serde_json::from_str(text).map_err(|error| malformed(&format!("not a List: {error}")))?;
+        let read: Self = serde_json::from_str(text).map_err(|error| unreadable("not a List", &error))?;
         if read.resource_type.0 != "List" {
             return Err(malformed("resourceType is not List"));
         }

@@ -4,7 +4,7 @@ use super::{Call, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::codes::system;
 use crate::fhir::consent::{self, Consent};
-use crate::store::{NewAuthorisation, Step};
+use crate::store::{NewAuthorisation, RecordKey, Step};
 
 /// The operation's name in traces.
 pub const OPERATION: &str = "TD0.3 declare authorisation";
@@ -63,20 +63,43 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         consent_id: id.clone(),
         consent: resource.clone(),
     };
-    let blocked = Refusal::new(Reason::Blocked, "the patient has blocked the professional");
-    let granted = call.trace.granted(201, grant.rule(), Some(grant.record_id()), std::slice::from_ref(&id));
-    let refused = call.trace.failed(&blocked.clone().into(), Reason::Blocked.status());
+    let declared = Declared { id: id.clone(), resource };
+    let committing = call.clone();
     let traced = call
         .services
         .store
         .writer()
         .commit(move |transaction| {
-            let kept = transaction.authorise(&grant, &new)?;
-            let trace = if kept { granted.clone() } else { refused.clone() };
-            Ok(Step { value: kept, trace, keep: kept })
+            let trace = &committing.trace;
+            let about = |refusal: Refusal| refusal.concerning(grant.record_id(), None);
+            // The patient may have closed or blocked since the decision: it is made again where it counts.
+            let key = RecordKey::Id(grant.record_id().to_owned());
+            let decided = match transaction.record_facts(&key, &committing.caller, trace.at)? {
+                Some(record) => {
+                    committing.services.tables.decide_declaration(&committing.caller, &record).granted()
+                }
+                None => Err(Refusal::new(Reason::UnknownRecord, "the record is gone")),
+            };
+            let decided = match decided {
+                Ok(_) if transaction.authorise(&grant, &new)? => Ok(()),
+                Ok(_) => Err(Refusal::new(Reason::Blocked, "the patient has blocked the professional")),
+                Err(refusal) => Err(refusal),
+            };
+            Ok(match decided {
+                Ok(()) => {
+                    let objects = std::slice::from_ref(&new.consent_id);
+                    let trace = trace.granted(201, grant.rule(), Some(grant.record_id()), objects);
+                    Step { value: Ok(()), trace, keep: true }
+                }
+                Err(refusal) => {
+                    let refusal = about(refusal);
+                    let trace = trace.failed(&refusal.clone().into(), refusal.reason.status());
+                    Step { value: Err(refusal), trace, keep: false }
+                }
+            })
         })
         .await?;
-    Ok(traced.map(|kept| if kept { Ok(Declared { id, resource }) } else { Err(blocked) }))
+    Ok(traced.map(|kept: Result<(), Refusal>| kept.map(|()| declared)))
 }
 
 /// TD0.3 declares for oneself; no actor means the caller.

@@ -204,8 +204,8 @@ pub struct NewDocument {
     pub content_type: String,
     /// Where the body lies.
     pub body_key: String,
-    /// What of the first feed must be the same for its answer to be given again, beside the bytes: labels, what is
-    /// replaced, how many documents came together.
+    /// What of the first feed must be the same for its answer to be given again, beside the bytes: a digest of
+    /// what rights and searches go by and of what else the feed did.
     pub fed_as: String,
     /// Where the attachment's link begins in the text.
     pub link: i32,

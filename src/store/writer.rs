@@ -291,6 +291,10 @@ impl Worker {
                 units.push(unit);
             }
             self.serve(units);
+            // After a storage error nothing more is acknowledged, what waits in the queue neither.
+            if !self.running.load(Ordering::Acquire) {
+                return;
+            }
         }
     }
 

@@ -49,6 +49,12 @@ fn the_same_again_is_answered_as_the_first_time(engine: Engine) {
     // The same bytes with another label are not what was stored: acknowledging them would leave open what was to be masked.
     let masked = Example { labels: &["N", "MASQUE_PS"], ..example("2.25.1") }.transaction();
     doctor.post("", masked).assert_refused(409, "XDSDuplicateUniqueIdInRegistry", "2.25.1");
+    let mut patched: Value = serde_json::from_str(&example("2.25.1").transaction()).unwrap();
+    patched["entry"].as_array_mut().unwrap().push(json!({"fullUrl":"urn:uuid:7","resource":{"resourceType":"Parameters","parameter":[{"name":"operation","part":[{"name":"type","valueCode":"replace"},{"name":"path","valueString":"DocumentReference.status"},{"name":"value","valueCode":"superseded"}]}]},"request":{"method":"PATCH","url":"DocumentReference/x"}}));
+    let patched = doctor.post("", patched.to_string());
+    patched.assert_refused(409, "XDSDuplicateUniqueIdInRegistry", "2.25.1");
+    let again_alone = doctor.post("/DocumentReference", example("2.25.1").single());
+    again_alone.assert_refused(409, "XDSDuplicateUniqueIdInRegistry", "2.25.1");
     let other_author = world.client("cps-medecin-b").post("", example("2.25.1").transaction());
     other_author.assert_refused(409, "XDSDuplicateUniqueIdInRegistry", "2.25.1");
     assert_eq!(world.rows("document"), FIXTURES + 2);
@@ -245,7 +251,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             |b| b["entry"][1]["resource"]["date"] = "hier".into(),
             422,
             "XDSRegistryMetadataError",
-            "hier",
+            "not a FHIR date",
         ),
         (
             "relates",

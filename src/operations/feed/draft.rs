@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::digest;
 use serde::Deserialize;
 
 use super::decode_base64;
 use crate::error::{Reason, Refusal};
 use crate::fhir::bundle::{AnyResource, Binary, Transaction, TransactionEntry};
 use crate::fhir::document_reference::DocumentReference;
-use crate::fhir::elements::Reference;
-use crate::fhir::json::{BorrowedText, malformed};
+use crate::fhir::elements::{CodeableConcept, Reference};
+use crate::fhir::json::{BorrowedText, malformed, unreadable};
 use crate::fhir::submission_set::SubmissionSet;
 use crate::rights::Labels;
+use crate::store::hex;
 
 /// A feed, taken apart.
 pub(super) struct Draft<'a> {
@@ -65,25 +67,32 @@ impl DraftDocument<'_> {
         data.map_or(0, |data| data.0.len())
     }
 
-    /// What of a feed must be the same for its first answer to be given again, beside id, bytes, record and author. A
-    /// document that comes again with other labels is not the one that was stored, and must not be acknowledged as it.
-    pub fn fed_as(&self, labels: Labels, documents: usize) -> String {
-        let replaced: Vec<&str> = self
-            .resource
-            .relates_to
-            .iter()
-            .map(|relation| match &relation.target.identifier {
-                Some(identifier) => identifier.value(),
-                None => relation.target.literal(),
-            })
-            .collect();
-        format!(
-            "masked={} patient={} representatives={} documents={documents} replaces={}",
-            labels.masked,
-            labels.invisible_to_patient,
-            labels.invisible_to_representatives,
-            replaced.join(" ")
-        )
+    /// What of a feed must be the same for its first answer to be given again, beside id, bytes, record and author: what
+    /// rights and searches go by, and what else the feed did. A document that comes again with another label or type is
+    /// not the one that was stored, and must not be acknowledged as it.
+    pub fn fed_as(&self, labels: Labels, draft: &Draft<'_>) -> String {
+        let resource = &self.resource;
+        let code = |concept: Option<&CodeableConcept<'_>>| concept.map_or("", CodeableConcept::code).to_owned();
+        let format = resource.content.first().and_then(|content| content.format.as_ref());
+        let replaced = resource.relates_to.iter().map(|relation| match &relation.target.identifier {
+            Some(identifier) => identifier.value(),
+            None => relation.target.literal(),
+        });
+        let patched = draft.patches.iter().map(|(_, target)| target.as_str());
+        let parts = [
+            format!("{labels:?}"),
+            if draft.list.is_some() { "ITI-65".into() } else { "ITI-105".into() },
+            draft.documents.len().to_string(),
+            code(Some(&resource.r#type)),
+            code(resource.category.first()),
+            code(resource.context.facility_type.as_ref()),
+            code(resource.context.practice_setting.as_ref()),
+            format.map_or("", |format| format.code()).to_owned(),
+            resource.attachment().map_or(String::new(), |attachment| attachment.content_type.0.to_string()),
+            replaced.collect::<Vec<_>>().join(" "),
+            patched.collect::<Vec<_>>().join(" "),
+        ];
+        hex(digest::digest(&digest::SHA256, parts.join("\n").as_bytes()).as_ref())
     }
 }
 
@@ -109,7 +118,7 @@ impl<'a> Draft<'a> {
             };
             let text = resource.get();
             let any: AnyResource<'_> =
-                serde_json::from_str(text).map_err(|error| malformed(&format!("{path}.resource: {error}")))?;
+                serde_json::from_str(text).map_err(|error| unreadable(&format!("{path}.resource"), &error))?;
             match (any.resource_type.0.as_ref(), method(entry)) {
                 ("List", "POST") => {
                     let list = SubmissionSet::read(text)?;
@@ -255,7 +264,7 @@ struct DraftBinary<'a> {
 impl<'a> Binaries<'a> {
     fn add(&mut self, url: &'a str, text: &'a str, path: &str, position: usize) -> Result<(), Refusal> {
         let resource: Binary<'a> =
-            serde_json::from_str(text).map_err(|error| malformed(&format!("{path}.resource: {error}")))?;
+            serde_json::from_str(text).map_err(|error| unreadable(&format!("{path}.resource"), &error))?;
         let binary = DraftBinary { resource, expression: format!("{path}.resource.data"), position };
         if url.is_empty() || self.by_url.insert(url, binary).is_some() {
             return Err(malformed(&format!("{path}.fullUrl is missing or stands twice")));
@@ -302,7 +311,7 @@ struct Parameter<'a> {
 /// `IHE.MHD.Patch.Parameters`: one operation, which replaces `DocumentReference.status` by `superseded`.
 fn patched_document(entry: &TransactionEntry<'_>, text: &str, path: &str) -> Result<String, Refusal> {
     let parameters: Parameters<'_> =
-        serde_json::from_str(text).map_err(|error| malformed(&format!("{path}.resource: {error}")))?;
+        serde_json::from_str(text).map_err(|error| unreadable(&format!("{path}.resource"), &error))?;
     let value = |operation: &Parameter<'_>, name: &str| -> Option<String> {
         let part = operation.part.iter().find(|part| part.name.0 == name)?;
         part.value_code.as_ref().or(part.value_string.as_ref()).map(|value| value.0.as_ref().to_owned())

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest;
 
 use super::content;
-use super::draft::{Draft, DraftDocument};
+use super::draft::Draft;
 use crate::error::Failure;
 use crate::fhir::document_reference::{self, ServerElements};
 use crate::fhir::elements::{CodeableConcept, instant};
@@ -35,11 +35,8 @@ pub(super) fn submission(
     ids: &Ids,
 ) -> Result<NewSubmission, Failure> {
     let now = call.now();
-    let documents = draft
-        .documents
-        .iter()
-        .enumerate()
-        .map(|(position, document)| new_document(call, document, position, grant, ins, ids))
+    let documents = (0..draft.documents.len())
+        .map(|position| new_document(call, draft, position, grant, ins, ids))
         .collect::<Result<Vec<_>, Failure>>()?;
     let document_ids: Vec<&str> = ids.documents.iter().map(|(id, _)| id.as_str()).collect();
     let resource = match &draft.list {
@@ -57,7 +54,7 @@ pub(super) fn submission(
 
 fn new_document(
     call: &Call,
-    document: &DraftDocument<'_>,
+    draft: &Draft<'_>,
     position: usize,
     grant: &FeedGrant,
     ins: &(String, String),
@@ -65,10 +62,11 @@ fn new_document(
 ) -> Result<NewDocument, Failure> {
     let now = call.now();
     let codes = &call.services.codes;
-    let resource = &document.resource;
     // Invariant: `rules::check` has refused a feed without these.
     let missing = || Failure::internal("a document passed the rules without what they require");
+    let document = draft.documents.get(position).ok_or_else(missing)?;
     let (id, binary_id) = ids.documents.get(position).ok_or_else(missing)?;
+    let resource = &document.resource;
     let r#type = codes.document_type(resource.r#type.code()).ok_or_else(missing)?;
     let unique_id = resource.unique_id().ok_or_else(missing)?;
     let attachment = resource.attachment().ok_or_else(missing)?;
@@ -129,7 +127,7 @@ fn new_document(
         author_structure: grant.structure().clone(),
         created_at: now,
         body_key: BodyStore::key(&sha256, binary_id),
-        fed_as: document.fed_as(labels, ids.documents.len()),
+        fed_as: document.fed_as(labels, draft),
         sha256,
         size: i64::try_from(size).map_err(Failure::internal)?,
         content_type: attachment.content_type.0.as_ref().to_owned(),

@@ -155,10 +155,16 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
         Some(Submitted::UniqueIdTaken(unique_id)) => return Err(about(unique_id_taken(&unique_id)).into()),
         _ => {}
     }
-    let replaced = match draft.replaces_nothing() {
-        true => Vec::new(),
-        false => store.read_here(|reader| replaced(call, &draft, &grant, reader))?,
-    };
+    let replaced =
+        match draft.replaces_nothing() {
+            true => Vec::new(),
+            false => store.read_here(|reader| replaced(call, &draft, &grant, reader)).map_err(|failure| {
+                match failure {
+                    Failure::Refused(refusal) => about(*refusal).into(),
+                    other => other,
+                }
+            })?,
+        };
     let bodies = draft
         .documents
         .into_iter()
@@ -203,7 +209,9 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
                     let rule = format!("{}; fed before, byte for byte", grant.rule());
                     Step { trace: granted(&rule, &answer), value: Ok(answer), keep: false }
                 }
-                Submitted::UniqueIdTaken(unique_id) => refused(trace, unique_id_taken(&unique_id)),
+                Submitted::UniqueIdTaken(unique_id) => {
+                    refused(trace, unique_id_taken(&unique_id).concerning(grant.record_id(), None))
+                }
                 Submitted::ReplacedMeanwhile(id) => refused(
                     trace,
                     Refusal::new(
