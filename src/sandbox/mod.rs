@@ -61,6 +61,10 @@ impl Sandbox {
         environment: Environment,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<Self> {
+        let database = match &options.database {
+            Some(url) => DatabaseUrl::parse(url)?,
+            None => DatabaseUrl::Sqlite(options.data.join("habilis.db")),
+        };
         let pki = PkiFolder::new(&options.certs);
         let now = environment.now();
         if pki.is_complete() {
@@ -72,10 +76,6 @@ impl Sandbox {
         }
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
-        let database = match &options.database {
-            Some(url) => DatabaseUrl::parse(url)?,
-            None => DatabaseUrl::Sqlite(options.data.join("habilis.db")),
-        };
         let mut settings = Settings {
             api: options.api,
             portal: options.portal,
