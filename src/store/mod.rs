@@ -13,6 +13,7 @@ mod journal;
 mod readers;
 mod records;
 mod schema;
+mod submissions;
 mod writer;
 
 use std::time::Duration;
@@ -27,14 +28,12 @@ pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
 /// What the database may answer instead of a result.
 pub use diesel::result::Error as StoreError;
-pub use documents::{
-    DateRange, FedDocument, KeptDocument, NewDocument, NewSubmission, OpenedDocument, Page, PageCursor,
-    SearchCriteria, SearchPage, Submitted,
-};
+pub use documents::{DateRange, KeptDocument, OpenedDocument, Page, PageCursor, SearchCriteria, SearchPage};
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use journal::{TraceEntry, TraceRow};
 pub use readers::Reader;
 pub use records::{NewAuthorisation, NewRecord, RecordKey};
+pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use writer::{Step, Traced, Transaction, Writer};
 
 /// The limits of a store.

@@ -1,0 +1,234 @@
+//! Submissions: what a feed keeps, whole or not at all, and what was fed before.
+
+use diesel::prelude::*;
+
+use super::engine::DatabaseConnection;
+use super::readers::Reader;
+use super::schema::{document, submission_set};
+use super::unavailable;
+use super::writer::Transaction;
+use crate::error::Failure;
+use crate::fhir::document_reference;
+use crate::rights::{DocumentStatus, FeedGrant, ReplaceGrant};
+
+/// A document to be kept. Its body is in the body store already.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = document)]
+pub struct NewDocument {
+    /// The record.
+    pub record_id: String,
+    /// `DocumentReference.date`, microseconds.
+    pub date: i64,
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// `masterIdentifier`.
+    pub unique_id: String,
+    /// `Binary.id`.
+    pub binary_id: String,
+    /// `List.id`.
+    pub submission_set_id: String,
+    /// Its place among the documents of the submission.
+    pub position: i32,
+    /// 1.
+    pub version: i64,
+    /// `current`.
+    pub status: &'static str,
+    /// JDV_J66.
+    pub type_code: String,
+    /// JDV_J57.
+    pub class_code: String,
+    /// JDV_J60.
+    pub format_code: String,
+    /// JDV_J61.
+    pub facility_code: String,
+    /// JDV_J62.
+    pub setting_code: String,
+    /// `attachment.creation`, microseconds.
+    pub creation: i64,
+    /// `MASQUE_PS`.
+    pub masked: bool,
+    /// `INVISIBLE_PATIENT`.
+    pub invisible_to_patient: bool,
+    /// `INVISIBLE_REPRESENTANTS_LEGAUX`.
+    pub invisible_to_representatives: bool,
+    /// Archived.
+    pub archived: bool,
+    /// PS_IdNat of who fed it.
+    pub author_id: String,
+    /// Struct_IdNat for which it was fed.
+    pub author_structure: Option<String>,
+    /// Microseconds.
+    pub created_at: i64,
+    /// Digest of the body, hexadecimal.
+    pub sha256: String,
+    /// Bytes.
+    pub size: i64,
+    /// Media type.
+    pub content_type: String,
+    /// Where the body lies.
+    pub body_key: String,
+    /// What of the first feed must be the same for its answer to be given again, beside the bytes: a digest of
+    /// what rights and searches go by and of what else the feed did.
+    pub fed_as: String,
+    /// Where the attachment's link begins in the text.
+    pub link: i32,
+    /// The DocumentReference as text.
+    pub resource: String,
+}
+
+/// A submission to be kept, whole or not at all.
+#[derive(Clone, Debug)]
+pub struct NewSubmission {
+    /// `List.id`.
+    pub id: String,
+    /// The List as text.
+    pub resource: String,
+    /// Microseconds.
+    pub created_at: i64,
+    /// Documents, in the order received.
+    pub documents: Vec<NewDocument>,
+}
+
+/// A document that was fed before.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = document)]
+pub struct FedDocument {
+    /// The record.
+    pub record_id: String,
+    /// `masterIdentifier`.
+    pub unique_id: String,
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// `Binary.id`.
+    pub binary_id: String,
+    /// `List.id`.
+    pub submission_set_id: String,
+    /// Digest of the body.
+    pub sha256: String,
+    /// Who fed it.
+    pub author_id: String,
+    /// Microseconds.
+    pub created_at: i64,
+    /// See [`NewDocument::fed_as`].
+    pub fed_as: String,
+    /// Where the link begins in the text.
+    pub link: i32,
+    /// The DocumentReference as text.
+    pub resource: String,
+}
+
+/// What a submission came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// Kept.
+    Stored,
+    /// All of it was fed before, byte for byte: the first answer stands.
+    Replayed(Vec<FedDocument>),
+    /// A unique id belongs to other bytes, another record, or a part of another submission.
+    UniqueIdTaken(String),
+    /// The document to be replaced has been replaced meanwhile.
+    ReplacedMeanwhile(String),
+}
+
+impl Reader<'_> {
+    /// Documents that were fed under any of these unique ids.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn fed_before(&mut self, unique_ids: &[&str]) -> Result<Vec<FedDocument>, Failure> {
+        fed_before(self.connection, unique_ids).map_err(unavailable)
+    }
+}
+
+fn fed_before(connection: &mut DatabaseConnection, unique_ids: &[&str]) -> QueryResult<Vec<FedDocument>> {
+    let mut fed = Vec::new();
+    for unique_id in unique_ids {
+        let found: Option<FedDocument> = document::table
+            .filter(document::unique_id.eq(unique_id))
+            .select(FedDocument::as_select())
+            .first(connection)
+            .optional()?;
+        fed.extend(found);
+    }
+    Ok(fed)
+}
+
+impl NewSubmission {
+    /// Whether what was fed before under these unique ids is this same submission: then its first answer stands.
+    pub fn compare(&self, fed: Vec<FedDocument>) -> Option<Submitted> {
+        let first = fed.first()?.clone();
+        let same = fed.len() == self.documents.len()
+            && self.documents.iter().zip(&fed).all(|(new, old)| {
+                new.unique_id == old.unique_id
+                    && new.sha256 == old.sha256
+                    && new.record_id == old.record_id
+                    && new.author_id == old.author_id
+                    && new.fed_as == old.fed_as
+                    && old.submission_set_id == first.submission_set_id
+            });
+        Some(if same { Submitted::Replayed(fed) } else { Submitted::UniqueIdTaken(first.unique_id) })
+    }
+}
+
+impl Transaction<'_> {
+    /// Keeps a submission, whole. What it replaces becomes superseded in the same commit.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn submit(
+        &mut self,
+        grant: &FeedGrant,
+        replaced: &[ReplaceGrant],
+        submission: &NewSubmission,
+    ) -> QueryResult<Submitted> {
+        let unique_ids: Vec<&str> = submission.documents.iter().map(|new| new.unique_id.as_str()).collect();
+        if let Some(known) = submission.compare(fed_before(self.connection, &unique_ids)?) {
+            return Ok(known);
+        }
+        for replaced in replaced {
+            if !self.supersede(replaced, submission.created_at)? {
+                return Ok(Submitted::ReplacedMeanwhile(replaced.document_id().to_owned()));
+            }
+        }
+        diesel::insert_into(submission_set::table)
+            .values((
+                submission_set::id.eq(&submission.id),
+                submission_set::record_id.eq(grant.record_id()),
+                submission_set::author_id.eq(grant.author_id()),
+                submission_set::created_at.eq(submission.created_at),
+                submission_set::resource.eq(&submission.resource),
+            ))
+            .execute(self.connection)?;
+        for new in &submission.documents {
+            diesel::insert_into(document::table).values(new).execute(self.connection)?;
+        }
+        Ok(Submitted::Stored)
+    }
+
+    fn supersede(&mut self, grant: &ReplaceGrant, now: i64) -> QueryResult<bool> {
+        let current = document::table
+            .filter(document::id.eq(grant.document_id()))
+            .filter(document::status.eq(DocumentStatus::Current.code()));
+        let held: Option<(i64, String, String)> = current
+            .select((document::version, document::resource, document::binary_id))
+            .first(self.connection)
+            .optional()?;
+        let Some((version, resource, binary_id)) = held else { return Ok(false) };
+        let text = document_reference::superseded(&resource, version + 1, now)
+            .map_err(|refusal| diesel::result::Error::SerializationError(Box::new(refusal)))?;
+        let link = document_reference::link_position(&text, &binary_id)
+            .and_then(|position| i32::try_from(position).ok())
+            .unwrap_or(-1);
+        let changed = diesel::update(document::table)
+            .filter(document::id.eq(grant.document_id()))
+            .filter(document::version.eq(version))
+            .set((
+                document::status.eq(DocumentStatus::Superseded.code()),
+                document::version.eq(version + 1),
+                document::link.eq(link),
+                document::resource.eq(text),
+            ))
+            .execute(self.connection)?;
+        Ok(changed == 1)
+    }
+}
