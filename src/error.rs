@@ -171,8 +171,6 @@ pub enum Reason {
     Blocked,
     /// The patient is opposed to feeding.
     OpposedToFeeding,
-    /// Only the author may do this.
-    NotTheAuthor,
     /// Unknown, or not to be seen: the same answer.
     NotFound,
     /// No record for this INS.
@@ -209,7 +207,7 @@ struct Entry {
 
 impl Reason {
     /// Every reason, for the error catalogue and its tests.
-    pub const ALL: [Reason; 29] = [
+    pub const ALL: [Reason; 28] = [
         Reason::MalformedBody,
         Reason::BodyTooSlow,
         Reason::BodyTooLarge,
@@ -226,7 +224,6 @@ impl Reason {
         Reason::AuthorisationExpired,
         Reason::Blocked,
         Reason::OpposedToFeeding,
-        Reason::NotTheAuthor,
         Reason::NotFound,
         Reason::UnknownRecord,
         Reason::MethodNotAllowed,
@@ -266,7 +263,6 @@ impl Reason {
             Reason::AuthorisationExpired => entry(403, "forbidden", FORBIDDEN, "L'autorisation donnée par le patient a expiré."),
             Reason::Blocked => entry(403, "forbidden", FORBIDDEN, "Le patient a bloqué votre accès à son DMP."),
             Reason::OpposedToFeeding => entry(403, "forbidden", FORBIDDEN, "Le patient s'est opposé à l'alimentation de son DMP."),
-            Reason::NotTheAuthor => entry(403, "forbidden", FORBIDDEN, "Seul l'auteur du document peut le modifier."),
             Reason::NotFound => entry(404, "not-found", None, "L'élément demandé n'existe pas."),
             Reason::UnknownRecord => entry(404, "not-found", Some("XDSUnknownPatientId"), "Ce patient n'a pas de DMP."),
             Reason::MethodNotAllowed => entry(405, "not-supported", None, "Cette action n'est pas proposée."),
@@ -312,5 +308,23 @@ impl Reason {
             Reason::NotFound => "contract: what may not be seen does not exist",
             _ => "contract: statuses",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_speaks_to_professionals_and_stays_within_the_contract() {
+        // The contract's statuses, with 408 and 413 (docs/decisions/0011).
+        const STATUSES: [u16; 10] = [400, 401, 403, 404, 405, 406, 408, 409, 413, 422];
+        for reason in Reason::ALL {
+            assert!(STATUSES.contains(&reason.status()), "{reason:?}");
+            assert!(reason.french().ends_with('.'), "{reason:?}");
+            assert_eq!(reason.status() == 403, reason.code() == Some("DMPAccessForbidden"), "{reason:?}");
+        }
+        let distinct: std::collections::HashSet<Reason> = Reason::ALL.into_iter().collect();
+        assert_eq!(distinct.len(), Reason::ALL.len());
     }
 }

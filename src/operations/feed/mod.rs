@@ -212,13 +212,11 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
                 Submitted::UniqueIdTaken(unique_id) => {
                     refused(trace, unique_id_taken(&unique_id).concerning(grant.record_id(), None))
                 }
-                Submitted::ReplacedMeanwhile(id) => refused(
-                    trace,
-                    Refusal::new(
-                        Reason::InvalidMetadata,
-                        format!("the document {id} has been replaced meanwhile"),
-                    ),
-                ),
+                Submitted::ReplacedMeanwhile(id) => {
+                    let diagnostics = format!("the document {id} has been replaced meanwhile");
+                    let refusal = Refusal::new(Reason::InvalidMetadata, diagnostics);
+                    refused(trace, refusal.concerning(grant.record_id(), Some(&id)))
+                }
             })
         })
         .await?;
