@@ -5,16 +5,23 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::api::limits::{Allowance, Budgets};
+use crate::identity::identifiers::IdentifierChecks;
+use crate::identity::pro_sante_connect;
+use crate::identity::software::{SoftwareRegistry, Unregistered};
+use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
 use crate::rights::HabilitationMatrix;
-use crate::server::Settings;
+use crate::server::{DirectoryFiles, SessionSettings, Settings};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
+use crate::tls::ocsp::OcspSettings;
 use crate::tls::trust::read_certificates;
 
 #[derive(Debug, Deserialize)]
@@ -31,6 +38,16 @@ struct File {
     rights: RightsSection,
     #[serde(default)]
     feed: FeedSection,
+    tokens: TokensSection,
+    #[serde(default)]
+    directory: DirectorySection,
+    #[serde(default)]
+    software: SoftwareSection,
+    #[serde(default)]
+    identifiers: IdentifiersSection,
+    pro_sante_connect: Option<ProSanteConnectSection>,
+    #[serde(default)]
+    limits: LimitsSection,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +77,172 @@ struct TrustSection {
     anchors: PathBuf,
     authorities: PathBuf,
     revocation_lists: PathBuf,
+    ocsp: Option<OcspSection>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct OcspSection {
+    url: String,
+    #[serde(default = "OcspSection::interval")]
+    interval: u64,
+}
+
+impl OcspSection {
+    const fn interval() -> u64 {
+        60
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct TokensSection {
+    key: PathBuf,
+    #[serde(default)]
+    older_keys: Vec<PathBuf>,
+    lifetime: Option<u64>,
+    emergency_lifetime: Option<u64>,
+    indirect_lifetime: Option<u64>,
+}
+
+impl TokensSection {
+    fn lifetimes(&self) -> Result<Lifetimes> {
+        let longest = |name: &str, given: Option<u64>, default: Duration, most: u64| {
+            let given = given.unwrap_or(default.as_secs());
+            ensure!((1..=most).contains(&given), "tokens.{name} is 1 to {most} seconds");
+            Ok(Duration::from_secs(given))
+        };
+        let default = Lifetimes::default();
+        Ok(Lifetimes {
+            // The guide of the ANS: one to four hours.
+            normal: longest("lifetime", self.lifetime, default.normal, 4 * 3600)?,
+            emergency: longest("emergency-lifetime", self.emergency_lifetime, default.emergency, 3600)?,
+            indirect: longest("indirect-lifetime", self.indirect_lifetime, default.indirect, 3600)?,
+        })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct DirectorySection {
+    professionals: Option<PathBuf>,
+    structures: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct SoftwareSection {
+    registry: Option<PathBuf>,
+    unregistered: UnregisteredSoftware,
+    allowed: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum UnregisteredSoftware {
+    #[default]
+    Mark,
+    Refuse,
+}
+
+impl SoftwareSection {
+    fn read(self) -> Result<SoftwareRegistry> {
+        let table = match &self.registry {
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            None => String::new(),
+        };
+        let unregistered = match self.unregistered {
+            UnregisteredSoftware::Mark => Unregistered::Marked,
+            UnregisteredSoftware::Refuse => Unregistered::Refused,
+        };
+        SoftwareRegistry::parse(&table, self.allowed.map(|ids| ids.into_iter().collect()), unregistered)
+            .context("software.registry")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct IdentifiersSection {
+    check_keys: bool,
+}
+
+impl Default for IdentifiersSection {
+    fn default() -> Self {
+        Self { check_keys: true }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ProSanteConnectSection {
+    issuer: String,
+    anchors: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+    #[serde(default)]
+    jwks: bool,
+    clients: Vec<pro_sante_connect::Client>,
+    #[serde(default = "ProSanteConnectSection::patience")]
+    patience: u64,
+}
+
+impl ProSanteConnectSection {
+    const fn patience() -> u64 {
+        5
+    }
+
+    fn read(self) -> Result<pro_sante_connect::Settings> {
+        ensure!(
+            self.issuer.starts_with("https://") && !self.issuer.ends_with('/'),
+            "pro-sante-connect.issuer begins with https:// and ends without a slash"
+        );
+        ensure!((1..=30).contains(&self.patience), "pro-sante-connect.patience is 1 to 30 seconds");
+        Ok(pro_sante_connect::Settings {
+            issuer: self.issuer,
+            anchors: self.anchors,
+            certificate: self.certificate,
+            key: self.key,
+            jwks: self.jwks,
+            clients: self.clients,
+            patience: Duration::from_secs(self.patience),
+        })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct LimitsSection {
+    off: bool,
+    shared: bool,
+    search: Option<AllowanceSection>,
+    read: Option<AllowanceSection>,
+    feed: Option<AllowanceSection>,
+    token: Option<AllowanceSection>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AllowanceSection {
+    per_minute: u32,
+    burst: u32,
+}
+
+impl LimitsSection {
+    fn budgets(&self) -> Option<Budgets> {
+        let default = Budgets::default();
+        let of = |given: Option<AllowanceSection>, default| {
+            given.map_or(default, |given| Allowance::new(given.per_minute, given.burst))
+        };
+        (!self.off).then(|| Budgets {
+            search: of(self.search, default.search),
+            read: of(self.read, default.read),
+            feed: of(self.feed, default.feed),
+            token: of(self.token, default.token),
+            shared: self.shared,
+        })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -136,6 +319,20 @@ pub fn read(path: &Path) -> Result<Settings> {
     };
     ensure!(!matrix.is_demonstration(), "a demonstration matrix does not serve real records");
     refuse_test_anchors(&file.trust.anchors)?;
+    refuse_test_anchors(&file.trust.authorities)?;
+    let sessions = SessionSettings {
+        lifetimes: file.tokens.lifetimes()?,
+        key: file.tokens.key,
+        older_keys: file.tokens.older_keys,
+        directory: DirectoryFiles {
+            professionals: file.directory.professionals,
+            structures: file.directory.structures,
+            built_in: Default::default(),
+        },
+        software: file.software.read()?,
+        pro_sante_connect: file.pro_sante_connect.map(ProSanteConnectSection::read).transpose()?,
+        checks: IdentifierChecks { keys: file.identifiers.check_keys, editor_accounts: false },
+    };
     ensure!(
         file.api.base.starts_with("https://") && !file.api.base.ends_with('/'),
         "api.base begins with https:// and ends without a slash"
@@ -155,6 +352,13 @@ pub fn read(path: &Path) -> Result<Settings> {
         database,
         bodies,
         matrix,
+        sessions,
+        budgets: file.limits.budgets(),
+        ocsp: file.trust.ocsp.map(|ocsp| OcspSettings {
+            url: ocsp.url,
+            interval: Duration::from_secs(ocsp.interval.max(1)),
+            patience: Duration::from_secs(10),
+        }),
         strictness: if file.feed.strict { Strictness::Strict } else { Strictness::Tolerant },
         authorisation_days: file.rights.authorisation_days,
         maximum_body: file.feed.maximum_body,
@@ -167,12 +371,35 @@ pub fn read(path: &Path) -> Result<Settings> {
 
 /// Production and TEST anchors never mix.
 fn refuse_test_anchors(anchors: &Path) -> Result<()> {
+    match names(anchors)?.into_iter().find(|(_, test)| *test) {
+        Some((name, _)) => bail!("{}: « {name} » is a TEST anchor", anchors.display()),
+        None => Ok(()),
+    }
+}
+
+/// And the reverse: a sandbox knows no real card.
+///
+/// # Errors
+/// Names the anchor that is not one of a test PKI.
+pub fn refuse_production_anchors(anchors: &Path) -> Result<()> {
+    match names(anchors)?.into_iter().find(|(_, test)| !*test) {
+        Some((name, _)) => {
+            bail!("{}: « {name} » is not a TEST anchor: a sandbox trusts no other", anchors.display())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Common names, and whether they are those of the TEST branch: by `CN=TEST …`, or by `OU=IGC-SANTE TEST`.
+fn names(anchors: &Path) -> Result<Vec<(String, bool)>> {
+    let mut names = Vec::new();
     for der in read_certificates(anchors)? {
         let (_, certificate) = X509Certificate::from_der(&der).context("a trust anchor cannot be parsed")?;
-        let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-        if name.is_some_and(|name| name.starts_with("TEST ")) {
-            bail!("{}: « {} » is a TEST anchor", anchors.display(), name.unwrap_or_default());
-        }
+        let subject = certificate.subject();
+        let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
+        let mut units = subject.iter_organizational_unit().filter_map(|unit| unit.as_str().ok());
+        let test = name.starts_with("TEST ") || units.any(|unit| unit.ends_with(" TEST"));
+        names.push((name.to_owned(), test));
     }
-    Ok(())
+    Ok(names)
 }

@@ -58,6 +58,10 @@ pub struct Refusal {
     pub issues: Vec<Issue>,
     /// The record and the object that it was about, for the trace alone.
     pub concerns: Option<Box<Concerned>>,
+    /// Who was recognised, where the connection alone did not tell.
+    pub caller: Recognised,
+    /// When it is worth trying again, seconds.
+    pub retry_after: Option<u64>,
 }
 
 /// What a refused request was about. It goes into the trace and nowhere else.
@@ -68,6 +72,9 @@ pub struct Concerned {
     /// Identifier of the object, where one was found.
     pub object: Option<String>,
 }
+
+/// Who was recognised only while the request was served: it goes into the trace and nowhere else.
+pub type Recognised = Option<Box<crate::identity::Caller>>;
 
 /// One finding of a refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +100,8 @@ impl Refusal {
             rule: Cow::Borrowed(reason.default_rule()),
             issues: vec![Issue { diagnostics: diagnostics.into(), expression: None }],
             concerns: None,
+            caller: None,
+            retry_after: None,
         }
     }
 
@@ -107,6 +116,8 @@ impl Refusal {
             rule: Cow::Borrowed(reason.default_rule()),
             issues: vec![Issue::at(expression, diagnostics)],
             concerns: None,
+            caller: None,
+            retry_after: None,
         }
     }
 
@@ -117,6 +128,8 @@ impl Refusal {
             rule: Cow::Borrowed(reason.default_rule()),
             issues,
             concerns: None,
+            caller: None,
+            retry_after: None,
         })
     }
 
@@ -124,6 +137,13 @@ impl Refusal {
     pub fn concerning(mut self, record_id: &str, object: Option<&str>) -> Self {
         self.concerns =
             Some(Box::new(Concerned { record_id: record_id.to_owned(), object: object.map(str::to_owned) }));
+        self
+    }
+
+    /// The same, of a caller who was recognised while the request was served.
+    #[must_use]
+    pub fn of_caller(mut self, caller: &crate::identity::Caller) -> Self {
+        self.caller = Some(Box::new(caller.clone()));
         self
     }
 
@@ -161,6 +181,40 @@ pub enum Reason {
     RevocationUnknown,
     /// An organisation certificate needs a token that names the acting professional.
     TokenRequired,
+    /// The access token is not one of ours, or was altered.
+    TokenInvalid,
+    /// The access token has expired.
+    TokenExpired,
+    /// The access token or the assertion was good for one use, and was used.
+    TokenSpent,
+    /// The access token is bound to another certificate.
+    TokenNotBound,
+    /// The access token is not for this transaction.
+    InsufficientScope,
+    /// The access token opens another record.
+    OtherRecord,
+    /// The mode of access is not open to this caller.
+    WrongMode,
+    /// The structure is not the caller's.
+    StructureNotLinked,
+    /// The professional is not in the national directory.
+    UnknownProfessional,
+    /// This kind of certificate has no such grant, or no client of Pro Santé Connect is registered for it.
+    UnknownClient,
+    /// The software is not one that may be used.
+    SoftwareRefused,
+    /// The token request lacks something, or says what cannot be read.
+    InvalidTokenRequest,
+    /// The grant type is not one of ours.
+    UnsupportedGrant,
+    /// None of the scopes asked for can be granted.
+    InvalidScope,
+    /// Assertion or subject token do not count.
+    InvalidGrant,
+    /// An assertion was signed with something else than a valid seal of the organisation.
+    InvalidSeal,
+    /// Too many requests of this kind.
+    BudgetSpent,
     /// The functional-rights sheet has no `yes` for this caller.
     NoFunctionalRight,
     /// The caller has not declared the patient's authorisation.
@@ -207,7 +261,7 @@ struct Entry {
 
 impl Reason {
     /// Every reason, for the error catalogue and its tests.
-    pub const ALL: [Reason; 28] = [
+    pub const ALL: [Reason; 45] = [
         Reason::MalformedBody,
         Reason::BodyTooSlow,
         Reason::BodyTooLarge,
@@ -219,6 +273,23 @@ impl Reason {
         Reason::CertificateExpired,
         Reason::RevocationUnknown,
         Reason::TokenRequired,
+        Reason::TokenInvalid,
+        Reason::TokenExpired,
+        Reason::TokenSpent,
+        Reason::TokenNotBound,
+        Reason::InsufficientScope,
+        Reason::OtherRecord,
+        Reason::WrongMode,
+        Reason::StructureNotLinked,
+        Reason::UnknownProfessional,
+        Reason::UnknownClient,
+        Reason::SoftwareRefused,
+        Reason::InvalidTokenRequest,
+        Reason::UnsupportedGrant,
+        Reason::InvalidScope,
+        Reason::InvalidGrant,
+        Reason::InvalidSeal,
+        Reason::BudgetSpent,
         Reason::NoFunctionalRight,
         Reason::NoAuthorisation,
         Reason::AuthorisationExpired,
@@ -258,6 +329,23 @@ impl Reason {
             Reason::CertificateExpired => entry(401, "expired", CERTIFICATE, "Votre carte ou votre certificat a expiré."),
             Reason::RevocationUnknown => entry(401, "login", CERTIFICATE, "La validité de votre carte ou de votre certificat ne peut pas être vérifiée pour le moment."),
             Reason::TokenRequired => entry(401, "login", None, "L'identité du professionnel qui agit doit être indiquée."),
+            Reason::TokenInvalid => entry(401, "login", None, "La session de votre logiciel n'est pas valable. Reconnectez-vous."),
+            Reason::TokenExpired => entry(401, "expired", None, "La session de votre logiciel a expiré. Reconnectez-vous."),
+            Reason::TokenSpent => entry(401, "login", None, "Cette autorisation à usage unique a déjà servi. Reconnectez-vous."),
+            Reason::TokenNotBound => entry(401, "login", None, "La session de votre logiciel a été ouverte avec un autre certificat."),
+            Reason::InsufficientScope => entry(403, "forbidden", FORBIDDEN, "La session de votre logiciel n'a pas été ouverte pour cette action."),
+            Reason::OtherRecord => entry(403, "forbidden", FORBIDDEN, "La session a été ouverte pour un autre patient."),
+            Reason::WrongMode => entry(403, "forbidden", FORBIDDEN, "Ce mode d'accès ne vous est pas ouvert."),
+            Reason::StructureNotLinked => entry(403, "forbidden", FORBIDDEN, "Le professionnel et la structure ne sont pas liés."),
+            Reason::UnknownProfessional => entry(403, "forbidden", FORBIDDEN, "Ce professionnel n'est pas connu de l'annuaire national."),
+            Reason::UnknownClient => entry(403, "forbidden", FORBIDDEN, "Votre logiciel n'est pas déclaré pour ce mode de connexion."),
+            Reason::SoftwareRefused => entry(403, "forbidden", FORBIDDEN, "Votre logiciel n'est pas autorisé à accéder au DMP."),
+            Reason::InvalidTokenRequest => entry(400, "required", None, "La demande de connexion de votre logiciel est incomplète."),
+            Reason::UnsupportedGrant => entry(400, "not-supported", None, "Ce mode de connexion n'est pas proposé."),
+            Reason::InvalidScope => entry(400, "value", None, "La demande de connexion ne correspond à aucune action possible."),
+            Reason::InvalidGrant => entry(400, "login", None, "L'identité du professionnel n'a pas pu être vérifiée. Reconnectez-vous."),
+            Reason::InvalidSeal => entry(400, "login", CERTIFICATE, "L'attestation de votre établissement n'est pas signée avec un certificat de signature valable."),
+            Reason::BudgetSpent => entry(429, "throttled", Some("DMPAccessDeniedByExcededThreshold"), "Trop de demandes en peu de temps. Réessayez dans un instant."),
             Reason::NoFunctionalRight => entry(403, "forbidden", FORBIDDEN, "Votre profil ne permet pas cette action sur le DMP."),
             Reason::NoAuthorisation => entry(403, "forbidden", FORBIDDEN, "Le patient ne vous a pas autorisé à accéder à son DMP."),
             Reason::AuthorisationExpired => entry(403, "forbidden", FORBIDDEN, "L'autorisation donnée par le patient a expiré."),
@@ -306,6 +394,13 @@ impl Reason {
                 "EX_AIR-080: valid and not revoked"
             }
             Reason::NotFound => "contract: what may not be seen does not exist",
+            Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenNotBound => {
+                "RFC 9068, RFC 8705: access token"
+            }
+            Reason::TokenSpent => "EX_AIR-040: single use",
+            Reason::InsufficientScope => "IUA: scope of the transaction",
+            Reason::OtherRecord => "contract: the token opens one record alone",
+            Reason::BudgetSpent => "EX_3.1-2035: threshold",
             _ => "contract: statuses",
         }
     }
@@ -318,7 +413,7 @@ mod tests {
     #[test]
     fn the_catalogue_speaks_to_professionals_and_stays_within_the_contract() {
         // The contract's statuses, with 408 and 413 (docs/decisions/0011).
-        const STATUSES: [u16; 10] = [400, 401, 403, 404, 405, 406, 408, 409, 413, 422];
+        const STATUSES: [u16; 11] = [400, 401, 403, 404, 405, 406, 408, 409, 413, 422, 429];
         for reason in Reason::ALL {
             assert!(STATUSES.contains(&reason.status()), "{reason:?}");
             assert!(reason.french().ends_with('.'), "{reason:?}");

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use habilis::api::limits::Budgets;
 use habilis::environment::Environment;
+use habilis::identity::software::Unregistered;
 use habilis::pki::{Holder, HolderKind, PkiFolder, Validity};
 use habilis::sandbox::{self, Sandbox, SandboxOptions};
 use habilis::server::{self, Listening};
@@ -74,6 +76,18 @@ struct SandboxArguments {
     /// Hold feeds to PDSm 3.1.1 and the DMP's value sets, naming every fault. Without it the published examples pass.
     #[arg(long)]
     strict: bool,
+    /// Where the stand-in of Pro Santé Connect listens: any free port unless given.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    psc: SocketAddr,
+    /// Hold callers to the budgets of production (429 when they are spent).
+    #[arg(long)]
+    limits: bool,
+    /// A registry of software, in place of the sandbox's own: id, name, lowest and highest version, profiles, state.
+    #[arg(long)]
+    software: Option<PathBuf>,
+    /// Refuse software that the registry does not know, and calls that name none.
+    #[arg(long)]
+    refuse_unregistered: bool,
     /// Worker threads; as many as cores unless given.
     #[arg(long)]
     workers: Option<usize>,
@@ -192,9 +206,15 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         certs: arguments.certs,
         api: arguments.api,
         portal: arguments.portal,
+        base: None,
         database: arguments.database,
         records: arguments.records,
         strict: arguments.strict,
+        pro_sante_connect: arguments.psc,
+        budgets: arguments.limits.then(Budgets::default),
+        software: arguments.software,
+        unregistered: if arguments.refuse_unregistered { Unregistered::Refused } else { Unregistered::Marked },
+        ocsp: None,
         workers: arguments.workers,
         body_deadline: server::BODY_DEADLINE,
     };
@@ -261,7 +281,9 @@ fn reset(data: &Path, certs: &Path) -> Result<()> {
         for entry in std::fs::read_dir(certs).with_context(|| format!("cannot read {}", certs.display()))? {
             let path = entry?.path();
             let made_here = path.extension().is_some_and(|end| end == "pem" || end == "key" || end == "p12")
-                || ["authorities", "trust", "complete"].iter().any(|name| path.ends_with(name));
+                || ["authorities", "trust", "complete", "directory.tsv"]
+                    .iter()
+                    .any(|name| path.ends_with(name));
             if made_here {
                 remove(&path)?;
             }
@@ -281,6 +303,13 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn issue(arguments: IssueArguments) -> Result<()> {
+    // A doctor's card carries a speciality: general practice, unless another is given.
+    let mut specialities = arguments.speciality;
+    if specialities.is_empty() && arguments.kind == HolderKind::Cps && arguments.profession == Some(10) {
+        specialities.push("SM26".to_owned());
+    }
+    let professional = matches!(arguments.kind, HolderKind::Cps | HolderKind::Cpf);
+    let activity = (professional).then(|| arguments.structure.clone()).flatten();
     let holder = Holder {
         family: arguments.family,
         given: arguments.given,
@@ -289,13 +318,16 @@ fn issue(arguments: IssueArguments) -> Result<()> {
         structure_name: arguments.structure_name,
         profession: arguments.profession,
         title: arguments.title,
-        specialities: arguments.speciality,
+        specialities,
         common_name: arguments.common_name,
         validity: if arguments.expired { Validity::Over } else { Validity::Now },
         ..Holder::new(arguments.kind)
     };
     let pki = PkiFolder::new(arguments.certs);
     let issued = pki.issue(&arguments.name, &holder, Environment::system().now())?;
+    if let (Some(id), Some(profession), Some(structure)) = (&holder.id, holder.profession, activity) {
+        pki.note_activity(id, profession, &structure)?;
+    }
     println!("{}/{}.pem .key .p12   serial {}", pki.path().display(), issued.name, issued.serial);
     Ok(())
 }

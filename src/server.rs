@@ -3,20 +3,31 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 
+use crate::api::limits::{Budgets, Limits};
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
+use crate::audit::TraceContext;
+use crate::certificate;
 use crate::environment::Environment;
 use crate::fhir::codes::Codes;
-use crate::operations::{Services, Strictness};
+use crate::identity::directory::Directory;
+use crate::identity::identifiers::IdentifierChecks;
+use crate::identity::pro_sante_connect::{self, ProSanteConnect};
+use crate::identity::software::SoftwareRegistry;
+use crate::identity::tokens::{Keys, Lifetimes, Tokens};
+use crate::operations::{Services, Sessions, Strictness};
 use crate::rights::{HabilitationMatrix, Tables};
 use crate::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
-use crate::tls::verifier::ReloadableVerifier;
+use crate::tls::ocsp::{OcspFigures, OcspSettings, Refresher};
+use crate::tls::verifier::{HandshakeRefusal, ReloadableVerifier};
 use crate::tls::{Revocation, Trust, TrustFolder, listener};
 
 /// All that a server is started with, checked.
@@ -40,6 +51,12 @@ pub struct Settings {
     pub bodies: BodyStoreLocation,
     /// The habilitation matrix.
     pub matrix: HabilitationMatrix,
+    /// How sessions are opened.
+    pub sessions: SessionSettings,
+    /// How often a caller may call. None: as often as it likes.
+    pub budgets: Option<Budgets>,
+    /// The responder that is asked beside the revocation lists.
+    pub ocsp: Option<OcspSettings>,
     /// How closely a feed is held to the profiles.
     pub strictness: Strictness,
     /// How long an authorisation lasts.
@@ -54,6 +71,52 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
     pub body_deadline: Duration,
+}
+
+/// How sessions are opened.
+#[derive(Debug)]
+pub struct SessionSettings {
+    /// The key that signs our tokens: PEM, PKCS#8, P-256.
+    pub key: PathBuf,
+    /// Older keys, whose tokens are still out.
+    pub older_keys: Vec<PathBuf>,
+    /// How long tokens live.
+    pub lifetimes: Lifetimes,
+    /// The directory's tables.
+    pub directory: DirectoryFiles,
+    /// Practice software.
+    pub software: SoftwareRegistry,
+    /// The provider of e-CPS.
+    pub pro_sante_connect: Option<pro_sante_connect::Settings>,
+    /// What is checked of identifiers.
+    pub checks: IdentifierChecks,
+}
+
+/// Where the directory's tables lie. Changed files are read again.
+#[derive(Clone, Debug, Default)]
+pub struct DirectoryFiles {
+    /// Professionals and their activities.
+    pub professionals: Option<PathBuf>,
+    /// Structures.
+    pub structures: Option<PathBuf>,
+    /// What the sandbox adds to them.
+    pub built_in: (String, String),
+}
+
+impl DirectoryFiles {
+    fn read(&self) -> Result<Directory> {
+        let text = |path: &Option<PathBuf>, built_in: &str| -> Result<String> {
+            let file = match path {
+                Some(path) => {
+                    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+                }
+                None => String::new(),
+            };
+            Ok(format!("{built_in}\n{file}"))
+        };
+        let (professionals, structures) = &self.built_in;
+        Directory::parse(&text(&self.professionals, professionals)?, &text(&self.structures, structures)?)
+    }
 }
 
 /// How long a request's body may take to arrive, unless a configuration says otherwise.
@@ -90,11 +153,22 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
     let matrix = std::mem::replace(&mut settings.matrix, HabilitationMatrix::known()?);
     store.register_readable_types(&settings.database, &matrix)?;
     const DAY: i64 = 24 * 3600 * 1_000_000;
+    let sessions = &mut settings.sessions;
+    let provider = sessions.pro_sante_connect.take().map(ProSanteConnect::new).transpose()?;
+    let sessions = Sessions {
+        tokens: Tokens::new(Keys::read(&sessions.key, &sessions.older_keys)?, sessions.lifetimes),
+        directory: ArcSwap::from_pointee(sessions.directory.read()?),
+        software: std::mem::take(&mut sessions.software),
+        pro_sante_connect: provider,
+        checks: sessions.checks,
+        revocation: Arc::new(Revocation::default()),
+    };
     Ok(Arc::new(Services {
         environment,
         tables: Tables::new(matrix)?,
         codes: Codes::built_in()?,
         store,
+        sessions,
         strictness: settings.strictness,
         feeds: Arc::new(tokio::sync::Semaphore::new(cores() * 2)),
         authorisation_duration: i64::from(settings.authorisation_days) * DAY,
@@ -113,7 +187,10 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     for fault in &trust.faults {
         tracing::error!(%fault, "revocation list not taken");
     }
-    let verifier = Arc::new(ReloadableVerifier::new(&trust, listener::crypto_provider())?);
+    let revocation = Arc::clone(&services.sessions.revocation);
+    trust.enforce(&revocation);
+    let (refusals, refused) = tokio::sync::mpsc::channel(256);
+    let verifier = Arc::new(ReloadableVerifier::new(&trust, listener::crypto_provider())?.telling(refusals));
     let tls = listener::server_config(
         &settings.certificate,
         &settings.key,
@@ -128,19 +205,23 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         settings.base.clone().unwrap_or_else(|| format!("https://localhost:{}/fhir", api_address.port()));
     let api = Arc::new(Api {
         services: Arc::clone(&services),
-        revocation: Arc::new(Revocation::new(trust.revocation())),
         base: base.clone(),
         started: now.to_string(),
         limits: RequestLimits { body: settings.maximum_body, body_deadline: settings.body_deadline },
+        budgets: settings.budgets.map(Limits::new),
+        responders: Arc::new(OcspFigures::default()),
+        refused_handshakes: AtomicU64::new(0),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
     });
 
+    services.sessions.tokens.issued_by(base.strip_suffix("/fhir").unwrap_or(&base));
+    let checks = services.sessions.checks;
     let workers = settings.workers.unwrap_or_else(cores);
     let data = web::Data::from(Arc::clone(&api));
     let api_server = HttpServer::new(move || {
         App::new().app_data(data.clone()).wrap(from_fn(gate::let_out)).configure(api::routes)
     })
-    .on_connect(peer::read)
+    .on_connect(move |connection, data| peer::read(connection, data, checks))
     .workers(workers)
     .max_connections(4096)
     .max_connection_rate(128)
@@ -169,14 +250,99 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         handles: [api_server.handle(), portal_server.handle()],
     };
     let reloading = actix_web::rt::spawn(reload((settings.trust, seen), trust, verifier, Arc::clone(&api)));
-    let sweeping = actix_web::rt::spawn(sweep(Arc::clone(&services)));
+    let mut background = vec![
+        actix_web::rt::spawn(sweep(Arc::clone(&services))),
+        actix_web::rt::spawn(trace_refusals(refused, Arc::clone(&api))),
+        actix_web::rt::spawn(tidy(Arc::clone(&api))),
+        actix_web::rt::spawn(reload_directory(settings.sessions.directory, Arc::clone(&services))),
+    ];
+    if let Some(ocsp) = settings.ocsp {
+        let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders))?;
+        background.push(actix_web::rt::spawn(ask_responders(refresher, Arc::clone(&services))));
+    }
     ready(&listening);
     let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
     reloading.abort();
-    sweeping.abort();
+    for task in background {
+        task.abort();
+    }
     api_ended?;
     portal_ended?;
     Ok(())
+}
+
+/// A handshake that was refused for its certificate stands in the trace, as any refusal does; so many a minute and no
+/// more, because nobody needs a certificate to be refused. The others are counted.
+async fn trace_refusals(mut refused: tokio::sync::mpsc::Receiver<HandshakeRefusal>, api: Arc<Api>) {
+    const A_MINUTE: u32 = 120;
+    let (mut minute, mut written) = (0, 0);
+    while let Some(refusal) = refused.recv().await {
+        api.refused_handshakes.fetch_add(1, Ordering::Relaxed);
+        let environment = &api.services.environment;
+        let now = environment.now();
+        if now.as_second() / 60 != minute {
+            (minute, written) = (now.as_second() / 60, 0);
+        }
+        written += 1;
+        if written > A_MINUTE {
+            continue;
+        }
+        let label = certificate::label(&refusal.leaf);
+        let context =
+            TraceContext::new(now.as_microsecond(), environment.next_id(), "TLS handshake", &label, None, None);
+        let entry = context.refused_handshake(&refusal.reason);
+        if let Err(error) = api.services.store.writer().record(entry, ()).await {
+            tracing::error!(%error, "a refused handshake was not traced");
+        }
+    }
+}
+
+/// Forgets what is over: callers with their whole budget, spent tokens, shared windows.
+async fn tidy(api: Arc<Api>) {
+    const INTERVAL: Duration = Duration::from_secs(60);
+    loop {
+        actix_web::rt::time::sleep(INTERVAL).await;
+        if let Some(limits) = &api.budgets {
+            limits.forget_idle();
+        }
+        let now = api.services.environment.now().as_second();
+        if let Err(error) = api.services.store.forget_spent(now).await {
+            tracing::warn!(%error, "what was spent is not forgotten");
+        }
+    }
+}
+
+async fn ask_responders(refresher: Refresher, services: Arc<Services>) {
+    loop {
+        refresher.round(services.environment.now()).await;
+        actix_web::rt::time::sleep(refresher.interval()).await;
+    }
+}
+
+/// Reads the directory again when its files change. A bad table never replaces a good one.
+async fn reload_directory(files: DirectoryFiles, services: Arc<Services>) {
+    let paths: Vec<PathBuf> = files.professionals.iter().chain(&files.structures).cloned().collect();
+    if paths.is_empty() {
+        return;
+    }
+    let mut seen = modified_files(paths.iter().cloned());
+    loop {
+        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
+        let now = modified_files(paths.iter().cloned());
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let reading = files.clone();
+        match tokio::task::spawn_blocking(move || reading.read()).await {
+            Ok(Ok(directory)) => {
+                services.sessions.directory.store(Arc::new(directory));
+                tracing::info!("directory reloaded");
+            }
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "directory not taken"),
+            Err(panicked) => tracing::error!(%panicked, "directory not taken"),
+        }
+    }
 }
 
 fn cores() -> usize {
@@ -212,7 +378,7 @@ async fn reload(
         };
         let fault = match replaced {
             Ok(trust) => {
-                api.revocation.replace(trust.revocation());
+                trust.enforce(&api.services.sessions.revocation);
                 in_force = trust;
                 in_force.faults.join("; ")
             }
@@ -234,6 +400,10 @@ type Seen = Vec<(PathBuf, u64, Option<SystemTime>)>;
 fn modified(folder: &TrustFolder) -> Seen {
     let entries = std::fs::read_dir(&folder.revocation_lists).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path()).chain([folder.anchors.clone(), folder.authorities.clone()]);
+    modified_files(paths)
+}
+
+fn modified_files(paths: impl Iterator<Item = PathBuf>) -> Seen {
     let mut files: Vec<_> = paths
         .filter_map(|path| {
             let metadata = std::fs::metadata(&path).ok()?;

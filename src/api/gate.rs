@@ -1,7 +1,7 @@
 //! The gate: who calls, run, trace, answer.
 //!
 //! ```text
-//! request ─► request id ─► peer ─► revocation, again ─► caller ─► operation ─► Traced ─► answer
+//! request ─► request id ─► peer ─► revocation, again ─► token ─► caller ─► budget ─► operation ─► Traced ─► answer
 //!                                                          └─ refusal ─► trace ─► OperationOutcome
 //! ```
 //!
@@ -13,16 +13,20 @@ use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::{HttpRequest, HttpResponse, web};
+use jiff::Timestamp;
 
 use super::Api;
+use super::limits::Who;
 use super::peer::Peer;
 use super::respond::{self, Answer};
 use crate::audit::{TraceContext, Traced};
 use crate::error::{Failure, Reason, Refusal};
-use crate::operations::Call;
+use crate::identity::{Caller, Session};
+use crate::operations::open_session::Connection;
+use crate::operations::{Budget, Call, Operation, introspect};
 use crate::tls::RevocationVerdict;
 
 /// Name of the header that carries the request's id, both ways.
@@ -32,46 +36,53 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 struct Receipt(());
 
 /// Serves a request of a recognised caller.
-pub async fn serve<F>(request: &HttpRequest, operation: &'static str, run: F) -> HttpResponse
+pub async fn serve<F>(request: &HttpRequest, operation: Operation, run: F) -> HttpResponse
 where
     F: AsyncFnOnce(Call) -> Result<Traced<Answer>, Failure>,
 {
-    let Some(connected) = Connected::read(request, operation) else { return without_service() };
-    let result = match (&connected.refusal, &connected.caller) {
-        (Some(refusal), _) | (None, Err(refusal)) => Err(refusal.clone().into()),
-        (None, Ok(caller)) => {
+    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let result = match connected.caller(operation).await {
+        Ok(caller) => {
             let services = Arc::clone(&connected.api.services);
-            run(Call { caller: Arc::clone(caller), trace: connected.trace.clone(), services }).await
+            run(Call { caller, trace: connected.trace.clone(), services }).await
         }
+        Err(failure) => Err(failure),
     };
-    connected.answer(result).await
+    connected.answer(result, respond::failure).await
 }
 
 /// Serves a request that concerns no record: any valid certificate of a usable kind will do.
-pub async fn serve_connected<F>(request: &HttpRequest, operation: &'static str, run: F) -> HttpResponse
+pub async fn serve_connected<F>(request: &HttpRequest, operation: Operation, run: F) -> HttpResponse
 where
     F: FnOnce(&Api) -> Result<Answer, Refusal>,
 {
-    let Some(connected) = Connected::read(request, operation) else { return without_service() };
-    let refusal = match (&connected.refusal, &connected.caller) {
-        (Some(refusal), _) => Some(refusal.clone()),
-        // An organisation without a token is nobody who acts, but it may ask what the server is.
-        (None, Err(refusal)) if refusal.reason != Reason::TokenRequired => Some(refusal.clone()),
-        _ => None,
-    };
-    let result = match refusal.map_or_else(|| run(&connected.api), Err) {
+    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let result = match connected.admit(operation).await.and_then(|()| Ok(run(&connected.api)?)) {
         Ok(answer) => {
             let trace = connected.trace.granted(answer.status, "concerns no record", None, &[]);
             connected.api.services.store.writer().record(trace, answer).await
         }
-        Err(refusal) => Err(refusal.into()),
+        Err(failure) => Err(failure),
     };
-    connected.answer(result).await
+    connected.answer(result, respond::failure).await
+}
+
+/// Serves the token endpoints: a connection with a usable certificate, on which nobody acts yet.
+pub async fn serve_token<F>(request: &HttpRequest, operation: Operation, run: F) -> HttpResponse
+where
+    F: AsyncFnOnce(Connection) -> Result<Traced<Answer>, Failure>,
+{
+    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let result = match connected.admit(operation).await.and_then(|()| connected.connection()) {
+        Ok(connection) => run(connection).await,
+        Err(failure) => Err(failure),
+    };
+    connected.answer(result, respond::oauth_failure).await
 }
 
 /// The answer to a path that does not exist.
 pub async fn unknown_path(request: HttpRequest) -> HttpResponse {
-    serve_connected(&request, "unknown path", |_| {
+    serve_connected(&request, Operation::without_scope("unknown path", Budget::Read), |_| {
         Err(Refusal::new(Reason::NotFound, "no such path").by("contract: paths"))
     })
     .await
@@ -79,7 +90,7 @@ pub async fn unknown_path(request: HttpRequest) -> HttpResponse {
 
 /// The answer to a method that a path does not have.
 pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
-    serve_connected(&request, "unknown method", |_| {
+    serve_connected(&request, Operation::without_scope("unknown method", Budget::Read), |_| {
         Err(Refusal::new(Reason::MethodNotAllowed, "this path does not have this method"))
     })
     .await
@@ -108,16 +119,16 @@ fn without_service() -> HttpResponse {
 }
 
 /// A request on a connection whose peer was recognised.
-struct Connected {
+struct Connected<'a> {
     api: web::Data<Api>,
+    request: &'a HttpRequest,
+    peer: Option<&'a Peer>,
     trace: TraceContext,
-    caller: Result<Arc<crate::identity::Caller>, Refusal>,
-    /// Why nothing is served on this connection now, whoever calls.
-    refusal: Option<Refusal>,
+    now: Timestamp,
 }
 
-impl Connected {
-    fn read(request: &HttpRequest, operation: &'static str) -> Option<Self> {
+impl<'a> Connected<'a> {
+    fn read(request: &'a HttpRequest, operation: &'static str) -> Option<Self> {
         let api = request.app_data::<web::Data<Api>>()?.clone();
         let environment = &api.services.environment;
         let now = environment.now();
@@ -133,30 +144,131 @@ impl Connected {
             facts,
             recognised.map(AsRef::as_ref),
         );
-        let no_peer = || Refusal::new(Reason::UnsuitableCertificate, "no client certificate was read");
-        let refusal = match peer {
-            None => Some(no_peer()),
-            Some(peer) => standing(api.revocation.verdict(peer.chain.links(), now)),
+        if let Some(peer) = peer {
+            peer.note(&api.services.sessions.revocation, now);
+        }
+        Some(Self { api, request, peer, trace, now })
+    }
+
+    /// The peer, if its certificate counts now.
+    fn peer(&self) -> Result<&'a Peer, Refusal> {
+        let peer = self
+            .peer
+            .ok_or_else(|| Refusal::new(Reason::UnsuitableCertificate, "no client certificate was read"))?;
+        let verdict = self.api.services.sessions.revocation.verdict(peer.chain.link(), self.now);
+        standing(verdict).map_or(Ok(peer), Err)
+    }
+
+    /// Lets in whoever has a certificate of a usable kind, and counts the call.
+    async fn admit(&mut self, operation: Operation) -> Result<(), Failure> {
+        let peer = self.peer()?;
+        match &peer.caller {
+            // An organisation without a token is nobody who acts, but it may ask what the server is.
+            Err(refusal) if refusal.reason != Reason::TokenRequired => return Err(refusal.clone().into()),
+            _ => {}
+        }
+        self.count(operation, peer, peer.caller.as_deref().ok()).await
+    }
+
+    /// Who acts: by the token where there is one, else by the certificate alone. A token that does not count is no reason
+    /// to fall back on the certificate: who presents one is held to it.
+    async fn caller(&mut self, operation: Operation) -> Result<Arc<Caller>, Failure> {
+        let peer = self.peer()?;
+        // A certificate that is of no use does not become one by a token.
+        if let (Err(_), Err(refusal)) = (&peer.certificate, &peer.caller) {
+            return Err(refusal.clone().into());
+        }
+        let caller = match bearer(self.request)? {
+            Some(token) => {
+                let caller = self.caller_of(peer, &token)?;
+                self.trace = self.trace.now_known(&caller);
+                let session =
+                    caller.session.as_ref().ok_or_else(|| Failure::internal("a token without a session"))?;
+                if let Some(scope) = operation.scope
+                    && !session.scopes.hold(scope)
+                {
+                    let why = format!("the access token's scope does not hold {}", scope.name());
+                    return Err(Refusal::new(Reason::InsufficientScope, why).into());
+                }
+                self.count(operation, peer, Some(&caller)).await?;
+                if session.single_use && !self.spend(session).await? {
+                    return Err(Refusal::new(Reason::TokenSpent, "the access token was used already").into());
+                }
+                caller
+            }
+            None => {
+                let caller = peer.caller.clone()?;
+                // Without a token no software has said which it is.
+                self.api.services.sessions.software.admit(None, None, None)?;
+                self.count(operation, peer, Some(&caller)).await?;
+                caller
+            }
         };
-        let caller = peer.map_or_else(|| Err(no_peer()), |peer| peer.caller.clone());
-        Some(Self { api, trace, caller, refusal })
+        Ok(caller)
+    }
+
+    fn caller_of(&self, peer: &Peer, token: &str) -> Result<Arc<Caller>, Failure> {
+        let sessions = &self.api.services.sessions;
+        if let Some(known) = peer.known(token, self.now.as_second()) {
+            return Ok(known);
+        }
+        let mut caller = sessions.tokens.caller(token, peer.chain.fingerprint(), self.now)?;
+        let named = caller.software.as_ref();
+        let admitted = sessions
+            .software
+            .admit(
+                named.map(|software| software.name.as_str()),
+                named.map(|software| software.version.as_str()),
+                named.and_then(|software| software.homologation_id.as_deref()),
+            )
+            .map_err(|refusal| refusal.of_caller(&caller))?;
+        caller.software = admitted.software;
+        let caller = Arc::new(caller);
+        peer.remember(token, &caller);
+        Ok(caller)
+    }
+
+    /// Before anything is done with it: an AIR token counts once, whichever node it reaches.
+    async fn spend(&self, session: &Session) -> Result<bool, Failure> {
+        self.api.services.store.spend(introspect::spent_name(&session.id), session.expires_at).await
+    }
+
+    async fn count(&self, operation: Operation, peer: &Peer, caller: Option<&Caller>) -> Result<(), Failure> {
+        let Some(limits) = &self.api.budgets else { return Ok(()) };
+        let who = Who { certificate: peer.chain.fingerprint(), caller };
+        limits.take(&self.api.services.store, operation.budget, &who, self.now.as_second()).await
+    }
+
+    fn connection(&self) -> Result<Connection, Failure> {
+        let peer = self.peer()?;
+        let certificate = peer.certificate.clone().map_err(Failure::internal)?;
+        Ok(Connection {
+            certificate,
+            fingerprint: *peer.chain.fingerprint(),
+            trace: self.trace.clone(),
+            services: Arc::clone(&self.api.services),
+        })
     }
 
     /// A traced answer goes out as it is; a failure is traced first.
-    async fn answer(self, result: Result<Traced<Answer>, Failure>) -> HttpResponse {
+    async fn answer(
+        self,
+        result: Result<Traced<Answer>, Failure>,
+        to_answer: fn(&Failure, &str) -> Answer,
+    ) -> HttpResponse {
         let request_id = &self.trace.request_id;
         let answer = match result {
             Ok(traced) => traced.into_inner(),
             Err(failure) => {
                 log(&failure, request_id);
-                let answer = respond::failure(&failure, request_id);
+                let answer = to_answer(&failure, request_id);
                 let trace = self.trace.failed(&failure, answer.status);
                 match self.api.services.store.writer().record(trace, answer).await {
                     Ok(traced) => traced.into_inner(),
                     // Traces cannot be written: 503, and nothing was done.
                     Err(failure) => {
                         log(&failure, request_id);
-                        respond::failure(&failure, request_id)
+                        to_answer(&failure, request_id)
                     }
                 }
             }
@@ -164,6 +276,23 @@ impl Connected {
         let mut response = respond::http(answer, request_id);
         response.extensions_mut().insert(Receipt(()));
         response
+    }
+}
+
+/// The access token of a request, from the one place where it may stand (RFC 6750, 2.1).
+fn bearer(request: &HttpRequest) -> Result<Option<String>, Refusal> {
+    let invalid = |why: &'static str| Refusal::new(Reason::TokenInvalid, why);
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    let Some(value) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(invalid("Authorization stands more than once"));
+    }
+    let text = value.to_str().map_err(|_| invalid("Authorization is not readable"))?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim().to_owned()))
+        }
+        _ => Err(invalid("Authorization is Bearer and an access token")),
     }
 }
 

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::gate;
 use super::respond::Answer;
 use crate::fhir::capability;
+use crate::operations::{Budget, Operation};
 
 /// What this server does.
 ///
@@ -17,7 +18,7 @@ use crate::fhir::capability;
     )
 )]
 pub async fn capability_statement(request: HttpRequest) -> HttpResponse {
-    gate::serve_connected(&request, "metadata", |api| {
+    gate::serve_connected(&request, Operation::without_scope("metadata", Budget::Read), |api| {
         Ok(Answer::fhir(200, capability::statement(&api.base, env!("CARGO_PKG_VERSION"), &api.started)))
     })
     .await

@@ -8,6 +8,7 @@ mod bundle;
 mod consent;
 mod document_reference;
 pub mod gate;
+pub mod limits;
 mod metadata;
 pub mod openapi;
 mod patient;
@@ -16,6 +17,7 @@ pub mod portal;
 mod request;
 mod respond;
 mod search_parameters;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,21 +26,25 @@ use actix_web::web;
 use tokio::sync::Semaphore;
 
 use crate::operations::Services;
-use crate::tls::Revocation;
+use crate::tls::ocsp::OcspFigures;
 
 /// What every request of the API listener works with.
 #[derive(Debug)]
 pub struct Api {
     /// Operations' services.
     pub services: Arc<Services>,
-    /// The check made on every request.
-    pub revocation: Arc<Revocation>,
     /// The public base, `https://host:port/fhir`, without a slash at the end.
     pub base: String,
     /// When the server started, ISO: the date of the CapabilityStatement.
     pub started: String,
     /// Limits of one request.
     pub limits: RequestLimits,
+    /// How often a caller may call. None: as often as it likes.
+    pub budgets: Option<limits::Limits>,
+    /// What OCSP responders said.
+    pub responders: Arc<OcspFigures>,
+    /// Handshakes that were refused for their certificate.
+    pub refused_handshakes: std::sync::atomic::AtomicU64,
     /// Memory for the bodies of all requests under way, one permit a KiB.
     pub body_memory: Arc<Semaphore>,
 }
@@ -55,11 +61,18 @@ pub struct RequestLimits {
     pub body_deadline: Duration,
 }
 
-/// The routes under `/fhir`. What is not here does not exist.
+/// The routes. What is not here does not exist.
 pub fn routes(config: &mut web::ServiceConfig) {
     let resource =
         |path: &str| web::resource(path.to_owned()).default_service(web::to(gate::method_not_allowed));
     config
+        .service(resource("/oauth2/token").route(web::post().to(token::open)))
+        .service(resource("/oauth2/introspect").route(web::post().to(token::introspect)))
+        .service(resource("/oauth2/jwks").route(web::get().to(token::keys)))
+        .service(resource("/.well-known/smart-configuration").route(web::get().to(token::discovery)))
+        .service(
+            resource("/fhir/.well-known/smart-configuration").route(web::get().to(token::discovery_of_base)),
+        )
         .service(resource("/fhir/metadata").route(web::get().to(metadata::capability_statement)))
         .service(resource("/fhir/Patient").route(web::get().to(patient::search)))
         .service(resource("/fhir/Patient/_search").route(web::post().to(patient::search_by_post)))

@@ -49,6 +49,89 @@ pub struct DocumentSearchForm {
     status: String,
 }
 
+/// `POST /oauth2/token`. What stands in an assertion need not stand beside it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct TokenForm {
+    /// client_credentials, urn:ietf:params:oauth:grant-type:token-exchange or
+    /// urn:ietf:params:oauth:grant-type:jwt-bearer.
+    #[schema(example = "client_credentials")]
+    grant_type: String,
+    /// Names of transactions with spaces between: TD0.2 TD0.3 ITI-65 ITI-105 ITI-67 ITI-68. Mandatory in a
+    /// token-exchange, else all.
+    #[schema(example = "TD0.2 ITI-67 ITI-68")]
+    scope: Option<String>,
+    /// normal, bris_de_glace or centre_15.
+    #[schema(example = "normal")]
+    purpose_of_use: Option<String>,
+    /// Why the record is opened: mandatory for bris_de_glace.
+    motif: Option<String>,
+    /// urn:oid:…|INS: mandatory for bris_de_glace; the token then opens that record alone.
+    patient: Option<String>,
+    /// true: the representatives of a minor learn nothing of it.
+    connexion_secrete: Option<bool>,
+    /// Profession and category, as 10C: mandatory where the professional has several.
+    situation_exercice: Option<String>,
+    /// Struct_IdNat for which the professional acts: one of his in the directory.
+    structure: Option<String>,
+    /// TRE_R02, as SA07.
+    secteur_activite: Option<String>,
+    /// Second value of the role: TRE_R01 of a doctor, TRE_G05 section of a pharmacist, where card or provider give none.
+    specialite: Option<String>,
+    /// Name of the software.
+    lps_nom: Option<String>,
+    /// Its version.
+    lps_version: Option<String>,
+    /// Its homologation id.
+    lps_id_homologation: Option<String>,
+    /// token-exchange: the access token of Pro Santé Connect.
+    subject_token: Option<String>,
+    /// token-exchange: urn:ietf:params:oauth:token-type:access_token or …:jwt.
+    subject_token_type: Option<String>,
+    /// jwt-bearer: the assertion (docs/tokens.md).
+    assertion: Option<String>,
+}
+
+/// RFC 6749, 5.1.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct TokenAnswer {
+    /// A JWT, for `Authorization: Bearer` over the same certificate.
+    access_token: String,
+    /// Bearer.
+    token_type: String,
+    /// Seconds.
+    expires_in: i64,
+    /// What was granted.
+    scope: String,
+}
+
+/// `POST /oauth2/introspect`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct IntrospectionForm {
+    /// The token.
+    token: String,
+}
+
+/// A JSON object.
+#[derive(ToSchema)]
+#[schema(value_type = Object, title = "JSON object")]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct Claims(serde_json::Value);
+
+/// An OperationOutcome that is an OAuth error too: `error` and `error_description` (RFC 6749, 5.2) beside `issue`.
+#[derive(ToResponse)]
+#[response(description = "OAuth error and OperationOutcome in one object", content_type = "application/json")]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct TokenError(#[to_schema] TokenRefusal);
+
+/// OAuth error and OperationOutcome.
+#[derive(ToSchema)]
+#[schema(value_type = Object, title = "OAuth error and OperationOutcome")]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct TokenRefusal(serde_json::Value);
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -58,6 +141,11 @@ pub struct DocumentSearchForm {
     ),
     servers((url = "https://localhost:8443", description = "sandbox")),
     paths(
+        super::token::open,
+        super::token::introspect,
+        super::token::keys,
+        super::token::discovery,
+        super::token::discovery_of_base,
         super::metadata::capability_statement,
         super::patient::search,
         super::patient::search_by_post,
@@ -69,9 +157,16 @@ pub struct DocumentSearchForm {
         super::document_reference::read,
         super::binary::read,
     ),
-    components(schemas(Resource, OperationOutcome, PatientSearchForm, DocumentSearchForm), responses(Outcome)),
+    components(
+        schemas(
+            Resource, OperationOutcome, PatientSearchForm, DocumentSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Claims, TokenRefusal
+        ),
+        responses(Outcome, TokenError)
+    ),
     tags(
         (name = "server", description = "What the server is"),
+        (name = "TD0.1", description = "Sessions"),
         (name = "TD0.2", description = "Existence of a record"),
         (name = "TD0.3", description = "Authorisation"),
         (name = "TD2", description = "Feeding"),

@@ -85,7 +85,7 @@ async fn live() -> HttpResponse {
 async fn ready(portal: web::Data<Portal>) -> HttpResponse {
     let services = &portal.api.services;
     let now = services.environment.now().as_second();
-    let lists = portal.api.revocation.earliest_next_update().is_some_and(|next| next > now);
+    let lists = portal.api.services.sessions.revocation.earliest_next_update().is_some_and(|next| next > now);
     let store = services.store.is_ready().await;
     let text = format!("store: {}\nrevocation lists: {}\n", ok(store), ok(lists));
     if store && lists {
@@ -99,7 +99,7 @@ async fn ready(portal: web::Data<Portal>) -> HttpResponse {
 async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
     let services = &portal.api.services;
     let now = services.environment.now().as_second();
-    let lists = portal.api.revocation.earliest_next_update().map_or(0, |next| next - now);
+    let lists = portal.api.services.sessions.revocation.earliest_next_update().map_or(0, |next| next - now);
     let figures = services.store.writer().figures();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(format!(
         "# HELP habilis_revocation_lists_seconds Seconds until the first revocation list is due.\n\

@@ -8,11 +8,13 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use super::gate::REQUEST_ID;
-use crate::error::Failure;
+use crate::error::{Failure, Reason};
 use crate::fhir::outcome;
 
 /// The media type of every FHIR answer.
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+/// OAuth, JWKS, discovery.
+const JSON: &str = "application/json";
 /// How long a client waits before it tries again, seconds.
 const RETRY_AFTER: &str = "2";
 
@@ -30,6 +32,11 @@ impl Answer {
     /// A FHIR resource.
     pub fn fhir(status: u16, resource: String) -> Self {
         Self { status, content_type: FHIR_JSON.into(), headers: Vec::new(), body: Bytes::from(resource) }
+    }
+
+    /// JSON that is no FHIR.
+    pub fn json(status: u16, text: String) -> Self {
+        Self { status, content_type: JSON.into(), headers: Vec::new(), body: Bytes::from(text) }
     }
 
     /// A document's own bytes, served inert: no sniffing, no rendering, no caching.
@@ -50,7 +57,17 @@ impl Answer {
 pub fn failure(failure: &Failure, request_id: &str) -> Answer {
     match failure {
         Failure::Refused(refusal) => {
-            Answer::fhir(refusal.reason.status(), outcome::refusal(refusal.reason, &refusal.issues, request_id))
+            let text = outcome::refusal(refusal.reason, &refusal.issues, request_id);
+            let answer = Answer::fhir(refusal.reason.status(), text);
+            let answer = match token_error(refusal.reason) {
+                // RFC 6750, 3: what is wrong with the token that was presented.
+                Some(error) => answer.with(header::WWW_AUTHENTICATE, format!("Bearer error=\"{error}\"")),
+                None => answer,
+            };
+            match refusal.retry_after {
+                Some(seconds) => answer.with(header::RETRY_AFTER, seconds.to_string()),
+                None => answer,
+            }
         }
         Failure::Unavailable { .. } => Answer::fhir(
             503,
@@ -71,6 +88,62 @@ pub fn failure(failure: &Failure, request_id: &str) -> Answer {
                 request_id,
             ),
         ),
+    }
+}
+
+/// The error code of RFC 6750, where an access token is at fault.
+const fn token_error(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenSpent | Reason::TokenNotBound => {
+            Some("invalid_token")
+        }
+        Reason::InsufficientScope => Some("insufficient_scope"),
+        Reason::TokenRequired => Some("invalid_request"),
+        _ => None,
+    }
+}
+
+/// The error code of RFC 6749 (5.2), for the token endpoint.
+const fn oauth_error(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Unavailable { .. } => "temporarily_unavailable",
+        Failure::Internal { .. } => "server_error",
+        Failure::Refused(refusal) => match refusal.reason {
+            Reason::InvalidGrant | Reason::InvalidSeal | Reason::TokenSpent | Reason::InvalidIns => {
+                "invalid_grant"
+            }
+            Reason::InvalidScope => "invalid_scope",
+            Reason::UnsupportedGrant => "unsupported_grant_type",
+            Reason::UnknownClient | Reason::SoftwareRefused => "unauthorized_client",
+            Reason::UnsuitableCertificate
+            | Reason::CertificateRevoked
+            | Reason::CertificateExpired
+            | Reason::RevocationUnknown => "invalid_client",
+            Reason::BudgetSpent => "slow_down",
+            _ => match refusal.reason.status() {
+                403 => "access_denied",
+                _ => "invalid_request",
+            },
+        },
+    }
+}
+
+/// The answer of the token endpoint to a failure: the error of RFC 6749 and the OperationOutcome in one object, so that an
+/// OAuth library and a FHIR client both find what they look for (`docs/decisions/0016`).
+pub fn oauth_failure(failed: &Failure, request_id: &str) -> Answer {
+    let answer = failure(failed, request_id);
+    let mut object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&answer.body).unwrap_or_default();
+    object.insert("error".into(), oauth_error(failed).into());
+    if let Failure::Refused(refusal) = failed
+        && let Some(issue) = refusal.issues.first()
+    {
+        object.insert("error_description".into(), issue.diagnostics.as_ref().into());
+    }
+    Answer {
+        content_type: JSON.into(),
+        body: Bytes::from(serde_json::Value::Object(object).to_string()),
+        ..answer
     }
 }
 

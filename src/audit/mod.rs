@@ -23,6 +23,11 @@ pub struct TraceContext {
     caller_structure: Option<String>,
     certificate: String,
     mode: &'static str,
+    authentication: &'static str,
+    software: Option<String>,
+    motif: Option<String>,
+    session_id: Option<String>,
+    secret: bool,
 }
 
 impl TraceContext {
@@ -36,7 +41,7 @@ impl TraceContext {
         caller: Option<&Caller>,
     ) -> Self {
         let (caller_kind, caller_id) = match (caller, certificate) {
-            (Some(caller), _) => (caller.actor.to_string(), caller.id().to_owned()),
+            (Some(caller), _) => (caller.to_string(), caller.id().to_owned()),
             (None, Some(facts)) => {
                 // An organisation's identifier is its OU; its CN is free text.
                 let id = facts.subject.structure.as_ref().unwrap_or(&facts.subject.common_name);
@@ -53,6 +58,20 @@ impl TraceContext {
             caller_structure: caller.and_then(|caller| caller.structure.clone()),
             certificate: label.to_owned(),
             mode: caller.map_or("", |caller| caller.mode.code()),
+            authentication: caller.map_or("", |caller| caller.authentication.code()),
+            software: caller.and_then(|caller| Some(caller.software.as_ref()?.label())),
+            motif: caller.and_then(|caller| caller.session.as_ref()?.motif.clone()),
+            session_id: caller.and_then(|caller| Some(caller.session.as_ref()?.id.clone())),
+            secret: caller.is_some_and(|caller| caller.session.as_ref().is_some_and(|session| session.secret)),
+        }
+    }
+
+    /// The same beginning, now that it is known who acts: a token was asked for, and made.
+    #[must_use]
+    pub fn now_known(&self, caller: &Caller) -> Self {
+        Self {
+            certificate: self.certificate.clone(),
+            ..Self::new(self.at, self.request_id.clone(), self.operation, "", None, Some(caller))
         }
     }
 
@@ -66,12 +85,22 @@ impl TraceContext {
             caller_structure: self.caller_structure.clone(),
             certificate: self.certificate.clone(),
             mode: self.mode,
+            authentication: self.authentication,
+            software: self.software.clone(),
+            motif: self.motif.clone(),
+            session_id: self.session_id.clone(),
+            secret: self.secret,
             record_id: None,
             objects: String::new(),
             status: i32::from(status),
             outcome,
             rule,
         }
+    }
+
+    /// The trace of a connection that did not come about.
+    pub fn refused_handshake(&self, reason: &str) -> TraceEntry {
+        self.entry(0, "refused", format!("UnsuitableCertificate: handshake: {reason}"))
     }
 
     /// The trace of something granted.
@@ -85,6 +114,13 @@ impl TraceContext {
 
     /// The trace of a failure: a refusal with its rule, what was hidden as such.
     pub fn failed(&self, failure: &Failure, status: u16) -> TraceEntry {
+        if let Failure::Refused(refusal) = failure
+            && let Some(caller) = &refusal.caller
+        {
+            let mut refusal = refusal.clone();
+            refusal.caller = None;
+            return self.now_known(caller).failed(&Failure::Refused(refusal), status);
+        }
         match failure {
             Failure::Refused(refusal) => {
                 let outcome = if refusal.reason == Reason::NotFound { "hidden" } else { "refused" };

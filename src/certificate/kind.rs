@@ -28,6 +28,8 @@ pub enum CertificateKind {
     Card(CardType),
     /// Organisation, AUTH_CLI.
     OrganisationClient,
+    /// Organisation, SIGN: it seals assertions, and connects nobody.
+    OrganisationSeal,
 }
 
 /// Why a certificate is none with which a client connects.
@@ -57,6 +59,9 @@ pub enum Unusable {
     /// A signature or seal certificate.
     #[error("a signature or seal certificate; connect with the authentication certificate (AUTH_CLI)")]
     Signature,
+    /// An assertion was signed with something else than a seal.
+    #[error("not a valid signature certificate: an assertion is signed with the organisation's seal (SIGN)")]
+    NotASeal,
     /// An SSL server certificate.
     #[error("an SSL server certificate; connect with the organisation's client certificate (AUTH_CLI)")]
     Server,
@@ -72,14 +77,19 @@ pub enum Unusable {
 /// authority has been verified, so the name is the authority's and not the holder's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Branch {
-    Persons,
+    /// Cards of professionals.
+    PersonsFort,
+    /// Cards of staff.
+    PersonsStandard,
     Organisations,
 }
 
 fn branch(issuer: &str) -> Option<Branch> {
-    match issuer.rsplit(' ').next() {
-        Some("PERSONNES") => Some(Branch::Persons),
-        Some("ORGANISATIONS") => Some(Branch::Organisations),
+    let mut words = issuer.rsplit(' ');
+    match (words.next(), words.next()) {
+        (Some("PERSONNES"), Some("FORT")) => Some(Branch::PersonsFort),
+        (Some("PERSONNES"), Some("STANDARD")) => Some(Branch::PersonsStandard),
+        (Some("ORGANISATIONS"), Some("ELEMENTAIRE" | "STANDARD" | "FORT")) => Some(Branch::Organisations),
         _ => None,
     }
 }
@@ -91,16 +101,41 @@ pub(super) fn decide(
     subject: &Subject,
 ) -> Result<CertificateKind, Unusable> {
     let (usage, extended) = usages(certificate)?;
-    if !usage.digital_signature() || usage.non_repudiation() || !extended.client_auth {
+    let seals = usage.non_repudiation() || extended.email_protection;
+    if !usage.digital_signature() || seals || !extended.client_auth {
         return Err(Unusable::Signature);
     }
     if extended.server_auth || usage.key_encipherment() {
         return Err(Unusable::Server);
     }
     match (card_type, branch(issuer)) {
-        (Some(card), Some(Branch::Persons)) => Ok(CertificateKind::Card(card)),
+        (Some(card), Some(Branch::PersonsFort)) => Ok(CertificateKind::Card(card)),
+        (Some(card @ (CardType::Cpe | CardType::Cpa)), Some(Branch::PersonsStandard)) => {
+            Ok(CertificateKind::Card(card))
+        }
         (None, Some(Branch::Organisations)) if subject.structure.is_some() => {
             Ok(CertificateKind::OrganisationClient)
+        }
+        (None, Some(Branch::Organisations)) => Err(Unusable::Incomplete),
+        _ => Err(Unusable::WrongIssuer),
+    }
+}
+
+/// As [`decide`], for a seal: signature with non-repudiation, for e-mail protection, and no client.
+pub(super) fn decide_seal(
+    certificate: &X509Certificate<'_>,
+    issuer: &str,
+    card_type: Option<CardType>,
+    subject: &Subject,
+) -> Result<CertificateKind, Unusable> {
+    let (usage, extended) = usages(certificate)?;
+    let seals = usage.digital_signature() && usage.non_repudiation() && extended.email_protection;
+    if !seals || extended.client_auth || extended.server_auth || extended.any {
+        return Err(Unusable::NotASeal);
+    }
+    match (card_type, branch(issuer)) {
+        (None, Some(Branch::Organisations)) if subject.structure.is_some() => {
+            Ok(CertificateKind::OrganisationSeal)
         }
         (None, Some(Branch::Organisations)) => Err(Unusable::Incomplete),
         _ => Err(Unusable::WrongIssuer),

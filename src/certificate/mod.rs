@@ -42,6 +42,21 @@ impl CertificateFacts {
     /// # Errors
     /// Why it is not one with which a client connects.
     pub fn read(der: &[u8]) -> Result<Self, Unusable> {
+        Self::read_for(der, kind::decide)
+    }
+
+    /// Reads a certificate with which an assertion was signed, and whose chain has been verified.
+    ///
+    /// # Errors
+    /// Why it is no organisation's seal.
+    pub fn read_seal(der: &[u8]) -> Result<Self, Unusable> {
+        Self::read_for(der, kind::decide_seal)
+    }
+
+    fn read_for(
+        der: &[u8],
+        decide: fn(&X509Certificate<'_>, &str, Option<CardType>, &Subject) -> Result<CertificateKind, Unusable>,
+    ) -> Result<Self, Unusable> {
         let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| Unusable::Unreadable)?;
         if !rest.is_empty() {
             return Err(Unusable::Unreadable);
@@ -50,7 +65,7 @@ impl CertificateFacts {
         let issuer =
             subject::single(certificate.issuer(), &subject::COMMON_NAME)?.ok_or(Unusable::Unreadable)?;
         let private = extensions::read(&certificate)?;
-        let kind = kind::decide(&certificate, &issuer, private.card_type, &subject)?;
+        let kind = decide(&certificate, &issuer, private.card_type, &subject)?;
         Ok(Self {
             kind,
             subject,

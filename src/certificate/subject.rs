@@ -9,6 +9,7 @@ pub(super) const COMMON_NAME: Oid<'static> = oid!(2.5.4.3);
 const SURNAME: Oid<'static> = oid!(2.5.4.4);
 const ORGANISATION: Oid<'static> = oid!(2.5.4.10);
 const ORGANISATIONAL_UNIT: Oid<'static> = oid!(2.5.4.11);
+const SERIAL_NUMBER: Oid<'static> = oid!(2.5.4.5);
 const TITLE: Oid<'static> = oid!(2.5.4.12);
 const GIVEN_NAME: Oid<'static> = oid!(2.5.4.42);
 
@@ -31,6 +32,8 @@ pub struct Subject {
 
 impl Subject {
     pub(super) fn read(name: &X509Name<'_>) -> Result<Self, Unusable> {
+        // Not used, and not to stand twice either: another reader might use it.
+        single(name, &SERIAL_NUMBER)?;
         Ok(Self {
             common_name: single(name, &COMMON_NAME)?.ok_or(Unusable::NoCommonName)?,
             family_name: single(name, &SURNAME)?,
@@ -50,10 +53,16 @@ pub(super) fn single(name: &X509Name<'_>, attribute: &Oid<'static>) -> Result<Op
             return Err(Unusable::RepeatedAttribute);
         }
         let text = value.as_str().map_err(|_| Unusable::UnreadableName)?;
-        if text.is_empty() || text.chars().any(char::is_control) {
+        if text.is_empty() || text.chars().any(is_invisible) {
             return Err(Unusable::UnreadableName);
         }
         found = Some(text.to_owned());
     }
     Ok(found)
+}
+
+/// Control characters, and those that change how the rest is shown: zero width, and the directions of writing.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -2,11 +2,93 @@
 
 use std::fmt;
 
-/// Luhn's key, as RPPS, SIREN and SIRET carry it.
-fn has_luhn_key(digits: &str) -> bool {
+/// What is checked of an identifier beyond its form. The fictive numbers of some guides have wrong keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentifierChecks {
+    /// Keys of RPPS, ADELI, FINESS, SIREN and SIRET.
+    pub keys: bool,
+    /// Takes the accounts that Pro Santé Connect gives to software makers (`ANS…`) for professionals: tests only.
+    pub editor_accounts: bool,
+}
+
+impl IdentifierChecks {
+    /// What real records want.
+    pub const STRICT: Self = Self { keys: true, editor_accounts: false };
+
+    fn key(self, number: &str) -> bool {
+        !self.keys || has_luhn_key(number)
+    }
+
+    /// PS_IdNat of a professional: `8` and an RPPS of eleven digits with its key, or `0` and an ADELI number of nine
+    /// characters.
+    pub fn is_professional_id(self, id: &str) -> bool {
+        match id.split_at_checked(1) {
+            Some(("8", rpps)) => rpps.len() == 11 && digits(rpps) && self.key(rpps),
+            Some(("0", adeli)) => adeli.len() == 9 && alphanumeric(adeli) && self.key(adeli),
+            _ => self.editor_accounts && is_editor_account(id),
+        }
+    }
+
+    /// PS_IdNat of a structure's staff: a prefix, the structure's number, `/` and the holder's register number.
+    pub fn is_staff_id(self, id: &str) -> bool {
+        let Some((structure, register)) = id.split_once('/') else { return false };
+        let register_is_right =
+            (1..=32).contains(&register.len()) && register.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        // The prefixes of a person are those of a structure, moved (TRE_G08, TRE_G07).
+        let structure = match structure.split_at_checked(1) {
+            Some(("1", cabinet)) => format!("0{cabinet}"),
+            Some(("3", finess)) => format!("1{finess}"),
+            Some(("4", siren)) => format!("2{siren}"),
+            Some(("5", siret)) => format!("3{siret}"),
+            Some(("6", cabinet)) => format!("4{cabinet}"),
+            _ => return false,
+        };
+        register_is_right && self.is_structure_id(&structure)
+    }
+
+    /// Struct_IdNat: `0` ADELI and rank, `1` FINESS, `2` SIREN, `3` SIRET, `4` RPPS, rank and key.
+    pub fn is_structure_id(self, id: &str) -> bool {
+        match id.split_at_checked(1) {
+            Some(("0", cabinet)) => match cabinet.split_at_checked(9) {
+                Some((adeli, rank)) => {
+                    rank.len() == 2 && digits(rank) && alphanumeric(adeli) && self.key(adeli)
+                }
+                None => false,
+            },
+            Some(("1", finess)) => finess.len() == 9 && alphanumeric(finess) && self.key(finess),
+            Some(("2", siren)) => siren.len() == 9 && digits(siren) && self.key(siren),
+            Some(("3", siret)) => {
+                siret.len() == 14 && digits(siret) && (self.key(siret) || is_establishment_of_la_poste(siret))
+            }
+            Some(("4", cabinet)) => cabinet.len() == 14 && digits(cabinet) && self.key(cabinet),
+            _ => false,
+        }
+    }
+}
+
+fn digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Digits, and the letters of Corsica: `2A`, `2B` in a FINESS or ADELI number; test numbers have `0B`.
+fn alphanumeric(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'A' | b'B'))
+}
+
+fn is_editor_account(id: &str) -> bool {
+    id.strip_prefix("ANS").is_some_and(|number| (8..=14).contains(&number.len()) && digits(number))
+}
+
+/// Luhn's key; in a FINESS or ADELI number A counts as 1 and B as 2.
+fn has_luhn_key(number: &str) -> bool {
     let mut sum = 0;
-    for (position, digit) in digits.chars().rev().enumerate() {
-        let Some(mut value) = digit.to_digit(10) else { return false };
+    for (position, byte) in number.bytes().rev().enumerate() {
+        let mut value = match byte {
+            b'0'..=b'9' => u32::from(byte - b'0'),
+            b'A' => 1,
+            b'B' => 2,
+            _ => return false,
+        };
         if position % 2 == 1 {
             value *= 2;
             if value > 9 {
@@ -15,30 +97,12 @@ fn has_luhn_key(digits: &str) -> bool {
         }
         sum += value;
     }
-    !digits.is_empty() && sum % 10 == 0
+    !number.is_empty() && sum % 10 == 0
 }
 
-/// PS_IdNat of a professional: `8` and an RPPS of eleven digits with its key, or `0` and an ADELI number of nine
-/// characters.
-pub fn is_professional_id(id: &str) -> bool {
-    let alphanumeric = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
-    match id.split_at_checked(1) {
-        Some(("8", rpps)) => rpps.len() == 11 && has_luhn_key(rpps),
-        Some(("0", adeli)) => adeli.len() == 9 && alphanumeric(adeli),
-        _ => false,
-    }
-}
-
-/// Struct_IdNat: a prefix (0 ADELI, 1 FINESS, 2 SIREN, 3 SIRET, 4 RPPS) and the number.
-pub fn is_structure_id(id: &str) -> bool {
-    let Some((prefix, number)) = id.split_at_checked(1) else { return false };
-    let form = number.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
-    form && match prefix {
-        "0" => number.len() == 11,
-        "1" | "2" => number.len() == 9,
-        "3" | "4" => number.len() == 14,
-        _ => false,
-    }
+/// The post offices have more establishments than keys: their digits add up to a multiple of five.
+fn is_establishment_of_la_poste(siret: &str) -> bool {
+    siret.starts_with("356000000") && siret.bytes().map(|byte| u32::from(byte - b'0')).sum::<u32>() % 5 == 0
 }
 
 /// The systems of a patient's INS.
@@ -135,23 +199,65 @@ impl fmt::Debug for Ins {
 mod tests {
     use super::*;
 
+    const STRICT: IdentifierChecks = IdentifierChecks::STRICT;
+    const LENIENT: IdentifierChecks = IdentifierChecks { keys: false, editor_accounts: true };
+
     #[test]
     fn professional_ids() {
-        assert!(is_professional_id("810100000016"));
-        assert!(is_professional_id("899900063480"));
-        assert!(is_professional_id("00B6077602"));
-        assert!(!is_professional_id("810100000017"), "key");
-        assert!(!is_professional_id("81010000001"), "length");
-        assert!(!is_professional_id("30B0057881/CPET0002"), "staff");
-        assert!(!is_professional_id("８10100000016"), "full-width digit");
+        for id in ["810100000016", "899900063480", "00B6077602", "00B7010446"] {
+            assert!(STRICT.is_professional_id(id), "{id}");
+        }
+        for id in [
+            "810100000017",
+            "81010000001",
+            "8101000000160",
+            "30B0057881/CPET0002",
+            "８10100000016",
+            "8 10100000016",
+        ] {
+            assert!(!STRICT.is_professional_id(id), "{id}");
+        }
+        assert!(LENIENT.is_professional_id("810000000001"), "a fictive number of the guides");
+        assert!(!LENIENT.is_professional_id("81000000000A"), "the form is always checked");
+        assert!(LENIENT.is_professional_id("ANS20231122132732"));
+        assert!(!STRICT.is_professional_id("ANS20231122132732"));
     }
 
     #[test]
     fn structure_ids() {
-        assert!(is_structure_id("10B0057881"));
-        assert!(is_structure_id("318751275100020"));
-        assert!(!is_structure_id("0002 187512751"));
-        assert!(!is_structure_id("1"));
+        for id in
+            ["10B0057881", "318751275100020", "1750000010", "499700366240007", "339172288100052", "2187512751"]
+        {
+            assert!(STRICT.is_structure_id(id), "{id}");
+        }
+        // Corsica, and an establishment of La Poste (Luhn does not hold, the sum of five does).
+        for id in ["12A0000154", "335600000000048", "335600000049837"] {
+            assert!(STRICT.is_structure_id(id), "{id}");
+        }
+        for id in [
+            "0002 187512751",
+            "1",
+            "",
+            "1750000011",
+            "175000001",
+            "9750000010",
+            "318751275100021",
+            "1750000010é",
+        ] {
+            assert!(!STRICT.is_structure_id(id), "{id}");
+        }
+        assert!(LENIENT.is_structure_id("11B0062023"), "a test number whose key is wrong");
+    }
+
+    #[test]
+    fn staff_ids() {
+        for id in ["30B0057881/CPET0002", "3750000101/000000018", "500000000029751/CPA0001"] {
+            assert!(STRICT.is_staff_id(id), "{id}");
+        }
+        for id in ["3750000101", "3750000101/", "3750000102/CPE0001", "8750000101/CPE0001", "3750000101/CPE/1"]
+        {
+            assert!(!STRICT.is_staff_id(id), "{id}");
+        }
     }
 
     #[test]

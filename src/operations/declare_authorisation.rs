@@ -1,13 +1,15 @@
 //! TD0.3: the professional declares that the patient authorised it (`Consent`).
 
-use super::{Call, PatientKey, Traced};
+use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::codes::system;
 use crate::fhir::consent::{self, Consent};
+use crate::identity::scope::Transaction;
 use crate::store::{NewAuthorisation, RecordKey, Step};
 
 /// The operation's name in traces.
-pub const OPERATION: &str = "TD0.3 declare authorisation";
+pub const OPERATION: Operation =
+    Operation::new("TD0.3 declare authorisation", Transaction::Declare, Budget::Feed);
 
 /// A declaration that was kept.
 #[derive(Debug)]

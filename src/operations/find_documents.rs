@@ -1,11 +1,12 @@
 //! TD3.1, ITI-67: which documents of a record are there for the caller.
 
-use super::{Call, PatientKey, Traced};
+use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::Failure;
+use crate::identity::scope::Transaction;
 use crate::store::{Page, SearchCriteria, SearchPage};
 
 /// The operation's name in traces.
-pub const OPERATION: &str = "TD3.1 find documents";
+pub const OPERATION: Operation = Operation::new("TD3.1 find documents", Transaction::Find, Budget::Search);
 
 /// What the caller may see of what it asked for.
 #[derive(Debug)]

@@ -5,10 +5,15 @@
 pub mod declare_authorisation;
 pub mod feed;
 pub mod find_documents;
+pub mod introspect;
+pub mod open_session;
 pub mod read_document;
+pub mod session_request;
 pub mod test_existence;
 
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use crate::audit::TraceContext;
 pub use crate::audit::Traced;
@@ -17,9 +22,83 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::codes::Codes;
 use crate::fhir::elements::PatientReference;
 use crate::identity::Caller;
-use crate::identity::identifiers::Ins;
+use crate::identity::directory::Directory;
+use crate::identity::identifiers::{IdentifierChecks, Ins};
+use crate::identity::pro_sante_connect::ProSanteConnect;
+use crate::identity::scope::Transaction;
+use crate::identity::software::SoftwareRegistry;
+use crate::identity::tokens::Tokens;
 use crate::rights::{RecordFacts, Tables};
 use crate::store::{Reader, RecordKey, Store};
+use crate::tls::Revocation;
+
+/// The budget from which an operation is paid: each caller has one of each, and searches never spend that of feeding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Budget {
+    /// Does a record exist, which documents are there.
+    Search,
+    /// Retrieve, and what concerns no record.
+    Read,
+    /// Feed, declare.
+    Feed,
+    /// Open a session, ask about one.
+    Token,
+}
+
+impl Budget {
+    /// Every budget.
+    pub const ALL: [Budget; 4] = [Budget::Search, Budget::Read, Budget::Feed, Budget::Token];
+
+    /// As configuration and metrics name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Budget::Search => "search",
+            Budget::Read => "read",
+            Budget::Feed => "feed",
+            Budget::Token => "token",
+        }
+    }
+}
+
+/// What an operation is called, which scope it wants of a token, and which budget pays it.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// Its name in traces.
+    pub name: &'static str,
+    /// The scope that a token must hold.
+    pub scope: Option<Transaction>,
+    /// What pays it.
+    pub budget: Budget,
+}
+
+impl Operation {
+    /// An operation on records.
+    pub const fn new(name: &'static str, scope: Transaction, budget: Budget) -> Self {
+        Self { name, scope: Some(scope), budget }
+    }
+
+    /// An operation that concerns no record, and wants no scope.
+    pub const fn without_scope(name: &'static str, budget: Budget) -> Self {
+        Self { name, scope: None, budget }
+    }
+}
+
+/// What sessions are opened and read with.
+#[derive(Debug)]
+pub struct Sessions {
+    /// Our tokens.
+    pub tokens: Tokens,
+    /// Who exercises where. Swapped when its files change.
+    pub directory: ArcSwap<Directory>,
+    /// Practice software.
+    pub software: SoftwareRegistry,
+    /// The provider of e-CPS, if this server is a client of it.
+    pub pro_sante_connect: Option<ProSanteConnect>,
+    /// What is checked of identifiers.
+    pub checks: IdentifierChecks,
+    /// Authorities and what is revoked.
+    pub revocation: Arc<Revocation>,
+}
 
 /// How closely a feed is held to the profiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +120,8 @@ pub struct Services {
     pub codes: Codes,
     /// Rows and bodies.
     pub store: Store,
+    /// What sessions are opened and read with.
+    pub sessions: Sessions,
     /// How closely a feed is held to the profiles.
     pub strictness: Strictness,
     /// Places for feeds that are being taken apart: as many as the machine has cores, twice.

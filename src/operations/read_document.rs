@@ -2,14 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Call, Traced};
+use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
+use crate::identity::scope::Transaction;
 use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
 
 /// The name of reading bytes in traces.
-pub const RETRIEVE: &str = "TD3.2 retrieve";
+pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
 /// The name of reading metadata in traces.
-pub const READ: &str = "TD3.1 read metadata";
+pub const READ: Operation = Operation::new("TD3.1 read metadata", Transaction::Find, Budget::Read);
 
 /// A body with its media type.
 #[derive(Debug)]

@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::nid::Nid;
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::{PKey, Private};
 use openssl::stack::Stack;
@@ -161,6 +163,35 @@ impl PkiFolder {
         write_secret(&self.path.join(format!("{name}.p12")), &pkcs12.to_der()?)?;
         let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_string();
         Ok(Issued { name: name.to_owned(), serial })
+    }
+
+    /// The key that signs the server's tokens: made when it is asked for first.
+    ///
+    /// # Errors
+    /// OpenSSL's, or the file system's.
+    pub fn token_key(&self) -> Result<PathBuf> {
+        let path = self.path.join("token.key");
+        if !path.exists() {
+            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+            let key = PKey::from_ec_key(EcKey::generate(&group)?)?;
+            write_secret(&path, &key.private_key_to_pem_pkcs8()?)?;
+        }
+        Ok(path)
+    }
+
+    /// Where `habilis pki issue` notes which professional exercises where, for the sandbox's directory.
+    pub fn directory(&self) -> PathBuf {
+        self.path.join("directory.tsv")
+    }
+
+    /// Notes an activity of a professional.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn note_activity(&self, professional: &str, profession: u8, structure: &str) -> Result<()> {
+        let mut lines = read_lines(&self.directory())?;
+        lines.push(format!("{professional}\t{profession}\t{structure}"));
+        write(&self.directory(), (lines.join("\n") + "\n").as_bytes())
     }
 
     /// Puts a certificate on its issuer's list.

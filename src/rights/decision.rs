@@ -5,10 +5,13 @@ use jiff::Timestamp;
 
 use super::facts::{Authorisation, DocumentFacts, DocumentStatus, RecordFacts, RecordState};
 use super::functional::{Action, ActorCategory, Allowance, FunctionalRights};
-use super::grant::{DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReplaceGrant, Scope};
+use super::grant::{
+    DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReplaceGrant, Scope, SessionGrant,
+};
 use super::matrix::HabilitationMatrix;
 use crate::error::{Reason, Refusal};
-use crate::identity::{AccessMode, Actor, Caller};
+use crate::identity::identifiers::Ins;
+use crate::identity::{AccessMode, Actor, Authentication, Caller};
 
 /// The outcome of one decision, with the rule that made it.
 #[derive(Debug)]
@@ -71,10 +74,25 @@ impl Tables {
         Ok(Self { functional: FunctionalRights::built_in()?, matrix })
     }
 
-    /// TD0.2: may the caller test whether records exist.
-    pub fn decide_existence(&self, caller: &Caller) -> Decision<ExistenceGrant> {
+    /// TD0.1: may the caller open a session in its mode.
+    pub fn decide_opening(&self, caller: &Caller) -> Decision<SessionGrant> {
+        let right = |treating| self.functional_right(caller, treating, Action::Authenticate);
+        match right(false).or_else(|refusal| right(true).map_err(|_| refusal)) {
+            Ok((_, rule)) => Decision::Permit(SessionGrant { rule }),
+            Err(refusal) => Decision::Refuse(refusal),
+        }
+    }
+
+    /// TD0.2: may the caller test whether this patient has a record. A token that opens one record asks about that one.
+    pub fn decide_existence(&self, caller: &Caller, asked: Option<&Ins>) -> Decision<ExistenceGrant> {
         match self.functional_right(caller, false, Action::TestExistence) {
-            Ok((_, rule)) => Decision::Permit(ExistenceGrant { rule }),
+            Ok((_, rule)) => {
+                let session = caller.session.as_ref().and_then(|session| session.record.as_ref());
+                match session {
+                    Some(only) if asked != Some(only) => Decision::Refuse(other_record()),
+                    _ => Decision::Permit(ExistenceGrant { rule }),
+                }
+            }
             Err(refusal) => Decision::Refuse(refusal),
         }
     }
@@ -108,8 +126,10 @@ impl Tables {
     fn declaration(&self, caller: &Caller, record: &RecordFacts) -> Result<DeclarationGrant, Refusal> {
         let (allowance, rule) =
             self.functional_right(caller, record.is_medecin_traitant, Action::DeclareAuthorisation)?;
+        must_be_of_the_session(record)?;
         must_be_open(record)?;
         must_not_be_blocked(record)?;
+        // Note (1): the structure's, for who acts for it.
         let holder = match (allowance, &caller.structure) {
             (Allowance::StructureAuthorisation, Some(structure)) => structure.clone(),
             _ => caller.id().to_owned(),
@@ -126,6 +146,7 @@ impl Tables {
     fn feed(&self, caller: &Caller, record: &RecordFacts) -> Result<FeedGrant, Refusal> {
         let action = feed_action(caller);
         let (_, rule) = self.functional_right(caller, record.is_medecin_traitant, action)?;
+        must_be_of_the_session(record)?;
         must_be_open(record)?;
         must_not_be_blocked(record)?;
         if record.opposed_to_feeding {
@@ -134,8 +155,12 @@ impl Tables {
         }
         Ok(FeedGrant {
             record_id: record.id.clone(),
-            author_id: caller.id().to_owned(),
-            structure: caller.structure.clone(),
+            // INDIRECTE: whom the establishment names is not proven; the deposit is its own (note 4).
+            author_id: match (caller.authentication, &caller.structure) {
+                (Authentication::Indirect, Some(structure)) => structure.clone(),
+                _ => caller.id().to_owned(),
+            },
+            structure: caller.accountable_structure().map(str::to_owned),
             rule,
         })
     }
@@ -183,6 +208,7 @@ impl Tables {
     fn scope(&self, caller: &Caller, record: &RecordFacts, now: Timestamp) -> Result<Scope, Refusal> {
         let treating = record.is_medecin_traitant;
         let (_, rule) = self.functional_right(caller, treating, Action::SearchMetadata)?;
+        must_be_of_the_session(record)?;
         must_be_open(record)?;
         must_not_be_blocked(record)?;
         let standing = holders_will(caller, record)?;
@@ -227,11 +253,12 @@ impl Tables {
         action: Action,
     ) -> Result<(Allowance, String), Refusal> {
         let Some(category) = ActorCategory::of(caller, is_medecin_traitant) else {
-            return Err(Refusal::new(
-                Reason::NoFunctionalRight,
-                "a CPA has no row in the functional-rights sheet",
-            )
-            .by("PDT-INF-526: no row for a CPA"));
+            let rule = match caller.authentication {
+                Authentication::IndirectReinforced => "PDT-INF-606: no column for this actor",
+                _ => "PDT-INF-526: no row for a CPA",
+            };
+            let why = format!("a {caller} has no column in the functional-rights sheets");
+            return Err(Refusal::new(Reason::NoFunctionalRight, why).by(rule));
         };
         let (allowance, rule) = self.functional.cell(action, category, caller.mode);
         if allowance == Allowance::No {
@@ -246,6 +273,14 @@ fn feed_action(caller: &Caller) -> Action {
         Actor::Staff { .. } => Action::FeedByStaff,
         _ => Action::Feed,
     }
+}
+
+fn other_record() -> Refusal {
+    Refusal::new(Reason::OtherRecord, "the access token opens another record than this one")
+}
+
+fn must_be_of_the_session(record: &RecordFacts) -> Result<(), Refusal> {
+    if record.outside_the_session { Err(other_record()) } else { Ok(()) }
 }
 
 fn must_be_open(record: &RecordFacts) -> Result<(), Refusal> {

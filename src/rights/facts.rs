@@ -41,6 +41,8 @@ pub struct RecordFacts {
     pub authorisation: Authorisation,
     /// The caller is a médecin traitant of the holder.
     pub is_medecin_traitant: bool,
+    /// The caller's token opens another record, and this one not.
+    pub outside_the_session: bool,
 }
 
 /// `DocumentReference.status`.

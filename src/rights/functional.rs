@@ -8,7 +8,7 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::identity::{AccessMode, Actor, Caller, Profession};
+use crate::identity::{AccessMode, Actor, Authentication, Caller, Profession};
 
 /// Specialities of an occupational doctor, TRE_R01. A holder of one of them is treated as one: the stricter reading,
 /// until a token names the situation in which he acts.
@@ -17,6 +17,8 @@ pub const OCCUPATIONAL_SPECIALITIES: [&str; 4] = ["C41", "CAPA11", "SCH35", "SM2
 /// What a caller wants to do, as far as the sheets tell actions apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
+    /// TD0.1: open a session in a mode.
+    Authenticate,
     /// TD0.2.
     TestExistence,
     /// TD0.3.
@@ -41,7 +43,8 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 10] = [
+    pub const ALL: [Action; 11] = [
+        Action::Authenticate,
         Action::TestExistence,
         Action::DeclareAuthorisation,
         Action::Feed,
@@ -57,6 +60,7 @@ impl Action {
     /// Transaction and action as the table writes them.
     const fn key(self) -> (&'static str, &'static str) {
         match self {
+            Action::Authenticate => ("TD0.1", "authenticate"),
             Action::TestExistence => ("TD0.2", "test existence and read own authorisation state"),
             Action::DeclareAuthorisation => ("TD0.3", "declare oneself authorised"),
             Action::Feed => ("TD2.1", "feed documents"),
@@ -71,7 +75,7 @@ impl Action {
     }
 }
 
-/// The columns of sheet 526.
+/// The columns of the two sheets: 526 for direct and indirect authentication, 606 for the reinforced one (AIR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ActorCategory {
     /// A professional who is not a doctor.
@@ -84,20 +88,53 @@ pub enum ActorCategory {
     MedecinTraitant,
     /// Staff with a CPE.
     Staff,
+    /// Whoever an establishment names without proof (INDIRECTE).
+    Indirect,
+    /// AIR: a professional who is not a doctor.
+    AirProfessional,
+    /// AIR: a doctor who is not the médecin traitant.
+    AirDoctor,
+    /// AIR: the médecin traitant.
+    AirMedecinTraitant,
+    /// AIR: staff of an establishment.
+    AirStaff,
 }
 
 impl ActorCategory {
     /// Every category.
-    pub const ALL: [ActorCategory; 5] = [
+    pub const ALL: [ActorCategory; 10] = [
         ActorCategory::Professional,
         ActorCategory::Doctor,
         ActorCategory::OccupationalDoctor,
         ActorCategory::MedecinTraitant,
         ActorCategory::Staff,
+        ActorCategory::Indirect,
+        ActorCategory::AirProfessional,
+        ActorCategory::AirDoctor,
+        ActorCategory::AirMedecinTraitant,
+        ActorCategory::AirStaff,
     ];
 
-    /// The category of a caller towards a record. `None` for those without a column (CPA).
+    /// The category of a caller towards a record. `None` for those without a column: a CPA, an occupational doctor in
+    /// AIR.
     pub fn of(caller: &Caller, is_medecin_traitant: bool) -> Option<Self> {
+        match caller.authentication {
+            Authentication::Card | Authentication::ProSanteConnect => {}
+            Authentication::Indirect => return Some(ActorCategory::Indirect),
+            Authentication::IndirectReinforced => {
+                return match Self::in_person(caller, is_medecin_traitant)? {
+                    ActorCategory::Professional => Some(ActorCategory::AirProfessional),
+                    ActorCategory::Doctor => Some(ActorCategory::AirDoctor),
+                    ActorCategory::MedecinTraitant => Some(ActorCategory::AirMedecinTraitant),
+                    ActorCategory::Staff => Some(ActorCategory::AirStaff),
+                    _ => None,
+                };
+            }
+        }
+        Self::in_person(caller, is_medecin_traitant)
+    }
+
+    fn in_person(caller: &Caller, is_medecin_traitant: bool) -> Option<Self> {
         match &caller.actor {
             Actor::Professional { profession, specialities, .. } => {
                 let occupational = specialities
@@ -113,7 +150,7 @@ impl ActorCategory {
                     ActorCategory::Doctor
                 })
             }
-            Actor::Staff { .. } => Some(ActorCategory::Staff),
+            Actor::Staff { .. } | Actor::NamedStaff { .. } => Some(ActorCategory::Staff),
             Actor::AuthorisedStaff { .. } => None,
         }
     }
@@ -126,6 +163,22 @@ impl ActorCategory {
             ActorCategory::OccupationalDoctor => "CPS/CPF occupational doctor",
             ActorCategory::MedecinTraitant => "CPS/CPF treating doctor (MT)",
             ActorCategory::Staff => "CPE, not a professional",
+            ActorCategory::Indirect => "organisation certificate indirect, anyone",
+            ActorCategory::AirProfessional => "AIR professional, not a doctor",
+            ActorCategory::AirDoctor => "AIR doctor, not treating",
+            ActorCategory::AirMedecinTraitant => "AIR treating doctor (MT)",
+            ActorCategory::AirStaff => "AIR establishment staff, not a professional",
+        }
+    }
+
+    /// The sheet that has the column.
+    pub const fn sheet(self) -> &'static str {
+        match self {
+            ActorCategory::AirProfessional
+            | ActorCategory::AirDoctor
+            | ActorCategory::AirMedecinTraitant
+            | ActorCategory::AirStaff => "606",
+            _ => "526",
         }
     }
 }
@@ -190,7 +243,7 @@ impl fmt::Display for Allowance {
     }
 }
 
-/// Sheet 526, cell by cell.
+/// Both sheets, cell by cell.
 #[derive(Debug)]
 pub struct FunctionalRights {
     cells: HashMap<(Action, ActorCategory, AccessMode), Allowance>,
@@ -213,13 +266,10 @@ impl FunctionalRights {
             let (sheet, transaction, action) = (column()?, column()?, column()?);
             let (actor, mode, allowed) = (column()?, column()?, column()?);
             let allowance = Allowance::parse(allowed)?;
-            // Sheet 606 belongs to indirect authentication with proof, which needs tokens.
-            if sheet != "526" {
-                continue;
-            }
             let action = Action::ALL.into_iter().find(|candidate| candidate.key() == (transaction, action));
             let category = ActorCategory::ALL.into_iter().find(|candidate| candidate.label() == actor);
             let (Some(action), Some(category)) = (action, category) else { continue };
+            ensure!(category.sheet() == sheet, "« {actor} » is no column of sheet {sheet}");
             let modes: &[AccessMode] = match mode {
                 "normal" => &[AccessMode::Normal],
                 "bris_de_glace" => &[AccessMode::BrisDeGlace],
@@ -240,9 +290,8 @@ impl FunctionalRights {
     pub fn cell(&self, action: Action, category: ActorCategory, mode: AccessMode) -> (Allowance, String) {
         let allowance = self.cells.get(&(action, category, mode)).copied().unwrap_or(Allowance::No);
         let (transaction, label) = action.key();
-        let rule =
-            format!("PDT-INF-526 {transaction} {label} / {} / {} = {allowance}", category.label(), mode.code());
-        (allowance, rule)
+        let rule = format!("{transaction} {label} / {} / {} = {allowance}", category.label(), mode.code());
+        (allowance, format!("PDT-INF-{} {rule}", category.sheet()))
     }
 }
 

@@ -13,6 +13,12 @@ pub struct ExistenceGrant {
     pub(super) rule: String,
 }
 
+/// May open a session in a mode (TD0.1): what a token is made from.
+#[derive(Debug)]
+pub struct SessionGrant {
+    pub(super) rule: String,
+}
+
 /// May declare an authorisation on a record (TD0.3).
 #[derive(Debug)]
 pub struct DeclarationGrant {
@@ -79,6 +85,9 @@ macro_rules! accessors {
 }
 
 accessors! {
+    SessionGrant:
+        /// The rule that decided.
+        rule -> str;
     ExistenceGrant:
         /// The rule that decided.
         rule -> str;

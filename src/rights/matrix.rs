@@ -31,7 +31,14 @@ impl Column {
             specialities.iter().any(|speciality| OCCUPATIONAL_SPECIALITIES.contains(&speciality.as_str()));
         match profession.code() {
             Profession::DOCTOR if occupational => vec![Column("10-travail".into())],
-            "21" => vec![Column("21-biologie".into()), Column("21-officine".into())],
+            // TRE_G05, note (b): G is biology, A, D, E and H dispense. A card names no section.
+            Profession::PHARMACIST => match specialities.as_slice() {
+                [section] if section == "G" => vec![Column("21-biologie".into())],
+                [section] if ["A", "D", "E", "H"].contains(&section.as_str()) => {
+                    vec![Column("21-officine".into())]
+                }
+                _ => vec![Column("21-biologie".into()), Column("21-officine".into())],
+            },
             code => vec![Column(code.into())],
         }
     }
@@ -222,21 +229,14 @@ impl ReadableTypes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::AccessMode;
 
     fn professional(profession: &str, specialities: &[&str]) -> Caller {
-        Caller {
-            actor: Actor::Professional {
-                id: "810100000016".into(),
-                profession: Profession::new(profession),
-                specialities: specialities.iter().map(|s| (*s).to_owned()).collect(),
-                in_training: false,
-            },
-            mode: AccessMode::Normal,
-            structure: None,
-            structure_name: None,
-            name: None,
-        }
+        Caller::by_card(Actor::Professional {
+            id: "810100000016".into(),
+            profession: Profession::new(profession),
+            specialities: specialities.iter().map(|s| (*s).to_owned()).collect(),
+            in_training: false,
+        })
     }
 
     fn now() -> Timestamp {
@@ -259,6 +259,12 @@ mod tests {
         let matrix = HabilitationMatrix::parse(&[table]).unwrap();
         let types: Vec<_> = matrix.readable(&professional("21", &[]), now()).types.iter().cloned().collect();
         assert_eq!(types, ["A"]);
+        let biologist = matrix.readable(&professional("21", &["G"]), now());
+        assert_eq!(biologist.types.iter().collect::<Vec<_>>(), ["A", "B"], "his section is known");
+        assert!(
+            matrix.readable(&professional("21", &["B"]), now()).types.contains("A"),
+            "a section without a column"
+        );
     }
 
     #[test]

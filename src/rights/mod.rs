@@ -24,5 +24,7 @@ mod matrix;
 pub use decision::{Decision, Tables};
 pub use facts::{Authorisation, DocumentFacts, DocumentStatus, Labels, RecordFacts, RecordState};
 pub use functional::{Action, ActorCategory, Allowance, FunctionalRights, OCCUPATIONAL_SPECIALITIES};
-pub use grant::{DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReadGrant, ReplaceGrant, Scope};
+pub use grant::{
+    DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReadGrant, ReplaceGrant, Scope, SessionGrant,
+};
 pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, ReadableTypes};

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::example;
 use crate::audit::TraceContext;
-use crate::identity::{AccessMode, Actor, Caller, Profession};
+use crate::identity::{Actor, Caller, Profession};
 use crate::operations::feed::{self, Form};
 use crate::operations::{Call, Services};
 use crate::pki::{Holder, HolderKind, Validity};
@@ -108,6 +108,48 @@ pub(super) fn server() -> Holder {
         ..Holder::new(HolderKind::OrganisationServer)
     }
 }
+
+/// Ourselves, as a client of Pro Santé Connect.
+pub(super) fn ourselves() -> Holder {
+    Holder {
+        structure: Some("1750000010".into()),
+        structure_name: Some("HABILIS".into()),
+        common_name: Some("Habilis".into()),
+        ..Holder::new(HolderKind::OrganisationClient)
+    }
+}
+
+/// The directory: who exercises where. Those of Pro Santé Connect's stand-in, too.
+pub(super) const PROFESSIONALS: &str = "\
+810100000016\t10\t1750000101
+810100000016\t10\t1750000036
+810100000024\t10\t
+810100000032\t40\t
+810100000040\t60\t1750000036
+810100000057\t21\t1750000036
+810100000065\t50\t
+810100000073\t70\t
+810100000081\t10\t
+810100000099\t10\t1750000028
+810100000107\t10\t1750000010
+";
+
+/// The directory's structures: `1750000051` is a geographic site of the hospital.
+pub(super) const STRUCTURES: &str = "\
+1750000101\t\tno\tCABINET DU DR BERNARD
+1750000010\t\tno\tHOPITAL DE DEMONSTRATION
+1750000051\t1750000010\tno\tHOPITAL DE DEMONSTRATION, SITE NORD
+1750000028\t\tyes\tSAMU DE DEMONSTRATION
+1750000036\t\tno\tCENTRE DE SANTE
+1750000044\t\tno\tMON ESPACE SANTE
+";
+
+/// The registry of software.
+pub(super) const SOFTWARE: &str = "\
+DEMO-DMP-0001\tLogiciel de démonstration\t1.0\t\tAlimentation,Consultation\tactif
+DEMO-DMP-0002\tAlimenteur de démonstration\t1.0\t\tAlimentation\tactif
+DEMO-DMP-0003\tLogiciel suspendu\t1.0\t\tAlimentation,Consultation\tsuspendu
+";
 
 /// The records of the contract: INS, family name, given name, birth date.
 #[rustfmt::skip]
@@ -272,16 +314,13 @@ async fn medecin_traitant(services: &Arc<Services>, record: &str, professional: 
 /// A document that `cps-medecin-b` fed and masked.
 async fn masked_document(services: &Arc<Services>, ins: &str, family: &str) -> Result<()> {
     let caller = Caller {
-        actor: Actor::Professional {
+        name: Some("PETIT HUGO".into()),
+        ..Caller::by_card(Actor::Professional {
             id: MEDECIN_B.into(),
             profession: Profession::new(Profession::DOCTOR),
             specialities: Vec::new(),
             in_training: false,
-        },
-        mode: AccessMode::Normal,
-        structure: None,
-        structure_name: None,
-        name: Some("PETIT HUGO".into()),
+        })
     };
     let unique_id = format!("2.25.1000{ins}");
     let document = example::Example {

@@ -8,14 +8,16 @@ pub(super) struct Greeting {
     certs: String,
     data: String,
     api_port: u16,
+    provider: String,
 }
 
 impl Greeting {
-    pub fn new(options: &SandboxOptions) -> Self {
+    pub fn new(options: &SandboxOptions, provider: &str) -> Self {
         Self {
             certs: options.certs.display().to_string(),
             data: options.data.display().to_string(),
             api_port: options.api.port(),
+            provider: provider.to_owned(),
         }
     }
 
@@ -55,9 +57,11 @@ impl Greeting {
 
     pub fn text(&self, listening: &Listening) -> String {
         let mut text = format!(
-            "\nHabilis sandbox\n  API     https://localhost:{}/fhir   (mutual TLS, cards in {})\n  portal  http://{}\n",
+            "\nHabilis sandbox\n  API     https://localhost:{}/fhir   (mutual TLS, cards in {})\n  \
+             PSC     {}   (stand-in)\n  portal  http://{}\n",
             listening.api.port(),
             self.certs,
+            self.provider,
             listening.portal
         );
         for (number, (what, call)) in self.calls(listening.api.port()).into_iter().enumerate() {

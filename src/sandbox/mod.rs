@@ -3,6 +3,8 @@
 pub mod example;
 mod fixtures;
 mod greeting;
+pub mod pro_sante_connect;
+mod pro_sante_connect_users;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,12 +15,21 @@ use anyhow::{Context, Result};
 
 pub use fixtures::{holders, records};
 
+use crate::api::limits::Budgets;
 use crate::environment::Environment;
+use crate::identity::identifiers::IdentifierChecks;
+use crate::identity::pro_sante_connect::Client;
+use crate::identity::software::{SoftwareRegistry, Unregistered};
+use crate::identity::tokens::Lifetimes;
 use crate::operations::{Services, Strictness};
 use crate::pki::{Authority, PkiFolder};
 use crate::rights::HabilitationMatrix;
-use crate::server::{self, Listening, Settings};
+use crate::server::{self, DirectoryFiles, Listening, SessionSettings, Settings};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
+use crate::tls::ocsp::OcspSettings;
+use crate::tls::verifier::ReloadableVerifier;
+use crate::tls::{TrustFolder, listener};
+use pro_sante_connect::StandIn;
 
 /// What a sandbox is started with.
 #[derive(Clone, Debug)]
@@ -31,12 +42,24 @@ pub struct SandboxOptions {
     pub api: SocketAddr,
     /// Where the portal listens.
     pub portal: SocketAddr,
+    /// The public base, where it is not that of the listener: several nodes have one.
+    pub base: Option<String>,
     /// The database; SQLite in the data folder unless given.
     pub database: Option<String>,
     /// More records, a TSV file.
     pub records: Option<PathBuf>,
     /// Holds feeds to the profiles.
     pub strict: bool,
+    /// Where the stand-in of Pro Santé Connect listens.
+    pub pro_sante_connect: SocketAddr,
+    /// Budgets of callers. None: as often as they like.
+    pub budgets: Option<Budgets>,
+    /// A registry of software, in place of the sandbox's own.
+    pub software: Option<PathBuf>,
+    /// What happens to software that the registry does not know.
+    pub unregistered: Unregistered,
+    /// A responder that is asked beside the revocation lists.
+    pub ocsp: Option<OcspSettings>,
     /// Workers; as many as cores unless given.
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
@@ -49,6 +72,8 @@ pub struct Sandbox {
     settings: Settings,
     services: Arc<Services>,
     options: SandboxOptions,
+    stand_in: StandIn,
+    provider: pro_sante_connect::Running,
 }
 
 impl Sandbox {
@@ -74,18 +99,28 @@ impl Sandbox {
         } else {
             create_pki(&pki, &environment, progress)?;
         }
+        let trust = pki.trust();
+        crate::config::refuse_production_anchors(&trust.anchors)?;
+        if !options.certs.join(format!("{OURSELVES}.pem")).exists() {
+            pki.issue(OURSELVES, &fixtures::ourselves(), now)?;
+        }
+        let stand_in = StandIn::new(environment.clone())?;
+        let provider = provide(&options, &stand_in, &trust, &environment)?;
         std::fs::create_dir_all(&options.data)
             .with_context(|| format!("cannot make the folder {}", options.data.display()))?;
         let mut settings = Settings {
             api: options.api,
             portal: options.portal,
-            base: None,
+            base: options.base.clone(),
             certificate: options.certs.join("server.pem"),
             key: options.certs.join("server.key"),
-            trust: pki.trust(),
+            trust,
             database,
             bodies: BodyStoreLocation::Folder(options.data.join("bodies")),
             matrix: HabilitationMatrix::demonstration()?,
+            sessions: session_settings(&options, &pki, &provider)?,
+            budgets: options.budgets,
+            ocsp: options.ocsp.clone(),
             strictness: if options.strict { Strictness::Strict } else { Strictness::Tolerant },
             authorisation_days: 365,
             maximum_body: 64 << 20,
@@ -98,7 +133,7 @@ impl Sandbox {
         progress("records");
         fixtures::fill(&services, options.records.as_deref()).await?;
         example::write(&options.data.join("examples"))?;
-        Ok(Self { settings, services, options })
+        Ok(Self { settings, services, options, stand_in, provider })
     }
 
     /// Serves until it is stopped; says how to begin, then `ready`.
@@ -106,16 +141,93 @@ impl Sandbox {
     /// # Errors
     /// Whatever keeps a listener from starting.
     pub async fn serve(mut self, ready: impl FnOnce(&Listening, &str)) -> Result<()> {
-        let greeting = greeting::Greeting::new(&self.options);
+        let greeting = greeting::Greeting::new(&self.options, &self.provider.base);
         self.settings.home = greeting.html();
         let services = Arc::clone(&self.services);
-        server::serve(self.settings, services, |listening| ready(listening, &greeting.text(listening))).await
+        let served =
+            server::serve(self.settings, services, |listening| ready(listening, &greeting.text(listening)))
+                .await;
+        self.provider.stop(false).await;
+        served
+    }
+
+    /// The stand-in of Pro Santé Connect.
+    pub fn stand_in(&self) -> StandIn {
+        self.stand_in.clone()
     }
 
     /// What operations work with.
     pub fn services(&self) -> Arc<Services> {
         Arc::clone(&self.services)
     }
+}
+
+/// Our own certificate towards Pro Santé Connect.
+const OURSELVES: &str = "habilis";
+/// The `client_id` of the software of `org-psc` at Pro Santé Connect.
+pub const CLIENT_ID: &str = "lps-de-demonstration";
+
+/// Starts the stand-in of Pro Santé Connect, over mutual TLS with the test PKI.
+fn provide(
+    options: &SandboxOptions,
+    stand_in: &StandIn,
+    trust: &TrustFolder,
+    environment: &Environment,
+) -> Result<pro_sante_connect::Running> {
+    let trust = trust.load(environment.now())?;
+    let verifier = ReloadableVerifier::new(&trust, listener::crypto_provider())?;
+    let tls = listener::server_config(
+        &options.certs.join("server.pem"),
+        &options.certs.join("server.key"),
+        Arc::new(verifier),
+        environment.clock(),
+    )?;
+    let (running, server) = stand_in.serve(options.pro_sante_connect, tls)?;
+    actix_web::rt::spawn(server);
+    Ok(running)
+}
+
+fn session_settings(
+    options: &SandboxOptions,
+    pki: &PkiFolder,
+    provider: &pro_sante_connect::Running,
+) -> Result<SessionSettings> {
+    let table = match &options.software {
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+        }
+        None => fixtures::SOFTWARE.to_owned(),
+    };
+    let directory = pki.directory();
+    if !directory.exists() {
+        std::fs::write(&directory, "# PS_IdNat, profession, Struct_IdNat\n")
+            .with_context(|| format!("cannot write {}", directory.display()))?;
+    }
+    Ok(SessionSettings {
+        key: pki.token_key()?,
+        older_keys: Vec::new(),
+        lifetimes: Lifetimes::default(),
+        directory: DirectoryFiles {
+            professionals: Some(directory),
+            structures: None,
+            built_in: (fixtures::PROFESSIONALS.to_owned(), fixtures::STRUCTURES.to_owned()),
+        },
+        software: SoftwareRegistry::parse(&table, None, options.unregistered)?,
+        pro_sante_connect: Some(crate::identity::pro_sante_connect::Settings {
+            issuer: provider.base.clone(),
+            anchors: options.certs.join("ca.pem"),
+            certificate: options.certs.join(format!("{OURSELVES}.pem")),
+            key: options.certs.join(format!("{OURSELVES}.key")),
+            jwks: true,
+            clients: vec![Client {
+                client_id: CLIENT_ID.to_owned(),
+                structure: "1750000036".to_owned(),
+                common_name: "LPS avec e-CPS".to_owned(),
+            }],
+            patience: Duration::from_secs(3),
+        }),
+        checks: IdentifierChecks { keys: true, editor_accounts: true },
+    })
 }
 
 /// Makes the test PKI alone, unless it stands there.
@@ -130,7 +242,7 @@ pub fn make_pki(folder: &Path, environment: &Environment) -> Result<()> {
 /// Number of steps that [`Sandbox::prepare`] tells of when it makes the PKI.
 pub fn steps() -> u64 {
     // Three roots, three authorities, the holders, the server, the records.
-    3 + 3 + fixtures::holders().len() as u64 + 2
+    3 + 3 + fixtures::holders().len() as u64 + 3
 }
 
 fn create_pki(pki: &PkiFolder, environment: &Environment, progress: &(dyn Fn(&str) + Sync)) -> Result<()> {
@@ -138,6 +250,7 @@ fn create_pki(pki: &PkiFolder, environment: &Environment, progress: &(dyn Fn(&st
     let mut holders = fixtures::holders();
     let unknown = holders.iter().position(|(name, _)| *name == "cps-inconnu").map(|at| holders.remove(at));
     holders.push(("server", fixtures::server()));
+    holders.push((OURSELVES, fixtures::ourselves()));
     pki.create(&holders, now, progress)?;
     if let Some((name, holder)) = unknown {
         pki.issue_under(name, &holder, &Authority::unknown(now)?, now)?;

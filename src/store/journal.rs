@@ -15,7 +15,7 @@ pub struct TraceEntry {
     pub request_id: String,
     /// Name of the operation: `TD3.2 retrieve` …
     pub operation: &'static str,
-    /// `CPS`, `CPF`, `CPE`, `CPA`, `organisation`, or `none`.
+    /// `CPS`, `CPF`, `CPE`, `CPA`, `e-CPS`, `PS` or `staff` (named by an establishment), `certificate`, or `none`.
     pub caller_kind: String,
     /// PS_IdNat or Struct_IdNat; empty when nobody was recognised.
     pub caller_id: String,
@@ -25,6 +25,16 @@ pub struct TraceEntry {
     pub certificate: String,
     /// `normal`, `bris_de_glace`, `centre_15`.
     pub mode: &'static str,
+    /// `DIRECTE`, `DIRECTE_PSC`, `INDIRECTE`, `INDIRECTE_RENFORCEE`; empty when nobody was recognised.
+    pub authentication: &'static str,
+    /// Name, version and homologation id of the software, where it named itself.
+    pub software: Option<String>,
+    /// Why a record was opened in an emergency.
+    pub motif: Option<String>,
+    /// Identifier of the access token (`jti`).
+    pub session_id: Option<String>,
+    /// Secret connection.
+    pub secret: bool,
     /// The record concerned, our identifier.
     pub record_id: Option<String>,
     /// Identifiers of the objects concerned, separated by spaces.
@@ -51,6 +61,20 @@ pub struct TraceRow {
     pub caller_kind: String,
     /// See [`TraceEntry::caller_id`].
     pub caller_id: String,
+    /// See [`TraceEntry::mode`].
+    pub mode: String,
+    /// See [`TraceEntry::authentication`].
+    pub authentication: String,
+    /// See [`TraceEntry::software`].
+    pub software: Option<String>,
+    /// See [`TraceEntry::motif`].
+    pub motif: Option<String>,
+    /// See [`TraceEntry::session_id`].
+    pub session_id: Option<String>,
+    /// See [`TraceEntry::certificate`].
+    pub certificate: String,
+    /// See [`TraceEntry::caller_structure`].
+    pub caller_structure: Option<String>,
     /// See [`TraceEntry::record_id`].
     pub record_id: Option<String>,
     /// See [`TraceEntry::objects`].

@@ -13,6 +13,7 @@ mod journal;
 mod readers;
 mod records;
 mod schema;
+mod spent;
 mod submissions;
 mod writer;
 

@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::fhir::patient::RecordSummary;
 use crate::identity::Caller;
 use crate::identity::identifiers::Ins;
-use crate::rights::{Authorisation, DeclarationGrant, ExistenceGrant, RecordFacts, RecordState};
+use crate::rights::{Authorisation, DeclarationGrant, ExistenceGrant, RecordFacts, RecordState, SessionGrant};
 
 /// How a record is named.
 #[derive(Clone, Debug)]
@@ -108,6 +108,20 @@ impl Reader<'_> {
         record_facts(self.connection, key, caller, now).map_err(unavailable)
     }
 
+    /// Our identifier of the record that a session opens, for its trace. Nothing of it is answered.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn record_of_session(&mut self, _: &SessionGrant, ins: &Ins) -> Result<Option<String>, Failure> {
+        record::table
+            .filter(record::ins_system.eq(ins.system()))
+            .filter(record::ins_value.eq(ins.value()))
+            .select(record::id)
+            .first(self.connection)
+            .optional()
+            .map_err(unavailable)
+    }
+
     /// TD0.2: what may be told of a record's existence.
     ///
     /// # Errors
@@ -201,6 +215,11 @@ fn record_facts(
         masked_open_in_emergencies: row.masked_open_in_emergencies,
         authorisation: standing,
         is_medecin_traitant: treating.is_some(),
+        outside_the_session: caller
+            .session
+            .as_ref()
+            .and_then(|session| session.record.as_ref())
+            .is_some_and(|only| only.system() != row.ins_system || only.value() != row.ins_value),
     }))
 }
 

@@ -107,6 +107,26 @@ diesel::table! {
         status -> Integer,
         outcome -> Text,
         rule -> Text,
+        authentication -> Text,
+        software -> Nullable<Text>,
+        motif -> Nullable<Text>,
+        session_id -> Nullable<Text>,
+        secret -> Bool,
+    }
+}
+
+diesel::table! {
+    spent (token) {
+        token -> Text,
+        until -> BigInt,
+    }
+}
+
+diesel::table! {
+    budget (key, since) {
+        key -> Text,
+        since -> BigInt,
+        spent -> BigInt,
     }
 }
 

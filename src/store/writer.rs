@@ -157,6 +157,18 @@ impl Writer {
         Ok(Traced { value })
     }
 
+    /// Runs a unit of work that is no request of its own, and so has no trace: what it keeps is durable when this returns.
+    /// The request that it serves is traced as any other.
+    pub(super) async fn untraced<T, F>(&self, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Box::new(Untraced { work, value: None, failure: None, reply }))?;
+        in_time(answer).await?
+    }
+
     fn enqueue(&self, unit: Box<dyn Unit>) -> Result<(), Failure> {
         if !self.is_running() {
             return Err(Failure::unavailable("the writer stopped after a storage error"));
@@ -257,6 +269,47 @@ impl Unit for TraceOnly {
 
     fn answer(self: Box<Self>, committed: Result<(), String>) {
         let _ = self.reply.send(committed.map_err(|cause| Failure::Unavailable { cause }));
+    }
+}
+
+struct Untraced<T, F> {
+    work: F,
+    value: Option<T>,
+    failure: Option<String>,
+    reply: oneshot::Sender<Result<T, Failure>>,
+}
+
+impl<T, F> Unit for Untraced<T, F>
+where
+    T: Send,
+    F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send,
+{
+    fn writes(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool> {
+        self.failure = None;
+        self.value = Some((self.work)(connection)?);
+        Ok(true)
+    }
+
+    fn fail(&mut self, cause: String) {
+        self.value = None;
+        self.failure = Some(cause);
+    }
+
+    fn trace(&self) -> Option<&TraceEntry> {
+        None
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), String>) {
+        let result = match (committed, self.value, self.failure) {
+            (Ok(()), Some(value), None) => Ok(value),
+            (Err(cause), ..) | (Ok(()), _, Some(cause)) => Err(Failure::Unavailable { cause }),
+            (Ok(()), None, None) => Err(Failure::internal("a unit of work without a result")),
+        };
+        let _ = self.reply.send(result);
     }
 }
 

@@ -55,50 +55,45 @@ impl TimeProvider for ClockTime {
     }
 }
 
-/// The chain of a peer whose handshake succeeded. Only a finished TLS session yields one.
+/// The certificate of a peer whose handshake succeeded. Only a finished TLS session yields one.
 #[derive(Debug)]
-pub struct PeerChain {
-    leaf: Vec<u8>,
-    links: Vec<ChainLink>,
+pub struct PeerCertificate {
+    leaf: Arc<[u8]>,
+    link: ChainLink,
     fingerprint: [u8; 32],
 }
 
-impl PeerChain {
-    /// Reads the chain off a session; `None` without a client certificate, which the configuration excludes.
+impl PeerCertificate {
+    /// Reads it off a session; `None` without a client certificate, which the configuration excludes.
     pub fn of(session: &rustls::ServerConnection) -> Option<Self> {
         if session.is_handshaking() {
             return None;
         }
-        let certificates = session.peer_certificates()?;
-        let leaf = certificates.first()?.to_vec();
-        let links = certificates.iter().map(|der| link(der)).collect::<Option<Vec<_>>>()?;
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &leaf).as_ref());
-        Some(Self { leaf, links, fingerprint })
+        let leaf: Arc<[u8]> = Arc::from(session.peer_certificates()?.first()?.as_ref());
+        let link = ChainLink::of(&X509Certificate::from_der(&leaf).ok()?.1);
+        let fingerprint = fingerprint(&leaf);
+        Some(Self { leaf, link, fingerprint })
     }
 
-    /// The holder's own certificate, DER.
-    pub fn leaf(&self) -> &[u8] {
+    /// The certificate, DER.
+    pub fn leaf(&self) -> &Arc<[u8]> {
         &self.leaf
     }
 
-    /// What names each certificate of the chain to its issuer.
-    pub fn links(&self) -> &[ChainLink] {
-        &self.links
+    /// What names it to its issuer.
+    pub fn link(&self) -> &ChainLink {
+        &self.link
     }
 
-    /// SHA-256 of the leaf: `x5t#S256` of RFC 8705 before its encoding.
+    /// SHA-256 of the certificate: `x5t#S256` of RFC 8705 before its encoding.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
 }
 
-fn link(der: &[u8]) -> Option<ChainLink> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some(ChainLink {
-        issuer: certificate.issuer().as_raw().to_vec(),
-        serial: certificate.raw_serial().to_vec(),
-        not_before: certificate.validity().not_before.timestamp(),
-        not_after: certificate.validity().not_after.timestamp(),
-    })
+/// SHA-256 of a certificate's DER.
+pub fn fingerprint(der: &[u8]) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
+    fingerprint
 }

@@ -12,9 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension, X509Certificate};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension};
 
-use super::revocation::{CLOCK_SKEW, IssuerList};
+use super::authority::Authority;
+use super::revocation::{CLOCK_SKEW, IssuerList, Revocation};
 
 /// Where anchors, authorities and lists lie.
 #[derive(Clone, Debug)]
@@ -27,13 +28,8 @@ pub struct TrustFolder {
     pub revocation_lists: PathBuf,
 }
 
-/// One authority: what is needed to recognise and check its list.
-#[derive(Debug)]
-struct Authority {
-    name: Vec<u8>,
-    label: String,
-    der: CertificateDer<'static>,
-}
+/// Issuing authorities one below the other, at most. IGC-Santé has one.
+pub const ISSUING_LEVELS: usize = 1;
 
 /// One issuer's list, in both forms.
 #[derive(Clone, Debug)]
@@ -47,8 +43,8 @@ pub struct HeldList {
 /// The trust in force.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    /// The roots.
-    pub anchors: Vec<CertificateDer<'static>>,
+    /// The roots, and the issuing authorities below them.
+    pub authorities: Vec<Authority>,
     /// The lists, by the issuer's name in DER.
     pub lists: HashMap<Vec<u8>, HeldList>,
     /// Files that were not taken, and why.
@@ -56,9 +52,18 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The lists as the per-request check takes them.
-    pub fn revocation(&self) -> HashMap<Vec<u8>, Arc<IssuerList>> {
-        self.lists.iter().map(|(issuer, held)| (issuer.clone(), Arc::clone(&held.list))).collect()
+    /// Puts it in force for the per-request check.
+    pub fn enforce(&self, revocation: &Revocation) {
+        let lists = self.lists.iter().map(|(issuer, held)| (issuer.clone(), Arc::clone(&held.list))).collect();
+        revocation.replace(lists, self.authorities.clone());
+    }
+}
+
+impl IssuerList {
+    /// Whether this list may take the place of another: made no earlier, and numbered no lower (RFC 5280, 5.2.3).
+    fn follows(&self, other: &IssuerList) -> bool {
+        let number = |list: &IssuerList| (list.number.len(), list.number.clone());
+        self.this_update >= other.this_update && number(self) >= number(other)
     }
 }
 
@@ -80,18 +85,18 @@ impl TrustFolder {
     pub fn load_beside(&self, in_force: &HashMap<Vec<u8>, HeldList>, now: Timestamp) -> Result<Trust> {
         let anchors = read_certificates(&self.anchors)?;
         ensure!(!anchors.is_empty(), "{}: no trust anchor", self.anchors.display());
-        let mut authorities = Vec::new();
-        for der in anchors.iter().cloned().chain(read_certificates(&self.authorities)?) {
-            authorities.push(Authority::read(der)?);
+        let (authorities, left) =
+            authorities(anchors, read_certificates(&self.authorities)?, ISSUING_LEVELS, now);
+        if let Some(fault) = left.first() {
+            bail!("{} or {}: {fault}", self.anchors.display(), self.authorities.display());
         }
         let mut lists: HashMap<Vec<u8>, HeldList> = in_force.clone();
         lists.retain(|issuer, _| authorities.iter().any(|authority| authority.name == *issuer));
         let mut faults = Vec::new();
         for path in list_files(&self.revocation_lists)? {
-            match read_list(&path, &authorities, now) {
+            match read_file(&path).and_then(|bytes| read_list(&bytes, &authorities, now)) {
                 Ok((issuer, read)) => {
-                    let newer =
-                        lists.get(&issuer).is_none_or(|held| held.list.this_update <= read.list.this_update);
+                    let newer = lists.get(&issuer).is_none_or(|held| read.list.follows(&held.list));
                     // An older list beside the newer one is no fault; it only never counts.
                     if newer {
                         lists.insert(issuer, read);
@@ -110,21 +115,7 @@ impl TrustFolder {
                 );
             }
         }
-        Ok(Trust { anchors, lists, faults })
-    }
-}
-
-impl Authority {
-    fn read(der: CertificateDer<'static>) -> Result<Self> {
-        let (_, certificate) = X509Certificate::from_der(&der).context("an authority cannot be parsed")?;
-        let label = certificate
-            .subject()
-            .iter_common_name()
-            .next()
-            .and_then(|name| name.as_str().ok())
-            .unwrap_or("(no common name)")
-            .to_owned();
-        Ok(Self { name: certificate.subject().as_raw().to_vec(), label, der: der.clone() })
+        Ok(Trust { authorities, lists, faults })
     }
 }
 
@@ -151,44 +142,115 @@ fn list_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_list(path: &Path, authorities: &[Authority], now: Timestamp) -> Result<(Vec<u8>, HeldList)> {
-    /// Larger than any list of IGC-Santé seen, small enough to parse at leisure.
-    const MAXIMUM: u64 = 64 << 20;
-    ensure!(std::fs::metadata(path)?.len() <= MAXIMUM, "larger than {MAXIMUM} bytes");
-    let bytes = std::fs::read(path)?;
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    ensure!(std::fs::metadata(path)?.len() <= MAXIMUM_LIST, "larger than {MAXIMUM_LIST} bytes");
+    Ok(std::fs::read(path)?)
+}
+
+/// Larger than any list of IGC-Santé seen, small enough to parse at leisure.
+const MAXIMUM_LIST: u64 = 64 << 20;
+
+/// The authorities that may stand above a leaf: the anchors, and what stands below them. Those left aside are told of.
+pub fn authorities(
+    anchors: Vec<CertificateDer<'static>>,
+    issuing: Vec<CertificateDer<'static>>,
+    levels: usize,
+    now: Timestamp,
+) -> (Vec<Authority>, Vec<String>) {
+    let (mut authorities, mut left) = (Vec::new(), Vec::new());
+    for der in anchors {
+        match Authority::anchor(der, now) {
+            Ok(anchor) => authorities.push(anchor),
+            Err(error) => left.push(format!("an anchor is not acceptable: {error:#}")),
+        }
+    }
+    let mut waiting = issuing;
+    // One round a level, so that the order in the file does not matter.
+    for _ in 0..levels {
+        let mut unplaced = Vec::new();
+        let mut placed = Vec::new();
+        for der in waiting {
+            match Authority::issuing(der.clone(), &authorities, now) {
+                Ok(authority) => placed.push(authority),
+                Err(error) => unplaced.push((der, error)),
+            }
+        }
+        waiting = unplaced.iter().map(|(der, _)| der.clone()).collect();
+        left.retain(|fault| !fault.starts_with(UNPLACED));
+        left.extend(unplaced.iter().map(|(_, error)| format!("{UNPLACED}{error:#}")));
+        let known = |one: &Authority| authorities.iter().any(|other: &Authority| other.der == one.der);
+        placed.retain(|one| !known(one));
+        authorities.extend(placed);
+    }
+    if levels == 0 {
+        left.extend(
+            waiting.iter().map(|_| format!("{UNPLACED}no issuing authority may stand below an anchor")),
+        );
+    }
+    (authorities, left)
+}
+
+const UNPLACED: &str = "an issuing authority is not acceptable: ";
+
+/// Reads one list: complete, signed by one of the authorities, numbered, in date. A parser that panics costs this list
+/// alone.
+///
+/// # Errors
+/// Why it is not taken.
+pub fn read_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(Vec<u8>, HeldList)> {
+    std::panic::catch_unwind(|| parse_list(bytes, authorities, now))
+        .unwrap_or_else(|_| bail!("reading it made the parser panic"))
+}
+
+fn parse_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(Vec<u8>, HeldList)> {
     let der = if bytes.starts_with(b"-----") {
-        CertificateRevocationListDer::from_pem_slice(&bytes).context("not PEM")?
+        CertificateRevocationListDer::from_pem_slice(bytes).context("not PEM")?
     } else {
-        CertificateRevocationListDer::from(bytes)
+        CertificateRevocationListDer::from(bytes.to_vec())
     };
-    let (rest, parsed) = CertificateRevocationList::from_der(&der).context("not a revocation list")?;
+    let (rest, parsed) = CertificateRevocationList::from_der(&der).ok().context("not a revocation list")?;
     ensure!(rest.is_empty(), "bytes after the end");
     let issuer = parsed.issuer().as_raw().to_vec();
     // An authority that renewed its key stands there twice under one name.
     let mut of_that_name = authorities.iter().filter(|authority| authority.name == issuer).peekable();
     of_that_name.peek().context("its issuer is not among the authorities")?;
     of_that_name.map(|authority| verify_signature(&der, authority)).reduce(Result::or).unwrap_or(Ok(()))?;
+    let mut number = None;
     for extension in parsed.extensions() {
         match extension.parsed_extension() {
             ParsedExtension::IssuingDistributionPoint(_) => {
                 bail!("a partial or indirect list: give the complete one")
             }
+            ParsedExtension::CRLNumber(read) => {
+                ensure!(!extension.critical && number.is_none(), "its number is critical or stands twice");
+                number = Some(read.to_bytes_be());
+            }
             _ if extension.oid.to_id_string() == "2.5.29.27" => bail!("a delta list: give the complete one"),
-            _ => {}
+            _ => ensure!(!extension.critical, "a critical extension {} that is not understood", extension.oid),
         }
     }
+    let number = number.context("it has no number")?;
     let this_update = parsed.last_update().timestamp();
     let next_update = parsed.next_update().context("no nextUpdate")?.timestamp();
     ensure!(this_update <= now.as_second() + CLOCK_SKEW, "made in the future");
     ensure!(next_update > now.as_second(), "past its nextUpdate");
-    let revoked: HashSet<Vec<u8>> =
-        parsed.iter_revoked_certificates().map(|entry| entry.raw_serial().to_vec()).collect();
+    let mut revoked = HashSet::new();
+    for entry in parsed.iter_revoked_certificates() {
+        ensure!(
+            entry.extensions().iter().all(|extension| !extension.critical),
+            "an entry with a critical extension: an indirect list"
+        );
+        revoked.insert(entry.raw_serial().to_vec());
+    }
     drop(parsed);
-    Ok((issuer, HeldList { list: Arc::new(IssuerList { this_update, next_update, revoked }), der }))
+    // The verifier of the handshake takes all lists or none: one that it would not take stays out.
+    webpki::OwnedCertRevocationList::from_der(&der).context("rustls does not take it")?;
+    Ok((issuer, HeldList { list: Arc::new(IssuerList { number, this_update, next_update, revoked }), der }))
 }
 
 /// OpenSSL checks the signature: rustls' own check happens only inside a handshake.
 fn verify_signature(list: &CertificateRevocationListDer<'_>, authority: &Authority) -> Result<()> {
+    ensure!(authority.may_sign_lists, "the key usage of « {} » lets it sign no list", authority.label);
     let list = openssl::x509::X509Crl::from_der(list).context("not a revocation list")?;
     let key = openssl::x509::X509::from_der(&authority.der)?.public_key()?;
     ensure!(list.verify(&key)?, "its signature is not that of « {} »", authority.label);

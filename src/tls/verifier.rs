@@ -1,8 +1,10 @@
 //! The judge of client certificates in the handshake.
 //!
-//! It wraps the verifier of rustls, which does paths, dates, signatures, extended key usage and revocation, and adds
-//! what that one leaves out (measured, `docs/decisions/0004`): a cap on what is presented, before any path is
-//! built, and the leaf's key usage. The inner verifier can be swapped while the server runs.
+//! It wraps the verifier of rustls, which does signatures, dates, extended key usage and revocation, and adds what that
+//! one leaves out (measured, `docs/decisions/0004` and `0013`): a cap on what is presented, before anything is looked
+//! at; paths through the operator's own authorities alone, never through what the client brought; the leaf's key usage,
+//! extensions and serial number. The inner verifier can be swapped while the server runs. What is refused is told to
+//! whoever listens, so that it stands in the trace.
 
 use std::sync::Arc;
 
@@ -16,21 +18,41 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{FromDer, X509Certificate};
+use tokio::sync::mpsc;
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
+use x509_parser::public_key::PublicKey;
 
+use super::authority::authority_key;
 use super::trust::Trust;
 
-/// IGC-Santé has one issuing level: leaf, issuing authority, root. One more is tolerated.
-const MAXIMUM_INTERMEDIATES: usize = 3;
+/// Certificates presented behind the leaf, at most: an issuing authority and a root, and one more.
+const MAXIMUM_PRESENTED: usize = 3;
 /// The largest certificate seen is 2.3 KiB.
 const MAXIMUM_CERTIFICATE: usize = 16 << 10;
+
+/// A handshake that was refused for its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandshakeRefusal {
+    /// The certificate presented, DER; empty when it is too large to look at.
+    pub leaf: Vec<u8>,
+    /// Why.
+    pub reason: String,
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct ReloadableVerifier {
-    inner: ArcSwap<Arc<dyn ClientCertVerifier>>,
+    inner: ArcSwap<Inner>,
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
+    refusals: Option<mpsc::Sender<HandshakeRefusal>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// What may stand between a leaf and an anchor.
+    issuing: Vec<CertificateDer<'static>>,
 }
 
 impl ReloadableVerifier {
@@ -40,8 +62,14 @@ impl ReloadableVerifier {
     /// An anchor or a list that rustls does not take.
     pub fn new(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Self> {
         let inner = build(trust, &provider)?;
-        let hints = inner.root_hint_subjects().to_vec();
-        Ok(Self { inner: ArcSwap::from_pointee(inner), provider, hints })
+        let hints = inner.verifier.root_hint_subjects().to_vec();
+        Ok(Self { inner: ArcSwap::from_pointee(inner), provider, hints, refusals: None })
+    }
+
+    /// Tells of refusals from now on. When the listener does not keep up, refusals go untold, and are refused all the
+    /// same: nobody fills our disk without a certificate.
+    pub fn telling(self, refusals: mpsc::Sender<HandshakeRefusal>) -> Self {
+        Self { refusals: Some(refusals), ..self }
     }
 
     /// Puts another trust in force for the handshakes to come.
@@ -52,18 +80,36 @@ impl ReloadableVerifier {
         self.inner.store(Arc::new(build(trust, &self.provider)?));
         Ok(())
     }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        presented: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let oversized = |certificate: &CertificateDer<'_>| certificate.len() > MAXIMUM_CERTIFICATE;
+        if presented.len() > MAXIMUM_PRESENTED || oversized(end_entity) || presented.iter().any(oversized) {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
+        let inner = self.inner.load();
+        let verified = inner.verifier.verify_client_cert(end_entity, &inner.issuing, now)?;
+        leaf_profile(end_entity)?;
+        Ok(verified)
+    }
 }
 
-fn build(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>> {
+fn build(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Inner> {
     let mut roots = RootCertStore::empty();
-    for anchor in &trust.anchors {
-        roots.add(anchor.clone()).context("a trust anchor is not acceptable")?;
+    for anchor in trust.authorities.iter().filter(|authority| authority.level() == 0) {
+        roots.add(anchor.der.clone()).context("a trust anchor is not acceptable")?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .with_crls(trust.lists.values().map(|held| held.der.clone()))
         .enforce_revocation_expiration()
         .build()
-        .context("the anchors and revocation lists make no verifier")
+        .context("the anchors and revocation lists make no verifier")?;
+    let issuing = trust.authorities.iter().filter(|authority| authority.level() > 0);
+    Ok(Inner { verifier, issuing: issuing.map(|authority| authority.der.clone()).collect() })
 }
 
 impl ClientCertVerifier for ReloadableVerifier {
@@ -74,21 +120,17 @@ impl ClientCertVerifier for ReloadableVerifier {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
+        presented: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let oversized = |certificate: &CertificateDer<'_>| certificate.len() > MAXIMUM_CERTIFICATE;
-        if intermediates.len() > MAXIMUM_INTERMEDIATES
-            || oversized(end_entity)
-            || intermediates.iter().any(oversized)
-        {
-            return Err(CertificateError::UnknownIssuer.into());
-        }
-        let verified = self.inner.load().verify_client_cert(end_entity, intermediates, now)?;
-        if !may_sign_a_handshake(end_entity) {
-            return Err(CertificateError::InvalidPurpose.into());
-        }
-        Ok(verified)
+        self.verify(end_entity, presented, now).inspect_err(|error| {
+            if let Some(refusals) = &self.refusals {
+                let leaf =
+                    if end_entity.len() > MAXIMUM_CERTIFICATE { Vec::new() } else { end_entity.to_vec() };
+                // Full: see `telling`.
+                let _ = refusals.try_send(HandshakeRefusal { leaf, reason: reason(error) });
+            }
+        })
     }
 
     fn verify_tls12_signature(
@@ -97,7 +139,7 @@ impl ClientCertVerifier for ReloadableVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.load().verify_tls12_signature(message, certificate, signature)
+        self.inner.load().verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -106,17 +148,67 @@ impl ClientCertVerifier for ReloadableVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.load().verify_tls13_signature(message, certificate, signature)
+        self.inner.load().verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.load().supported_verify_schemes()
+        self.inner.load().verifier.supported_verify_schemes()
     }
 }
 
-/// Key usage must be present and allow a digital signature. webpki does not look at it.
-fn may_sign_a_handshake(certificate: &CertificateDer<'_>) -> bool {
-    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| {
-        matches!(certificate.key_usage(), Ok(Some(usage)) if usage.value.digital_signature())
-    })
+fn rsa_bits(modulus: &[u8]) -> usize {
+    let significant = modulus.iter().position(|byte| *byte != 0).and_then(|first| modulus.get(first..));
+    significant
+        .map_or(0, |bytes| bytes.len() * 8 - bytes.first().map_or(0, |first| first.leading_zeros() as usize))
+}
+
+/// One word or two, the same for the same fault: no text of the certificate, no dates.
+fn reason(error: &Error) -> String {
+    let whole = format!("{error:?}");
+    let inside = whole
+        .strip_prefix("InvalidCertificate(")
+        .map_or(whole.as_str(), |inside| inside.strip_suffix(')').unwrap_or(inside));
+    inside.split([' ', '(', '{']).next().unwrap_or(inside).trim_end_matches("Context").to_owned()
+}
+
+/// What webpki leaves out on a leaf. Key usage and extended key usage must both be there and allow a client's handshake;
+/// every extension stands once, and those that RFC 5280 wants harmless are.
+fn leaf_profile(der: &CertificateDer<'_>) -> Result<(), Error> {
+    let purpose = || Error::from(CertificateError::InvalidPurpose);
+    let encoding = || Error::from(CertificateError::BadEncoding);
+    let (rest, leaf) = X509Certificate::from_der(der).map_err(|_| encoding())?;
+    let usage = leaf.key_usage().map_err(|_| encoding())?.ok_or_else(purpose)?.value;
+    let extended = leaf.extended_key_usage().map_err(|_| encoding())?.ok_or_else(purpose)?.value;
+    let signs_authorities = usage.key_cert_sign() || usage.crl_sign();
+    if !usage.digital_signature() || signs_authorities || !extended.client_auth || extended.any {
+        return Err(purpose());
+    }
+    if let Ok(PublicKey::RSA(key)) = leaf.public_key().parsed() {
+        let bits = rsa_bits(key.modulus);
+        if bits < 2048 || bits % 8 != 0 {
+            return Err(encoding());
+        }
+    }
+    let serial = leaf.raw_serial();
+    let serial_is_right = (1..=20).contains(&serial.len())
+        && serial.iter().any(|byte| *byte != 0)
+        && serial.first().is_some_and(|first| first & 0x80 == 0);
+    let nameless = leaf.issuer().iter().next().is_none() || leaf.subject().iter().next().is_none();
+    let extensions = leaf.extensions().iter().all(|extension| match extension.parsed_extension() {
+        ParsedExtension::ParseError { .. } => false,
+        ParsedExtension::SubjectKeyIdentifier(_)
+        | ParsedExtension::AuthorityKeyIdentifier(_)
+        | ParsedExtension::AuthorityInfoAccess(_) => !extension.critical,
+        ParsedExtension::NameConstraints(_) => false,
+        _ => true,
+    });
+    let whole = rest.is_empty()
+        && leaf.version() == X509Version::V3
+        && leaf.extensions_map().is_ok()
+        && serial_is_right
+        // By it the per-request check finds the one authority that signed.
+        && authority_key(&leaf).is_some()
+        && !nameless
+        && extensions;
+    if whole { Ok(()) } else { Err(encoding()) }
 }

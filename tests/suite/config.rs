@@ -15,7 +15,8 @@ fn file(folder: &Path, change: impl FnOnce(String) -> String) -> std::path::Path
     let text = format!(
         "[api]\nlisten = \"127.0.0.1:0\"\nbase = \"https://dmp.example/fhir\"\n\
          certificate = \"{pki}/server.pem\"\nkey = \"{pki}/server.key\"\n\
-         [trust]\nanchors = \"{anchor}\"\nauthorities = \"{pki}/trust/authorities.pem\"\n\
+         [tokens]\nkey = \"{pki}/token.key\"\n\
+         [trust]\nanchors = \"{anchor}\"\nauthorities = \"{anchor}\"\n\
          revocation-lists = \"{pki}/trust/crl\"\n\
          [database]\nurl = \"sqlite:{folder}/habilis.db\"\n[bodies]\nfolder = \"{folder}/bodies\"\n",
         anchor = anchor.display(),

@@ -12,6 +12,7 @@ mod portal;
 mod refusals;
 mod rights;
 mod search;
+mod shared_data;
 mod store;
 mod structure;
 mod traces;

@@ -19,6 +19,20 @@ pub fn request(
     let json = [("Content-Type", FHIR_JSON)];
     let example = Example::new(TEST, OTHER, "OUVERT", unique_id);
     match operation {
+        "openSession" => client.send(
+            "POST",
+            &client.at_root("/oauth2/token"),
+            &form,
+            Some("grant_type=client_credentials&scope=TD0.2".to_owned()),
+        ),
+        "introspectToken" => {
+            client.send("POST", &client.at_root("/oauth2/introspect"), &form, Some("token=x".to_owned()))
+        }
+        "tokenKeys" => client.send("GET", &client.at_root("/oauth2/jwks"), &[], None),
+        "smartConfiguration" => {
+            client.send("GET", &client.at_root("/.well-known/smart-configuration"), &[], None)
+        }
+        "smartConfigurationOfBase" => client.send("GET", "/.well-known/smart-configuration", &[], None),
         "metadata" => client.send("GET", "/metadata", &[], None),
         "searchPatient" => client.send("GET", &format!("/Patient?identifier={TEST}%7C{OTHER}"), &[], None),
         "searchPatientByPost" => {

@@ -1,6 +1,6 @@
 //! The decisions as a table that a lawyer can read: actor × record × action.
 
-use habilis::identity::{AccessMode, Actor, Caller, Profession};
+use habilis::identity::{Actor, Authentication, Caller, CpaProfile, Profession};
 use habilis::rights::{
     Authorisation, Decision, DocumentFacts, DocumentStatus, HabilitationMatrix, Labels, RecordFacts,
     RecordState, Tables,
@@ -18,11 +18,7 @@ fn professional(profession: &str, speciality: &str) -> Actor {
 }
 
 fn caller(actor: Actor) -> Caller {
-    let structure = match &actor {
-        Actor::Staff { structure, .. } => Some(structure.clone()),
-        _ => None,
-    };
-    Caller { actor, mode: AccessMode::Normal, structure, structure_name: None, name: None }
+    Caller::by_card(actor)
 }
 
 fn record() -> RecordFacts {
@@ -35,6 +31,7 @@ fn record() -> RecordFacts {
         masked_open_in_emergencies: false,
         authorisation: Authorisation::None,
         is_medecin_traitant: false,
+        outside_the_session: false,
     }
 }
 
@@ -57,8 +54,29 @@ fn the_table_of_rights() {
         ("dentist", caller(professional("40", "X"))),
         ("nurse", caller(professional("60", "X"))),
         ("staff (CPE)", caller(staff)),
-        ("authorised staff (CPA)", caller(Actor::AuthorisedStaff { id: "5x".into() })),
+        (
+            "authorised staff (CPA)",
+            caller(Actor::AuthorisedStaff { id: "5x".into(), profile: CpaProfile::Support }),
+        ),
     ];
+    let named = |authentication, actor| Caller {
+        authentication,
+        structure: Some("1750000010".into()),
+        ..caller(actor)
+    };
+    let clerk = Actor::NamedStaff { id: "1750000010/0042".into(), role: "SECRETARIAT_MEDICAL".into() };
+    let reinforced = Authentication::IndirectReinforced;
+    let actors: Vec<_> = actors
+        .into_iter()
+        .chain([
+            ("INDIRECTE, a doctor named", named(Authentication::Indirect, professional("10", "SM26"))),
+            ("INDIRECTE, staff named", named(Authentication::Indirect, clerk.clone())),
+            ("AIR doctor", named(reinforced, professional("10", "SM26"))),
+            ("AIR occupational doctor", named(reinforced, professional("10", "SM25"))),
+            ("AIR nurse", named(reinforced, professional("60", "X"))),
+            ("AIR staff", named(reinforced, clerk)),
+        ])
+        .collect();
     let states = [
         ("no authorisation", record()),
         ("authorised", RecordFacts { authorisation: Authorisation::Valid, ..record() }),
@@ -116,7 +134,7 @@ fn the_table_of_rights() {
         table.push_str(&format!(
             "  {:<32} {}\n",
             "test existence (TD0.2)",
-            cell(tables.decide_existence(caller))
+            cell(tables.decide_existence(caller, None))
         ));
         for (state, record) in &states {
             table.push_str(&format!("  {state}\n"));

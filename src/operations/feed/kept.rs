@@ -75,7 +75,7 @@ fn new_document(
     let sha256 = hex(digest::digest(&digest::SHA256, &document.content).as_ref());
     let hash = content::sha1_base64(&document.content);
     let structure_name = call.caller.structure_name.as_deref();
-    let custodian = grant.structure().as_deref().map(|id| (id, structure_name.unwrap_or(id)));
+    let custodian = call.caller.structure.as_deref().map(|id| (id, structure_name.unwrap_or(id)));
     let size = u64::try_from(document.content.len()).map_err(Failure::internal)?;
     let text = document_reference::accepted(
         document.text,

@@ -19,19 +19,22 @@ use bytes::Bytes;
 
 use self::draft::{Draft, EntryKind};
 use self::kept::{Ids, submission};
-use super::{Call, PatientKey, Traced};
+use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::ResponseEntry;
 use crate::fhir::elements::{PatientReference, Reference};
+use crate::identity::scope;
 use crate::rights::{FeedGrant, RecordFacts, ReplaceGrant};
 use crate::store::{
     FedDocument, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError, Submitted, Transaction,
 };
 
 /// The name of ITI-65 in traces.
-pub const PROVIDE: &str = "TD2 provide document bundle";
+pub const PROVIDE: Operation =
+    Operation::new("TD2 provide document bundle", scope::Transaction::ProvideBundle, Budget::Feed);
 /// The name of ITI-105 in traces.
-pub const PUBLISH: &str = "TD2 simplified publish";
+pub const PUBLISH: Operation =
+    Operation::new("TD2 simplified publish", scope::Transaction::Publish, Budget::Feed);
 
 /// What a feed is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]

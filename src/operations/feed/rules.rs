@@ -8,7 +8,6 @@ use super::draft::{Draft, DraftDocument};
 use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::elements::instant;
 use crate::fhir::submission_set::SubmissionSet;
-use crate::identity::Actor;
 use crate::identity::identifiers::{Ins, ins_system};
 use crate::operations::{Call, Strictness};
 
@@ -314,10 +313,7 @@ fn responsible(call: &Call, document: &DraftDocument<'_>, findings: &mut Finding
         let mut identifiers = resource.author.iter().filter_map(|author| author.identifier.as_ref());
         identifiers.any(|identifier| identifier.value() == wanted)
     };
-    let wanted = match (&call.caller.actor, &call.caller.structure) {
-        (Actor::Staff { .. }, Some(structure)) => structure,
-        _ => call.caller.id(),
-    };
+    let wanted = call.caller.accountable_structure().unwrap_or(call.caller.id());
     if !resource.author.is_empty() && !contained(wanted) && !logical(wanted) {
         findings.strict(document.at("author"), format!("who feeds is an author: {wanted} (EX_2.1-1140)"));
     }

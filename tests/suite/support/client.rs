@@ -64,6 +64,11 @@ impl Client {
         if path.starts_with("https://") { path.to_owned() } else { format!("{}{path}", self.base) }
     }
 
+    /// A path that is not below the FHIR base, as a whole URL.
+    pub fn at_root(&self, path: &str) -> String {
+        format!("{}{path}", self.base.strip_suffix("/fhir").unwrap())
+    }
+
     pub fn base(&self) -> &str {
         &self.base
     }

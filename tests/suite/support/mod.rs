@@ -1,7 +1,9 @@
 //! A running server of one's own for each test, clients with cards, and the traces.
 
+pub mod bad_certificates;
 mod client;
 mod database;
+mod ocsp;
 mod pki;
 
 use std::path::{Path, PathBuf};
@@ -10,14 +12,19 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use habilis::api::limits::Budgets;
 use habilis::environment::{Clock, Environment, Identifiers};
+use habilis::identity::software::Unregistered;
+use habilis::sandbox::pro_sante_connect::StandIn;
 use habilis::sandbox::{Sandbox, SandboxOptions};
 use habilis::server::Listening;
 use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
+use habilis::tls::ocsp::OcspSettings;
 use jiff::Timestamp;
 
 pub use client::{Answer, Client, FHIR_JSON, tls_config};
 pub use database::{Database as DatabaseOfTest, Engine};
+pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use pki::{copy as pki_copy, shared_pki};
 
 /// System of the test INS.
@@ -47,11 +54,36 @@ pub struct Options {
     pub records: Option<String>,
     pub certs: Option<PathBuf>,
     pub body_deadline: Duration,
+    pub budgets: Option<Budgets>,
+    pub software: Option<String>,
+    pub unregistered: Unregistered,
+    pub ocsp: Option<OcspSettings>,
+    /// A second node: on the database, the folders and the clock of another.
+    pub beside: Option<Beside>,
+}
+
+/// What two nodes share.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    database_url: String,
+    data: PathBuf,
+    base: String,
+    clock: Arc<MovableClock>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { strict: false, records: None, certs: None, body_deadline: Duration::from_secs(30) }
+        Self {
+            strict: false,
+            records: None,
+            certs: None,
+            body_deadline: Duration::from_secs(30),
+            budgets: None,
+            software: None,
+            unregistered: Unregistered::Marked,
+            ocsp: None,
+            beside: None,
+        }
     }
 }
 
@@ -64,8 +96,9 @@ pub struct World {
     pub clock: Arc<MovableClock>,
     pub database_url: String,
     pub data: PathBuf,
+    pub stand_in: StandIn,
     server: Option<JoinHandle<()>>,
-    _database: database::Database,
+    _database: Option<database::Database>,
     _folder: tempfile::TempDir,
 }
 
@@ -77,8 +110,18 @@ impl World {
     pub fn start_with(engine: Engine, options: Options) -> Self {
         let certs = options.certs.unwrap_or_else(|| shared_pki().to_path_buf());
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        let database = database::Database::new(engine, folder.path());
+        let data = options.beside.as_ref().map_or(folder.path().join("data"), |beside| beside.data.clone());
+        let database = options.beside.is_none().then(|| database::Database::new(engine, folder.path()));
+        let database_url = match (&options.beside, &database) {
+            (Some(beside), _) => beside.database_url.clone(),
+            (None, Some(database)) => database.url.clone(),
+            (None, None) => unreachable!(),
+        };
+        let software = options.software.map(|text| {
+            let path = folder.path().join("software.tsv");
+            std::fs::write(&path, text).unwrap();
+            path
+        });
         let records = options.records.map(|text| {
             let path = folder.path().join("records.tsv");
             std::fs::write(&path, text).unwrap();
@@ -89,39 +132,58 @@ impl World {
             certs: certs.clone(),
             api: "127.0.0.1:0".parse().unwrap(),
             portal: "127.0.0.1:0".parse().unwrap(),
-            database: Some(database.url.clone()),
+            database: Some(database_url.clone()),
+            base: options.beside.as_ref().map(|beside| beside.base.clone()),
+            pro_sante_connect: "127.0.0.1:0".parse().unwrap(),
+            budgets: options.budgets,
+            software,
+            unregistered: options.unregistered,
+            ocsp: options.ocsp,
             records,
             strict: options.strict,
             workers: Some(2),
             body_deadline: options.body_deadline,
         };
-        let clock = Arc::new(MovableClock::default());
+        let clock = options.beside.map_or_else(Default::default, |beside| beside.clock);
         let environment = Environment::new(clock.clone(), Arc::new(Random));
         let (sender, receiver) = mpsc::channel();
         let kept = sandbox.clone();
         let server = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
                 let sandbox = Sandbox::prepare(sandbox, environment, &|_| {}).await.unwrap();
-                let services = sandbox.services();
+                let (services, stand_in) = (sandbox.services(), sandbox.stand_in());
                 sandbox
-                    .serve(|listening, _| sender.send((listening.clone(), services)).unwrap())
+                    .serve(|listening, _| sender.send((listening.clone(), services, stand_in)).unwrap())
                     .await
                     .unwrap();
             });
         });
-        let (listening, services) = receiver.recv().expect("the server starts");
+        let (listening, services, stand_in) = receiver.recv().expect("the server starts");
         Self {
             listening,
             services,
             options: kept,
             certs,
             clock,
-            database_url: database.url.clone(),
+            database_url,
             data,
+            stand_in,
             server: Some(server),
             _database: database,
             _folder: folder,
         }
+    }
+
+    /// A second node beside this one.
+    pub fn second_node(&self) -> Self {
+        let beside = Beside {
+            database_url: self.database_url.clone(),
+            data: self.data.clone(),
+            base: self.listening.base.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        let options = Options { certs: Some(self.certs.clone()), beside: Some(beside), ..Options::default() };
+        Self::start_with(Engine::Sqlite, options)
     }
 
     /// A client with a card.
@@ -223,6 +285,10 @@ pub struct MovableClock {
 }
 
 impl MovableClock {
+    pub fn advance_seconds(&self, seconds: i64) {
+        self.seconds.fetch_add(seconds, Ordering::SeqCst);
+    }
+
     pub fn advance(&self, days: i64) {
         self.seconds.fetch_add(days * 86_400, Ordering::SeqCst);
     }

@@ -1,0 +1,193 @@
+//! Budgets: how often a caller may call, each kind of call for itself.
+//!
+//! They are keyed by who was authenticated (certificate, person, structure, software), never by address: the key space is
+//! that of issued certificates and of the people whom their tokens name. Searches, reads, feeds and tokens have budgets of
+//! their own, so that searching never holds up feeding (EX_3.1-2035). Each node counts for itself, unless the
+//! configuration says that nodes share: then the counts stand in the database, at the price of one more commit a request.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::error::{Failure, Reason, Refusal};
+use crate::identity::Caller;
+use crate::operations::Budget;
+use crate::store::Store;
+
+/// What one caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Calls a minute, in the long run.
+    pub per_minute: NonZeroU32,
+    /// Calls at once.
+    pub burst: NonZeroU32,
+}
+
+impl Allowance {
+    /// So many a minute, so many at once; at least one of each.
+    pub const fn new(per_minute: u32, burst: u32) -> Self {
+        const fn at_least_one(number: u32) -> NonZeroU32 {
+            match NonZeroU32::new(number) {
+                Some(number) => number,
+                None => NonZeroU32::MIN,
+            }
+        }
+        Self { per_minute: at_least_one(per_minute), burst: at_least_one(burst) }
+    }
+}
+
+/// The budgets of each caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Budgets {
+    /// Searches.
+    pub search: Allowance,
+    /// Reads.
+    pub read: Allowance,
+    /// Feeds.
+    pub feed: Allowance,
+    /// Tokens.
+    pub token: Allowance,
+    /// Counted over all nodes, in the database.
+    pub shared: bool,
+}
+
+impl Default for Budgets {
+    /// A professional at work does not come near; a program that enumerates does.
+    fn default() -> Self {
+        Self {
+            search: Allowance::new(120, 60),
+            read: Allowance::new(600, 200),
+            feed: Allowance::new(600, 200),
+            token: Allowance::new(120, 60),
+            shared: false,
+        }
+    }
+}
+
+type Key = [u8; 16];
+
+/// Counts, and refuses what is too much.
+#[derive(Debug)]
+pub struct Limits {
+    budgets: Budgets,
+    local: [DefaultKeyedRateLimiter<Key>; 4],
+}
+
+/// Callers counted apart, at most. Beyond, those of one certificate are counted together.
+const MAXIMUM_CALLERS: usize = 100_000;
+/// How long a shared window is, seconds.
+const WINDOW: i64 = 60;
+
+impl Limits {
+    /// Limits of these budgets.
+    pub fn new(budgets: Budgets) -> Self {
+        let limiter = |budget: Budget| {
+            let Allowance { per_minute, burst } = budgets.of(budget);
+            RateLimiter::keyed(Quota::per_minute(per_minute).allow_burst(burst))
+        };
+        Self { budgets, local: Budget::ALL.map(limiter) }
+    }
+
+    /// Takes one call from a budget of a caller.
+    ///
+    /// # Errors
+    /// [`Reason::BudgetSpent`]; the store's, when nodes share.
+    pub async fn take(&self, store: &Store, budget: Budget, who: &Who<'_>, now: i64) -> Result<(), Failure> {
+        if self.budgets.shared {
+            return self.take_shared(store, budget, who, now).await;
+        }
+        let Some(limiter) = self.local.get(budget as usize) else { return Ok(()) };
+        let key = if limiter.len() < MAXIMUM_CALLERS { who.key() } else { who.of_certificate() };
+        limiter.check_key(&key).map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            spent(budget, wait).into()
+        })
+    }
+
+    /// A whole minute's calls in a window, burst included: coarser than the count of one node.
+    async fn take_shared(&self, store: &Store, budget: Budget, who: &Who<'_>, now: i64) -> Result<(), Failure> {
+        let since = now - now.rem_euclid(WINDOW);
+        let key = format!("{}/{}", budget.name(), crate::store::hex(&who.key()));
+        let counted = store.count(key, since).await?;
+        if counted > i64::from(self.budgets.of(budget).per_minute.get()) {
+            let wait = u64::try_from(since + WINDOW - now).unwrap_or_default();
+            return Err(spent(budget, Duration::from_secs(wait)).into());
+        }
+        Ok(())
+    }
+
+    /// Forgets callers who have their whole budget again. To be called from time to time: governor forgets nobody.
+    pub fn forget_idle(&self) {
+        for limiter in &self.local {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+
+    /// Callers that are remembered, over all budgets.
+    pub fn remembered(&self) -> usize {
+        self.local.iter().map(DefaultKeyedRateLimiter::len).sum()
+    }
+}
+
+impl Budgets {
+    /// The allowance of one budget.
+    pub const fn of(&self, budget: Budget) -> Allowance {
+        match budget {
+            Budget::Search => self.search,
+            Budget::Read => self.read,
+            Budget::Feed => self.feed,
+            Budget::Token => self.token,
+        }
+    }
+}
+
+/// Who is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// SHA-256 of the certificate.
+    pub certificate: &'a [u8; 32],
+    /// Who acts, where that is known.
+    pub caller: Option<&'a Caller>,
+}
+
+impl Who<'_> {
+    fn key(&self) -> Key {
+        let Some(caller) = self.caller else { return self.of_certificate() };
+        // A person is one, by whichever card and token; an establishment's people are told apart within it.
+        let software = caller.software.as_ref().filter(|software| software.registered);
+        let software = software.and_then(|software| software.homologation_id.as_deref()).unwrap_or_default();
+        let structure = caller.structure.as_deref().unwrap_or_default();
+        hashed(&[caller.id().as_bytes(), structure.as_bytes(), software.as_bytes()])
+    }
+
+    fn of_certificate(&self) -> Key {
+        hashed(&[self.certificate])
+    }
+}
+
+fn hashed(parts: &[&[u8]]) -> Key {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+        context.update(&[0]);
+    }
+    let mut key = [0; 16];
+    for (to, from) in key.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    key
+}
+
+fn spent(budget: Budget, wait: Duration) -> Refusal {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let mut refusal = Refusal::new(
+        Reason::BudgetSpent,
+        format!("the {} budget of this caller is spent: try again in {} s", budget.name(), seconds.max(1)),
+    );
+    refusal.retry_after = Some(seconds.max(1));
+    refusal
+}

@@ -1,0 +1,179 @@
+//! The national directory, as far as a call needs it: who exercises where, and what the structures are.
+//!
+//! Two tables with tabs, lines that begin with `#` being comments:
+//!
+//! ```text
+//! professionals   PS_IdNat, profession (TRE_G15), Struct_IdNat            one line an activity; the structure may be empty
+//! structures      Struct_IdNat, legal entity (Struct_IdNat or empty), regulation (yes or no), name
+//! ```
+//!
+//! Without tables nobody is known: indirect authentication with proof is refused (EX_AIR-020), a card names no structure
+//! beside its own, and an establishment's certificate stands for itself alone.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Directory {
+    professionals: HashMap<Box<str>, Vec<Activity>>,
+    structures: HashMap<Box<str>, Structure>,
+}
+
+#[derive(Debug)]
+struct Activity {
+    profession: Box<str>,
+    /// Empty: the directory knows no structure.
+    structure: Box<str>,
+}
+
+/// A structure of the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Structure {
+    /// The legal entity to which a geographic site belongs.
+    pub legal_entity: Option<String>,
+    /// A SAMU's regulation centre.
+    pub regulation: bool,
+    /// Name.
+    pub name: String,
+}
+
+impl Directory {
+    /// Reads the two tables.
+    ///
+    /// # Errors
+    /// Names the line that cannot be read.
+    pub fn parse(professionals: &str, structures: &str) -> Result<Self> {
+        let mut directory = Self::default();
+        for line in rows(professionals) {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let [id, profession, structure] = columns[..] else {
+                bail!("professionals: not three columns: « {line} »")
+            };
+            ensure!(!id.is_empty() && !profession.is_empty(), "professionals: « {line} »");
+            let activity = Activity { profession: profession.into(), structure: structure.into() };
+            directory.professionals.entry(id.into()).or_default().push(activity);
+        }
+        for line in rows(structures) {
+            let columns: Vec<&str> = line.split('\t').collect();
+            let [id, legal_entity, regulation, name] = columns[..] else {
+                bail!("structures: not four columns: « {line} »");
+            };
+            let regulation = match regulation {
+                "yes" => true,
+                "no" => false,
+                other => bail!("structures: « {other} » is neither yes nor no"),
+            };
+            let legal_entity = (!legal_entity.is_empty()).then(|| legal_entity.to_owned());
+            let structure = Structure { legal_entity, regulation, name: name.to_owned() };
+            let previous = directory.structures.insert(id.into(), structure);
+            ensure!(previous.is_none(), "structures: {id} stands twice");
+        }
+        Ok(directory)
+    }
+
+    /// Reads the two tables from files; either may be missing from the configuration.
+    ///
+    /// # Errors
+    /// Names the file and the line at fault.
+    pub fn read(professionals: Option<&std::path::Path>, structures: Option<&std::path::Path>) -> Result<Self> {
+        let text = |path: Option<&std::path::Path>| match path {
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+            }
+            None => Ok(String::new()),
+        };
+        Self::parse(&text(professionals)?, &text(structures)?)
+    }
+
+    /// Whether the directory knows this professional in this profession.
+    pub fn knows(&self, professional: &str, profession: &str) -> bool {
+        self.activities(professional).any(|activity| *activity.profession == *profession)
+    }
+
+    /// Whether the professional exercises in this structure, in this profession: there itself, at one of its sites, or at
+    /// its legal entity.
+    pub fn exercises(&self, professional: &str, profession: &str, structure: &str) -> bool {
+        self.activities(professional).any(|activity| {
+            let there = &*activity.structure;
+            *activity.profession == *profession
+                && !there.is_empty()
+                && (there == structure
+                    || self.is_site_of(there, structure)
+                    || self.is_site_of(structure, there))
+        })
+    }
+
+    /// The regulation centre where the professional exercises, if there is one.
+    pub fn regulation_centre_of(&self, professional: &str) -> Option<&str> {
+        let mut there = self.activities(professional).map(|activity| &*activity.structure);
+        there.find(|structure| self.is_regulation_centre(structure))
+    }
+
+    /// Whether this is a regulation centre.
+    pub fn is_regulation_centre(&self, structure: &str) -> bool {
+        self.structures.get(structure).is_some_and(|structure| structure.regulation)
+    }
+
+    /// Whether the first is a geographic site of the second, which is a legal entity (« EJ/EG »).
+    pub fn is_site_of(&self, site: &str, legal_entity: &str) -> bool {
+        self.structures.get(site).is_some_and(|site| site.legal_entity.as_deref() == Some(legal_entity))
+    }
+
+    /// A structure.
+    pub fn structure(&self, id: &str) -> Option<&Structure> {
+        self.structures.get(id)
+    }
+
+    fn activities(&self, professional: &str) -> impl Iterator<Item = &Activity> {
+        self.professionals.get(professional).into_iter().flatten()
+    }
+}
+
+fn rows(table: &str) -> impl Iterator<Item = &str> {
+    table.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> Directory {
+        Directory::parse(
+            "810100000016\t10\t1750000101\n810100000099\t10\t1750000028\n810100000040\t60\t\n",
+            "1750000101\t\tno\tCABINET\n1750000028\t1750000010\tyes\tSAMU\n1750000010\t\tno\tHOPITAL\n",
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn who_exercises_where() {
+        let directory = directory();
+        assert!(directory.exercises("810100000016", "10", "1750000101"));
+        assert!(!directory.exercises("810100000016", "21", "1750000101"), "another profession");
+        assert!(!directory.exercises("810100000016", "10", "1750000028"), "another structure");
+        assert!(directory.exercises("810100000099", "10", "1750000010"), "the legal entity of the site");
+        assert!(!directory.exercises("810100000040", "60", ""), "no structure is none");
+        assert!(directory.knows("810100000040", "60"));
+        assert!(!directory.knows("810100000999", "10"));
+    }
+
+    #[test]
+    fn what_a_structure_is() {
+        let directory = directory();
+        assert_eq!(directory.regulation_centre_of("810100000099"), Some("1750000028"));
+        assert_eq!(directory.regulation_centre_of("810100000016"), None);
+        assert!(directory.is_site_of("1750000028", "1750000010"));
+        assert!(!directory.is_site_of("1750000010", "1750000028"));
+    }
+
+    #[test]
+    fn a_table_that_is_wrong_is_named() {
+        for (professionals, structures) in
+            [("x\t10", ""), ("", "1\t\tmaybe\tX"), ("", "1\t\tno\tX\n1\t\tno\tX")]
+        {
+            assert!(Directory::parse(professionals, structures).is_err());
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Pro Santé Connect, as a client of it: is this access token one of a professional, for this client, now.
+//!
+//! An opaque token is asked about (introspection, RFC 7662, over mutual TLS); a JWT may be checked against the provider's
+//! keys instead. Either way UserInfo says who the professional is. What was learnt of a token is kept until it expires,
+//! two minutes at most. Whatever the provider answers is read as hostile: bounded, strict, in time.
+
+mod keys;
+mod user_info;
+
+pub use user_info::{Situation, UserInfo};
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use reqwest::header;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Failure, Reason, Refusal};
+
+/// Where the provider is, and who we are to it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The issuer, `https://auth.esw.esante.gouv.fr/auth/realms/esante-wallet`: the base of all endpoints.
+    pub issuer: String,
+    /// What its TLS certificate must lead to, PEM.
+    pub anchors: PathBuf,
+    /// Our certificate (organisation, AUTH_CLI) and chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Check JWT access tokens against the provider's keys rather than by introspection.
+    pub jwks: bool,
+    /// The software that may exchange tokens.
+    pub clients: Vec<Client>,
+    /// How long one answer may take.
+    pub patience: Duration,
+}
+
+/// One client of the provider: its tokens are exchanged over the certificate with this subject, and no other.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Client {
+    /// Its `client_id` at the provider, `azp` in its tokens.
+    pub client_id: String,
+    /// `OU` of the certificate, Struct_IdNat.
+    pub structure: String,
+    /// `CN` of the certificate.
+    pub common_name: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct ProSanteConnect {
+    settings: Settings,
+    http: reqwest::Client,
+    known: Mutex<HashMap<[u8; 32], Known>>,
+    keys: keys::ProviderKeys,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    client_id: String,
+    user: UserInfo,
+    until: i64,
+}
+
+/// What introspection or a JWT says of a token.
+#[derive(Clone, Debug, Deserialize)]
+struct TokenFacts {
+    #[serde(default = "yes")]
+    active: bool,
+    #[serde(default)]
+    exp: i64,
+    #[serde(default)]
+    iat: i64,
+    #[serde(default)]
+    iss: String,
+    #[serde(default)]
+    azp: String,
+    #[serde(default)]
+    sub: String,
+    #[serde(rename = "SubjectNameID", default)]
+    name_id: String,
+}
+
+/// A JWT has no `active`: its signature and `exp` say so.
+const fn yes() -> bool {
+    true
+}
+
+/// A token lives two minutes; what a provider says beyond is not believed.
+const LIFETIME: i64 = 120;
+/// Clocks apart, seconds.
+const SKEW: i64 = 5;
+/// UserInfo of a professional with many activities is about 20 KiB.
+const MAXIMUM_ANSWER: usize = 256 << 10;
+const MAXIMUM_TOKEN: usize = 8 << 10;
+/// Tokens remembered, at most; they go within two minutes.
+const MAXIMUM_KNOWN: usize = 10_000;
+
+impl ProSanteConnect {
+    /// A client of the provider.
+    ///
+    /// # Errors
+    /// A file cannot be read, or key and certificate do not fit.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let mut roots = rustls::RootCertStore::empty();
+        for anchor in crate::tls::trust::read_certificates(&settings.anchors)? {
+            roots.add(anchor).with_context(|| settings.anchors.display().to_string())?;
+        }
+        let key = PrivateKeyDer::from_pem_file(&settings.key)
+            .with_context(|| format!("cannot read {}", settings.key.display()))?;
+        let chain = crate::tls::trust::read_certificates(&settings.certificate)?;
+        let tls = rustls::ClientConfig::builder_with_provider(crate::tls::listener::crypto_provider())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .context("the certificate and key towards Pro Santé Connect do not fit")?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .https_only(true)
+            .timeout(settings.patience)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self { settings, http, known: Mutex::default(), keys: keys::ProviderKeys::default() })
+    }
+
+    /// The professional behind an access token that the client with this certificate presents.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownClient`], [`Reason::InvalidGrant`]; [`Failure::Unavailable`] when the provider does not answer, or
+    /// answers what cannot be read.
+    pub async fn professional(
+        &self,
+        token: &str,
+        structure: &str,
+        common_name: &str,
+        now: Timestamp,
+    ) -> Result<UserInfo, Failure> {
+        let client = self
+            .settings
+            .clients
+            .iter()
+            .find(|client| client.structure == structure && client.common_name == common_name)
+            .ok_or_else(|| {
+                Refusal::new(
+                    Reason::UnknownClient,
+                    "no Pro Santé Connect client is registered for the subject of this certificate",
+                )
+                .by("API Pro Santé Connectée: certificate subject ↔ client_id")
+            })?;
+        let printable = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if token.is_empty() || token.len() > MAXIMUM_TOKEN || !printable {
+            return Err(invalid("subject_token is not an access token").into());
+        }
+        let digest = digest_of(token);
+        let known = self.known(&digest, now.as_second());
+        let known = match known {
+            Some(known) => known,
+            None => self.learn(token, digest, now).await?,
+        };
+        if known.client_id != client.client_id {
+            return Err(invalid("the Pro Santé Connect token was given to another client (azp)").into());
+        }
+        Ok(known.user)
+    }
+
+    fn known(&self, digest: &[u8; 32], now: i64) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(digest).filter(|known| now < known.until).cloned()
+    }
+
+    async fn learn(&self, token: &str, digest: [u8; 32], now: Timestamp) -> Result<Known, Failure> {
+        let jwt = token.split('.').count() == 3;
+        let facts = if self.settings.jwks && jwt {
+            self.keys.facts(self, token, now).await?
+        } else {
+            self.introspect(token).await?
+        };
+        let second = now.as_second();
+        if !facts.active || second >= facts.exp {
+            return Err(invalid("the Pro Santé Connect token is not active, or has expired").into());
+        }
+        if facts.iss != self.settings.issuer {
+            return Err(invalid("the Pro Santé Connect token is of another issuer").into());
+        }
+        if facts.iat > second + SKEW || second - facts.iat > LIFETIME + SKEW {
+            return Err(invalid("the Pro Santé Connect token is older than two minutes").into());
+        }
+        let user: UserInfo = self.user_info(token).await?;
+        // UserInfo must be about whom the token is about (OpenID Connect Core, 5.3.2).
+        if facts.sub.is_empty() || user.sub != facts.sub {
+            return Err(Failure::unavailable("Pro Santé Connect: UserInfo is about another subject"));
+        }
+        if !facts.name_id.is_empty() && facts.name_id != user.name_id() {
+            return Err(Failure::unavailable("Pro Santé Connect: UserInfo names another SubjectNameID"));
+        }
+        let until = facts.exp.min(facts.iat + LIFETIME);
+        let learnt = Known { client_id: facts.azp, user, until };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| second < known.until);
+        if known.len() < MAXIMUM_KNOWN {
+            known.insert(digest, learnt.clone());
+        }
+        known.shrink_to_fit();
+        Ok(learnt)
+    }
+
+    async fn introspect(&self, token: &str) -> Result<TokenFacts, Failure> {
+        let url = format!("{}/protocol/openid-connect/token/introspect", self.settings.issuer);
+        let form = [("token", token), ("token_type_hint", "access_token")];
+        #[derive(Deserialize)]
+        struct Active {
+            active: bool,
+        }
+        let text = self.answer(self.http.post(url).form(&form)).await?;
+        // Without `active` an answer says nothing: it is not to be taken for a yes.
+        let Active { active } = read(&text)?;
+        if !active {
+            return Err(invalid("the Pro Santé Connect token is not active, or has expired").into());
+        }
+        read(&text)
+    }
+
+    async fn user_info(&self, token: &str) -> Result<UserInfo, Failure> {
+        let url = format!("{}/protocol/openid-connect/userinfo", self.settings.issuer);
+        read(&self.answer(self.http.get(url).bearer_auth(token)).await?)
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
+        let unavailable = |error: reqwest::Error| {
+            // The URL of UserInfo carries nothing secret, and nothing of the error is told to the caller.
+            Failure::unavailable(format_args!("Pro Santé Connect: {}", error.without_url()))
+        };
+        let request = request.header(header::ACCEPT, "application/json");
+        let mut answer = request.send().await.map_err(unavailable)?;
+        match answer.status().as_u16() {
+            200 => {}
+            401 => {
+                return Err(invalid("the Pro Santé Connect token is not active, or has expired").into());
+            }
+            status => return Err(Failure::unavailable(format_args!("Pro Santé Connect: status {status}"))),
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
+            text.extend_from_slice(&chunk);
+            if text.len() > MAXIMUM_ANSWER {
+                return Err(Failure::unavailable("Pro Santé Connect: an answer that is too long"));
+            }
+        }
+        Ok(text)
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Failure> {
+    // The text of the error may quote a value of the answer: only its place is kept.
+    serde_json::from_slice(text).map_err(|error| {
+        Failure::unavailable(format_args!(
+            "Pro Santé Connect: not the JSON expected, column {}",
+            error.column()
+        ))
+    })
+}
+
+fn invalid(why: &'static str) -> Refusal {
+    Refusal::new(Reason::InvalidGrant, why).by("RFC 8693: subject_token")
+}
+
+fn digest_of(token: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    bytes
+}
