@@ -68,7 +68,7 @@ pub fn read(connection: &dyn Any, data: &mut Extensions, checks: IdentifierCheck
     let caller = match &certificate {
         Ok(facts) => Caller::of_certificate(facts, checks).map(Arc::new),
         Err(unusable) => Err(Refusal::new(Reason::UnsuitableCertificate, unusable.to_string())
-            .by("EX_GEN-1450: AUTH_CLI certificate or authentication certificate of a card")),
+            .by(format!("EX_GEN-1450: AUTH_CLI certificate or card ({unusable:?})"))),
     };
     let label = certificate::label(chain.leaf());
     let (last_token, noted) = (Mutex::new(None), AtomicI64::new(0));

@@ -1,6 +1,7 @@
 //! The portal: a second listener for vendors and operators, without client certificates and without health data.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -113,8 +114,26 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
          habilis_committed_units_total {}\n\
          # HELP habilis_write_queue Units of work that wait for a commit.\n\
          # TYPE habilis_write_queue gauge\n\
-         habilis_write_queue {}\n",
-        figures.commits, figures.units, figures.waiting
+         habilis_write_queue {}\n\
+         # HELP habilis_ocsp_answers_total What OCSP responders said of certificates in use.\n\
+         # TYPE habilis_ocsp_answers_total counter\n\
+         habilis_ocsp_answers_total{{status=\"good\"}} {}\n\
+         habilis_ocsp_answers_total{{status=\"revoked\"}} {}\n\
+         habilis_ocsp_answers_total{{status=\"failed\"}} {}\n\
+         # HELP habilis_refused_handshakes_total Handshakes refused for the client's certificate.\n\
+         # TYPE habilis_refused_handshakes_total counter\n\
+         habilis_refused_handshakes_total {}\n\
+         # HELP habilis_budget_callers Callers whose budgets are not whole.\n\
+         # TYPE habilis_budget_callers gauge\n\
+         habilis_budget_callers {}\n",
+        figures.commits,
+        figures.units,
+        figures.waiting,
+        portal.api.responders.good.load(Ordering::Relaxed),
+        portal.api.responders.revoked.load(Ordering::Relaxed),
+        portal.api.responders.failed.load(Ordering::Relaxed),
+        portal.api.refused_handshakes.load(Ordering::Relaxed),
+        portal.api.budgets.as_ref().map_or(0, super::limits::Limits::remembered),
     ))
 }
 

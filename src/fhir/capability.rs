@@ -40,7 +40,15 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         "format": ["application/fhir+json"],
         "rest": [{
             "mode": "server",
-            "security": { "description": "Mutual TLS with a certificate of IGC-Santé on every connection." },
+            "security": {
+                "description": "Mutual TLS with a certificate of IGC-Santé on every connection; an access token \
+                                (Bearer, bound to the certificate, RFC 8705) where the certificate alone does not say \
+                                who acts or in which mode: see /.well-known/smart-configuration.",
+                "service": [{ "coding": [{
+                    "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                    "code": "OAuth",
+                }] }],
+            },
             "resource": [
                 resource("Patient", &["search-type"], vec![search("identifier", "token")]),
                 resource("Consent", &["create"], vec![]),

@@ -171,9 +171,10 @@ impl Reader<'_> {
         let not_a_seal = |why: String| {
             Refusal::new(Reason::InvalidSeal, why).by("EX_GEN-1450: the organisation's seal (SIGN) signs")
         };
+        // The kind first: whoever signs with another certificate is told so, rather than that a purpose is missing.
+        let facts = CertificateFacts::read_seal(&leaf).map_err(|unusable| not_a_seal(unusable.to_string()))?;
         seal::verify(&leaf, self.revocation, self.now)
             .map_err(|error| not_a_seal(format!("the certificate that signed does not count: {error:#}")))?;
-        let facts = CertificateFacts::read_seal(&leaf).map_err(|unusable| not_a_seal(unusable.to_string()))?;
         if facts.subject.structure.as_deref() != Some(self.client) {
             return Err(not_a_seal("the seal and the connection's certificate are of two structures".into()));
         }
@@ -359,12 +360,18 @@ fn oid(system: &str) -> &str {
     system.strip_prefix("urn:oid:").unwrap_or(system)
 }
 
+/// A positive integer without the zero that DER puts before a high bit.
+fn number(der: &[u8]) -> &[u8] {
+    let zeros = der.iter().take_while(|byte| **byte == 0).count();
+    der.get(zeros..).unwrap_or_default()
+}
+
 /// The key of a certificate, for an algorithm that suits it.
 fn key(leaf: &[u8], algorithm: Algorithm) -> Option<(Algorithm, DecodingKey)> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
     match (certificate.public_key().parsed().ok()?, algorithm) {
         (PublicKey::RSA(key), Algorithm::RS256 | Algorithm::PS256) => {
-            Some((algorithm, DecodingKey::from_rsa_raw_components(key.modulus, key.exponent)))
+            Some((algorithm, DecodingKey::from_rsa_raw_components(number(key.modulus), number(key.exponent))))
         }
         (PublicKey::EC(point), Algorithm::ES256 | Algorithm::ES384) => {
             let coordinates = point.data().strip_prefix(&[4])?;

@@ -249,7 +249,11 @@ impl PkiFolder {
         write_secret(&folder.join(format!("{}.key", authority.file)), &key)
     }
 
-    fn authority(&self, range: Range, branch: Branch) -> Result<Authority> {
+    /// An issuing authority of the folder.
+    ///
+    /// # Errors
+    /// Its files cannot be read.
+    pub fn authority(&self, range: Range, branch: Branch) -> Result<Authority> {
         let range = match range {
             Range::Elementaire => "EL",
             Range::Standard => "ST",

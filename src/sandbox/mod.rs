@@ -101,9 +101,7 @@ impl Sandbox {
         }
         let trust = pki.trust();
         crate::config::refuse_production_anchors(&trust.anchors)?;
-        if !options.certs.join(format!("{OURSELVES}.pem")).exists() {
-            pki.issue(OURSELVES, &fixtures::ourselves(), now)?;
-        }
+        complete_pki(&pki, &environment)?;
         let stand_in = StandIn::new(environment.clone())?;
         let provider = provide(&options, &stand_in, &trust, &environment)?;
         std::fs::create_dir_all(&options.data)
@@ -198,17 +196,12 @@ fn session_settings(
         }
         None => fixtures::SOFTWARE.to_owned(),
     };
-    let directory = pki.directory();
-    if !directory.exists() {
-        std::fs::write(&directory, "# PS_IdNat, profession, Struct_IdNat\n")
-            .with_context(|| format!("cannot write {}", directory.display()))?;
-    }
     Ok(SessionSettings {
         key: pki.token_key()?,
         older_keys: Vec::new(),
         lifetimes: Lifetimes::default(),
         directory: DirectoryFiles {
-            professionals: Some(directory),
+            professionals: Some(pki.directory()),
             structures: None,
             built_in: (fixtures::PROFESSIONALS.to_owned(), fixtures::STRUCTURES.to_owned()),
         },
@@ -236,13 +229,30 @@ fn session_settings(
 /// Whatever keeps it from being made.
 pub fn make_pki(folder: &Path, environment: &Environment) -> Result<()> {
     let pki = PkiFolder::new(folder);
-    if pki.is_complete() { Ok(()) } else { create_pki(&pki, environment, &|_| {}) }
+    if !pki.is_complete() {
+        create_pki(&pki, environment, &|_| {})?;
+    }
+    complete_pki(&pki, environment)
 }
 
 /// Number of steps that [`Sandbox::prepare`] tells of when it makes the PKI.
 pub fn steps() -> u64 {
     // Three roots, three authorities, the holders, the server, the records.
     3 + 3 + fixtures::holders().len() as u64 + 3
+}
+
+/// What a PKI of an earlier version lacks.
+fn complete_pki(pki: &PkiFolder, environment: &Environment) -> Result<()> {
+    pki.token_key()?;
+    let directory = pki.directory();
+    if !directory.exists() {
+        std::fs::write(&directory, "# PS_IdNat, profession, Struct_IdNat\n")
+            .with_context(|| format!("cannot write {}", directory.display()))?;
+    }
+    if !pki.path().join(format!("{OURSELVES}.pem")).exists() {
+        pki.issue(OURSELVES, &fixtures::ourselves(), environment.now())?;
+    }
+    Ok(())
 }
 
 fn create_pki(pki: &PkiFolder, environment: &Environment, progress: &(dyn Fn(&str) + Sync)) -> Result<()> {

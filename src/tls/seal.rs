@@ -39,7 +39,8 @@ pub fn verify(leaf: &[u8], revocation: &Revocation, now: Timestamp) -> Result<()
             &anchors,
             &issuing,
             UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)),
-            KeyUsage::required(EMAIL_PROTECTION),
+            // Required on the leaf by `certificate::kind`; authorities have no extended key usage.
+            KeyUsage::required_if_present(EMAIL_PROTECTION),
             None,
             None,
         )

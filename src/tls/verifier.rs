@@ -30,6 +30,9 @@ const MAXIMUM_PRESENTED: usize = 3;
 /// The largest certificate seen is 2.3 KiB.
 const MAXIMUM_CERTIFICATE: usize = 16 << 10;
 
+/// Why, when more is presented than is looked at.
+const TOO_MUCH: &str = "TooMuchPresented";
+
 /// A handshake that was refused for its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeRefusal {
@@ -81,6 +84,14 @@ impl ReloadableVerifier {
         Ok(())
     }
 
+    fn tell(&self, end_entity: &CertificateDer<'_>, error: &Error) {
+        if let Some(refusals) = &self.refusals {
+            let leaf = if end_entity.len() > MAXIMUM_CERTIFICATE { Vec::new() } else { end_entity.to_vec() };
+            // Full: see `telling`.
+            let _ = refusals.try_send(HandshakeRefusal { leaf, reason: reason(error) });
+        }
+    }
+
     fn verify(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -89,7 +100,7 @@ impl ReloadableVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let oversized = |certificate: &CertificateDer<'_>| certificate.len() > MAXIMUM_CERTIFICATE;
         if presented.len() > MAXIMUM_PRESENTED || oversized(end_entity) || presented.iter().any(oversized) {
-            return Err(CertificateError::UnknownIssuer.into());
+            return Err(Error::General(TOO_MUCH.into()));
         }
         let inner = self.inner.load();
         let verified = inner.verifier.verify_client_cert(end_entity, &inner.issuing, now)?;
@@ -139,7 +150,8 @@ impl ClientCertVerifier for ReloadableVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.load().verifier.verify_tls12_signature(message, certificate, signature)
+        let verified = self.inner.load().verifier.verify_tls12_signature(message, certificate, signature);
+        verified.inspect_err(|error| self.tell(certificate, error))
     }
 
     fn verify_tls13_signature(
@@ -148,7 +160,8 @@ impl ClientCertVerifier for ReloadableVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.load().verifier.verify_tls13_signature(message, certificate, signature)
+        let verified = self.inner.load().verifier.verify_tls13_signature(message, certificate, signature);
+        verified.inspect_err(|error| self.tell(certificate, error))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -162,13 +175,14 @@ fn rsa_bits(modulus: &[u8]) -> usize {
         .map_or(0, |bytes| bytes.len() * 8 - bytes.first().map_or(0, |first| first.leading_zeros() as usize))
 }
 
-/// One word or two, the same for the same fault: no text of the certificate, no dates.
+/// One word, the same for the same fault: no text of the certificate, no dates.
 fn reason(error: &Error) -> String {
     let whole = format!("{error:?}");
-    let inside = whole
-        .strip_prefix("InvalidCertificate(")
-        .map_or(whole.as_str(), |inside| inside.strip_suffix(')').unwrap_or(inside));
-    inside.split([' ', '(', '{']).next().unwrap_or(inside).trim_end_matches("Context").to_owned()
+    // InvalidCertificate(Expired…), InvalidCertificate(Other(OtherError(CaUsedAsEndEntity))).
+    let wrappers = ["InvalidCertificate", "Other", "OtherError", "General"];
+    let mut words = whole.split(['(', ')', '{', '}', ' ', ',', '"']).filter(|word| !word.is_empty());
+    let word = words.find(|word| !wrappers.contains(word)).unwrap_or("InvalidCertificate");
+    word.strip_suffix("Context").unwrap_or(word).to_owned()
 }
 
 /// What webpki leaves out on a leaf. Key usage and extended key usage must both be there and allow a client's handshake;

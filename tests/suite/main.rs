@@ -3,15 +3,19 @@
 
 mod support;
 
+mod certificates;
 mod config;
 mod feed;
+mod homologation;
 mod kill;
 mod mtls;
+mod ocsp;
 mod openapi;
 mod portal;
 mod refusals;
 mod rights;
 mod search;
+mod sessions;
 mod shared_data;
 mod store;
 mod structure;

@@ -176,7 +176,7 @@ mod tests {
             |claimed: Option<&str>| bound(claimed, &certificate).unwrap_err().issues[0].diagnostics.to_string();
         assert!(why(None).contains("no certificate"));
         assert!(why(Some(&thumbprint(&[8; 32]))).contains("another certificate"));
-        let hexadecimal = crate::store::hex(&certificate);
+        let hexadecimal: String = certificate.iter().map(|byte| format!("{byte:02x}")).collect();
         let of_the_guide = base64::engine::general_purpose::STANDARD.encode(hexadecimal);
         assert!(why(Some(&of_the_guide)).contains("ANS guide"));
     }

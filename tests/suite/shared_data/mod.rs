@@ -1,6 +1,8 @@
 //! Runs over `../shared/data`, which is not part of the project: `scripts/shared-data` runs them (an extra step of
 //! `.ci/run`), with `HABILIS_SHARED` naming the folder. Without it they are ignored; with a wrong one they fail.
 
+mod certificates;
+mod claims;
 mod limbo;
 
 use std::path::PathBuf;

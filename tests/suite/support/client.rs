@@ -39,6 +39,7 @@ pub fn tls_config(certs: &Path, card: Option<&str>) -> ClientConfig {
 pub struct Client {
     http: reqwest::blocking::Client,
     base: String,
+    token: Option<String>,
 }
 
 /// An answer, whole.
@@ -56,7 +57,46 @@ impl Client {
             .timeout(std::time::Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { http, base: format!("https://localhost:{port}/fhir") }
+        Self { http, base: format!("https://localhost:{port}/fhir"), token: None }
+    }
+
+    /// A client that presents this chain, whatever it is worth, and keeps no connection that was refused.
+    pub fn presenting(certs: &Path, chain: &[Vec<u8>], key: &[u8], port: u16) -> Self {
+        let chain = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = PrivateKeyDer::try_from(key.to_vec()).unwrap();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        // Without the check that key and certificate fit.
+        let resolver = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(chain, key));
+        let mut tls = tls_config(certs, None);
+        tls.client_auth_cert_resolver = Arc::new(resolver);
+        let http = reqwest::blocking::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .timeout(std::time::Duration::from_secs(30))
+            .build()
+            .unwrap();
+        Self { http, base: format!("https://localhost:{port}/fhir"), token: None }
+    }
+
+    /// The same connection, and a token on every request.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Asks for a token.
+    pub fn ask_token(&self, form: &[(&str, &str)]) -> Answer {
+        let response = self.http.post(self.at_root("/oauth2/token")).form(form).send().unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            bytes: response.bytes().unwrap().to_vec(),
+        }
+    }
+
+    /// Asks what a token says.
+    pub fn ask_introspection(&self, token: &str) -> Value {
+        let form = [("token", token)];
+        self.http.post(self.at_root("/oauth2/introspect")).form(&form).send().unwrap().json().unwrap()
     }
 
     /// A path below the base, or a whole URL.
@@ -83,6 +123,9 @@ impl Client {
         let mut request = self.http.request(method.parse().unwrap(), self.url(path));
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
         }
         if let Some(body) = body {
             request = request.body(body);
@@ -130,6 +173,13 @@ impl Answer {
 
     pub fn request_id(&self) -> &str {
         self.header("x-request-id")
+    }
+
+    /// The access token of an answer.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.json()["access_token"].as_str().unwrap().to_owned()
     }
 
     /// The code of an outcome's first issue: that of the DMP or of IHE.

@@ -3,6 +3,7 @@
 pub mod bad_certificates;
 mod client;
 mod database;
+pub mod establishment;
 mod ocsp;
 mod pki;
 

@@ -15,7 +15,7 @@ use openssl::x509::X509;
 use super::Case;
 use super::der::{
     Attribute, NULL, PRINTABLE, TRUE, UTF8, distinguished_name, flags, integer, object_identifier, octets,
-    sequence, tagged, time,
+    sequence, tagged, time, utf8,
 };
 
 #[derive(Clone)]
@@ -214,7 +214,10 @@ impl<'a> Leaf<'a> {
             extensions.push((CARD_SERIAL, false, tagged(PRINTABLE, b"8025000001/2600000000")));
         }
         match kind {
-            Kind::Cps => extensions.push((PROFESSION, false, integer(&[10]))),
+            Kind::Cps => {
+                extensions.push((PROFESSION, false, integer(&[10])));
+                extensions.push((SPECIALITIES, false, sequence(&[utf8("SM26")])));
+            }
             Kind::Cpf => extensions.push((FUTURE_PROFESSION, false, integer(&[10]))),
             _ => {}
         }
