@@ -69,8 +69,9 @@ pub struct Assertion {
     pub expires_at: i64,
 }
 
+/// The claims, as they came.
 #[derive(Debug, Deserialize)]
-struct Claims {
+pub struct Claims {
     iss: String,
     sub: String,
     aud: Audience,
@@ -108,19 +109,26 @@ impl Reader<'_> {
     /// [`Reason::InvalidGrant`], [`Reason::InvalidSeal`], [`Reason::StructureNotLinked`],
     /// [`Reason::UnknownProfessional`], [`Reason::InvalidIns`].
     pub fn read(&self, text: &str) -> Result<Assertion, Refusal> {
-        let claims = self.open(text)?;
+        self.judge(&self.open(text)?)
+    }
+
+    /// Judges the claims of an assertion whose seal has been verified.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn judge(&self, claims: &Claims) -> Result<Assertion, Refusal> {
         let extensions = &claims.extensions;
         let authentication = match Authentication::of_code(&extensions.dmp.authentification_mode) {
             Some(one @ (Authentication::Indirect | Authentication::IndirectReinforced)) => one,
             _ => return Err(refused("authentification_mode is INDIRECTE or INDIRECTE_RENFORCEE")),
         };
         let reinforced = authentication == Authentication::IndirectReinforced;
-        self.instants(&claims, reinforced)?;
-        let structure = self.structure(&claims)?;
-        let mode = self.mode(&claims, reinforced)?;
-        let actor = self.actor(&claims, &structure)?;
+        self.instants(claims, reinforced)?;
+        let structure = self.structure(claims)?;
+        let mode = self.mode(claims, reinforced)?;
+        let actor = self.actor(claims, &structure)?;
         if reinforced {
-            self.proof(&claims, &actor)?;
+            self.proof(claims, &actor)?;
         }
         let record = match &extensions.ihe_iua.person_id {
             Some(text) => Some(person_id(text)?),

@@ -208,13 +208,25 @@ fn parse_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result
     } else {
         CertificateRevocationListDer::from(bytes.to_vec())
     };
-    let (rest, parsed) = CertificateRevocationList::from_der(&der).ok().context("not a revocation list")?;
-    ensure!(rest.is_empty(), "bytes after the end");
-    let issuer = parsed.issuer().as_raw().to_vec();
+    let (issuer, list) = facts(&der)?;
     // An authority that renewed its key stands there twice under one name.
     let mut of_that_name = authorities.iter().filter(|authority| authority.name == issuer).peekable();
     of_that_name.peek().context("its issuer is not among the authorities")?;
     of_that_name.map(|authority| verify_signature(&der, authority)).reduce(Result::or).unwrap_or(Ok(()))?;
+    ensure!(list.this_update <= now.as_second() + CLOCK_SKEW, "made in the future");
+    ensure!(list.next_update > now.as_second(), "past its nextUpdate");
+    // The verifier of the handshake takes all lists or none: one that it would not take stays out.
+    webpki::OwnedCertRevocationList::from_der(&der).context("rustls does not take it")?;
+    Ok((issuer, HeldList { list: Arc::new(list), der }))
+}
+
+/// What a list says, whoever signed it: issuer and content. Only a complete list is one.
+///
+/// # Errors
+/// It is not DER, or a part, or says what is not understood.
+pub fn facts(der: &[u8]) -> Result<(Vec<u8>, IssuerList)> {
+    let (rest, parsed) = CertificateRevocationList::from_der(der).ok().context("not a revocation list")?;
+    ensure!(rest.is_empty(), "bytes after the end");
     let mut number = None;
     for extension in parsed.extensions() {
         match extension.parsed_extension() {
@@ -226,14 +238,11 @@ fn parse_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result
                 number = Some(read.to_bytes_be());
             }
             _ if extension.oid.to_id_string() == "2.5.29.27" => bail!("a delta list: give the complete one"),
-            _ => ensure!(!extension.critical, "a critical extension {} that is not understood", extension.oid),
+            _ => {
+                ensure!(!extension.critical, "a critical extension {} that is not understood", extension.oid)
+            }
         }
     }
-    let number = number.context("it has no number")?;
-    let this_update = parsed.last_update().timestamp();
-    let next_update = parsed.next_update().context("no nextUpdate")?.timestamp();
-    ensure!(this_update <= now.as_second() + CLOCK_SKEW, "made in the future");
-    ensure!(next_update > now.as_second(), "past its nextUpdate");
     let mut revoked = HashSet::new();
     for entry in parsed.iter_revoked_certificates() {
         ensure!(
@@ -242,10 +251,13 @@ fn parse_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result
         );
         revoked.insert(entry.raw_serial().to_vec());
     }
-    drop(parsed);
-    // The verifier of the handshake takes all lists or none: one that it would not take stays out.
-    webpki::OwnedCertRevocationList::from_der(&der).context("rustls does not take it")?;
-    Ok((issuer, HeldList { list: Arc::new(IssuerList { number, this_update, next_update, revoked }), der }))
+    let list = IssuerList {
+        number: number.context("it has no number")?,
+        this_update: parsed.last_update().timestamp(),
+        next_update: parsed.next_update().context("no nextUpdate")?.timestamp(),
+        revoked,
+    };
+    Ok((parsed.issuer().as_raw().to_vec(), list))
 }
 
 /// OpenSSL checks the signature: rustls' own check happens only inside a handshake.

@@ -199,7 +199,7 @@ fn leaf_profile(der: &CertificateDer<'_>) -> Result<(), Error> {
     }
     if let Ok(PublicKey::RSA(key)) = leaf.public_key().parsed() {
         let bits = rsa_bits(key.modulus);
-        if bits < 2048 || bits % 8 != 0 {
+        if bits < 2048 || !bits.is_multiple_of(8) {
             return Err(encoding());
         }
     }

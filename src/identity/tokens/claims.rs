@@ -138,20 +138,20 @@ pub struct Confirmation {
 /// A whole access token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct AccessToken {
-    pub iss: String,
-    pub aud: Audience,
-    pub sub: String,
-    pub client_id: String,
-    pub iat: i64,
-    pub exp: i64,
-    pub jti: String,
-    pub scope: String,
-    pub cnf: Confirmation,
-    pub extensions: Extensions,
+    pub(super) iss: String,
+    pub(super) aud: Audience,
+    sub: String,
+    client_id: String,
+    iat: i64,
+    pub(super) exp: i64,
+    jti: String,
+    scope: String,
+    pub(super) cnf: Confirmation,
+    extensions: Extensions,
 }
 
 impl AccessToken {
-    pub fn of(caller: &Caller, client: &str, issuer: &str, thumbprint: &str, now: Timestamp) -> Result<Self> {
+    pub(super) fn of(caller: &Caller, client: &str, issuer: &str, thumbprint: &str, now: Timestamp) -> Result<Self> {
         let session = caller.session.as_ref().context("a token is made of a session")?;
         let software = caller.software.as_ref();
         let (acteur, roles) = match &caller.actor {

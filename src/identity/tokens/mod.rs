@@ -9,7 +9,7 @@ mod claims;
 mod keys;
 
 pub(in crate::identity) use claims::{Audience, Extensions};
-pub use claims::{AuthenticationProof, ConceptCode};
+pub use claims::{AccessToken, AuthenticationProof, ConceptCode};
 pub(in crate::identity) use keys::signature_only;
 pub use keys::{Keys, PublicKey};
 
@@ -23,7 +23,6 @@ use jiff::Timestamp;
 
 use super::{Authentication, Caller};
 use crate::error::{Reason, Refusal};
-use claims::AccessToken;
 
 /// How long tokens live.
 #[derive(Clone, Copy, Debug)]
