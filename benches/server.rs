@@ -99,9 +99,11 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
         let id = format!("2.25.{}", next.fetch_add(1, Ordering::Relaxed));
         post("", &Example { size: BODY, ..Example::new(TEST, FED, "OUVERT", &id) }.transaction())
     };
-    let operations: [(&str, bool, &Request); 5] = [
+    let operations: [(&str, bool, &Request); 7] = [
         ("full handshake + metadata", true, &|| get("/fhir/metadata")),
         ("metadata (trace only)", false, &|| get("/fhir/metadata")),
+        ("open a session", false, &|| prepared.session.clone()),
+        ("TD0.2 with a token", false, &|| prepared.with_token.clone()),
         ("query of 20 documents", false, &|| prepared.query.clone()),
         ("retrieve of 20 KiB", false, &|| prepared.retrieve.clone()),
         ("feed of 20 KiB", false, &feed),
@@ -116,7 +118,65 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
         let (_, rate) = runs[runs.len() / 2];
         println!("{engine:<10} {name:<28} {cpu:>12.3} {rate:>12.0} {:>8}", runs.len());
     }
+    // Who is refused costs a handshake and nothing more, however much is presented.
+    let unknown = tls(certs, "cps-inconnu");
+    for (name, config) in [
+        ("refused: unknown issuer", unknown.clone()),
+        ("refused: 50 certificates", presenting(certs, "cps-inconnu", 49)),
+        ("refused: 3 look-alikes", presenting(certs, "cps-inconnu", 3)),
+    ] {
+        if wanted(name) {
+            let config = Arc::new(config);
+            let mut runs: Vec<f64> = (0..options.runs).map(|_| refused(&server, options, &config)).collect();
+            runs.sort_by(f64::total_cmp);
+            println!("{engine:<10} {name:<28} {:>12.3} {:>12} {:>8}", runs[runs.len() / 2], "", runs.len());
+        }
+    }
     println!("{engine:<10} memory of the server: {} MiB", server.memory_mib());
+}
+
+/// A client that presents so many certificates behind its own.
+fn presenting(certs: &Path, card: &str, behind: usize) -> ClientConfig {
+    let mut config = tls(certs, card);
+    let pem = |name: String| CertificateDer::pem_file_iter(certs.join(name)).expect("a PEM file");
+    let mut chain: Vec<_> = pem(format!("{card}.pem")).map(|read| read.expect("a certificate")).collect();
+    let authority = chain.pop().expect("an authority");
+    chain.truncate(1);
+    chain.extend(std::iter::repeat_n(authority, behind));
+    let key = PrivateKeyDer::from_pem_file(certs.join(format!("{card}.key"))).expect("a key");
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(key).expect("a key");
+    let resolver = rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(chain, key));
+    config.client_auth_cert_resolver = Arc::new(resolver);
+    config
+}
+
+/// CPU milliseconds per handshake that is refused for its certificate.
+fn refused(server: &Server, options: &Options, config: &Arc<ClientConfig>) -> f64 {
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut cpu = 0.0;
+    std::thread::scope(|scope| {
+        for _ in 0..options.connections {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let session =
+                        ClientConnection::new(Arc::clone(config), "localhost".try_into().expect("a name"));
+                    let socket = TcpStream::connect(("127.0.0.1", server.port)).expect("the server listens");
+                    let mut connection = StreamOwned::new(session.expect("a session"), socket);
+                    let _ = connection.write_all(&get("/fhir/metadata"));
+                    assert!(connection.read_to_end(&mut Vec::new()).is_err(), "refused");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        let (cpu_before, done_before) = (server.cpu_seconds(), done.load(Ordering::Relaxed));
+        std::thread::sleep(Duration::from_secs_f64(options.seconds));
+        let handshakes = (done.load(Ordering::Relaxed) - done_before) as f64;
+        cpu = (server.cpu_seconds() - cpu_before) * 1000.0 / handshakes;
+        stop.store(true, Ordering::Relaxed);
+    });
+    cpu
 }
 
 /// CPU milliseconds per request, requests per second.
@@ -218,6 +278,8 @@ impl Drop for Server {
 struct Prepared {
     query: Vec<u8>,
     retrieve: Vec<u8>,
+    session: Vec<u8>,
+    with_token: Vec<u8>,
 }
 
 impl Prepared {
@@ -236,7 +298,23 @@ impl Prepared {
         assert!(found.contains("\"total\":20"), "{found}");
         let (_, rest) = found.split_once("/fhir/Binary/").expect("an attachment");
         let (binary, _) = rest.split_once('"').expect("its end");
-        Self { query, retrieve: get(&format!("/fhir/Binary/{binary}")) }
+        let form = "grant_type=client_credentials&scope=TD0.2";
+        let session = format!(
+            "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{form}",
+            form.len()
+        )
+        .into_bytes();
+        let issued = exchange(&mut connection, &session);
+        let issued = String::from_utf8_lossy(&issued);
+        let (_, token) = issued.split_once("\"access_token\":\"").expect("a token");
+        let (token, _) = token.split_once('"').expect("its end");
+        let with_token = format!(
+            "GET /fhir/Patient?identifier={TEST}%7C{QUERIED} HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        )
+        .into_bytes();
+        Self { query, retrieve: get(&format!("/fhir/Binary/{binary}")), session, with_token }
     }
 }
 

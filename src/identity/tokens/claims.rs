@@ -151,7 +151,13 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    pub(super) fn of(caller: &Caller, client: &str, issuer: &str, thumbprint: &str, now: Timestamp) -> Result<Self> {
+    pub(super) fn of(
+        caller: &Caller,
+        client: &str,
+        issuer: &str,
+        thumbprint: &str,
+        now: Timestamp,
+    ) -> Result<Self> {
         let session = caller.session.as_ref().context("a token is made of a session")?;
         let software = caller.software.as_ref();
         let (acteur, roles) = match &caller.actor {

@@ -8,8 +8,8 @@
 mod claims;
 mod keys;
 
-pub(in crate::identity) use claims::{Audience, Extensions};
 pub use claims::{AccessToken, AuthenticationProof, ConceptCode};
+pub(in crate::identity) use claims::{Audience, Extensions};
 pub(in crate::identity) use keys::signature_only;
 pub use keys::{Keys, PublicKey};
 

@@ -48,7 +48,7 @@ pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> R
         type_is_for_professionals(call, document)?;
         identifiers(document, &mut findings);
         codes(call, document, &mut findings);
-        labels(document, &mut findings);
+        labels(call, document, &mut findings);
         attachment(document, draft.list.is_some(), &mut findings);
         context(document, draft.list.is_some(), &mut findings);
         responsible(call, document, &mut findings);
@@ -201,7 +201,7 @@ fn codes(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
     }
 }
 
-fn labels(document: &DraftDocument<'_>, findings: &mut Findings) {
+fn labels(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
     let at = || document.at("securityLabel");
     if document.resource.security_label.is_empty() {
         findings.strict(at(), "masking and visibility are stated for each document (EX_2.1-1050)");
@@ -209,6 +209,11 @@ fn labels(document: &DraftDocument<'_>, findings: &mut Findings) {
     match document.resource.labels() {
         Err(issue) => findings.always(at(), issue.diagnostics),
         Ok(labels) => {
+            // R1111-50: what is deposited in secret connection is never visible to the representatives, not by a slip either.
+            let secret = call.caller.session.as_ref().is_some_and(|session| session.secret);
+            if secret && !labels.invisible_to_representatives {
+                findings.always(at(), "a deposit in secret connection carries INVISIBLE_REPRESENTANTS_LEGAUX");
+            }
             if labels.masked && labels.invisible_to_patient {
                 findings.always(at(), "MASQUE_PS and INVISIBLE_PATIENT exclude each other (EX_2.1-1050)");
             }

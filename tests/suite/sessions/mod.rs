@@ -351,3 +351,23 @@ fn budgets_are_each_callers_own_and_searching_never_blocks_feeding() {
         assert!(statuses.contains(&429), "{statuses:?}");
     }
 }
+
+#[test]
+fn a_secret_connection_deposits_nothing_that_representatives_see() {
+    let world = World::start(Engine::Sqlite);
+    let doctor = world.client("cps-medecin");
+    let minor = "217057599900827";
+    let secret = doctor.with_token(&open(&doctor, &[("connexion_secrete", "true")]).token());
+    let plain = Example::new(TEST, minor, "MINEURE", "2.25.460");
+    let refused = secret.post("/DocumentReference", plain.single());
+    refused.assert_refused(422, "XDSRegistryMetadataError", "INVISIBLE_REPRESENTANTS_LEGAUX");
+    let hidden = Example {
+        labels: &["N", "INVISIBLE_REPRESENTANTS_LEGAUX"],
+        ..Example::new(TEST, minor, "MINEURE", "2.25.461")
+    };
+    assert_eq!(secret.post("/DocumentReference", hidden.single()).status, 201);
+    assert_eq!(doctor.post("/DocumentReference", plain.single()).status, 201, "control: no secret connection");
+    let staff = open(&world.client("cpe-secretaire"), &[("connexion_secrete", "true")]);
+    assert_error(&staff, 403, "access_denied", "secret connection");
+    assert_error(&open(&doctor, &[("connexion_secrete", "oui")]), 400, "invalid_request", "true or false");
+}
