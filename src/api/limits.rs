@@ -191,3 +191,49 @@ fn spent(budget: Budget, wait: Duration) -> Refusal {
     refusal.retry_after = Some(seconds.max(1));
     refusal
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Actor, Profession};
+
+    fn doctor(id: &str) -> Caller {
+        Caller::by_card(Actor::Professional {
+            id: id.to_owned(),
+            profession: Profession::new(Profession::DOCTOR),
+            specialities: Vec::new(),
+            in_training: false,
+        })
+    }
+
+    #[test]
+    fn memory_is_bounded_by_callers_and_the_idle_are_forgotten() {
+        // So many a minute that a budget is whole again at once.
+        let allowance = Allowance::new(u32::MAX, 1_000_000);
+        let budgets =
+            Budgets { search: allowance, read: allowance, feed: allowance, token: allowance, shared: false };
+        let limits = Limits::new(budgets);
+        let limiter = &limits.local[Budget::Search as usize];
+        for number in 0..1000 {
+            let caller = doctor(&format!("8{number}"));
+            let who = Who { certificate: &[1; 32], caller: Some(&caller) };
+            assert!(limiter.check_key(&who.key()).is_ok());
+        }
+        assert_eq!(limits.remembered(), 1000);
+        std::thread::sleep(Duration::from_millis(20));
+        limits.forget_idle();
+        assert_eq!(limits.remembered(), 0);
+    }
+
+    #[test]
+    fn callers_are_told_apart_by_person_structure_and_software() {
+        let (one, two) = ([1; 32], [2; 32]);
+        let key = |certificate: &[u8; 32], caller: Option<&Caller>| Who { certificate, caller }.key();
+        let first = doctor("810100000016");
+        assert_eq!(key(&one, Some(&first)), key(&two, Some(&first)), "one person with two cards");
+        assert_ne!(key(&one, Some(&first)), key(&one, Some(&doctor("810100000024"))));
+        let elsewhere = Caller { structure: Some("1750000101".into()), ..first.clone() };
+        assert_ne!(key(&one, Some(&first)), key(&one, Some(&elsewhere)));
+        assert_ne!(key(&one, None), key(&two, None));
+    }
+}

@@ -60,6 +60,55 @@ pub fn fed(world: &World, unique_id: &str) -> (String, String) {
     (single["id"].as_str().unwrap().to_owned(), url.rsplit('/').next().unwrap().to_owned())
 }
 
+/// A client with a session of a kind, opened for this one call.
+fn with_session(world: &World, session: &str, jti: &str) -> Client {
+    use crate::support::establishment::{claims, seal};
+    use habilis::environment::Clock;
+    let issuer = format!("https://localhost:{}", world.listening.api.port());
+    let asserted = |mode: &str| {
+        let assertion =
+            seal(&world.certs, "org-hopital-sign", &claims(&issuer, mode, world.clock.now().as_second(), jti));
+        let hospital = world.client("org-hopital");
+        let token = hospital
+            .ask_token(&[
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                ("assertion", &assertion),
+            ])
+            .token();
+        hospital.with_token(&token)
+    };
+    match session {
+        "e-CPS" => {
+            let form = habilis::sandbox::pro_sante_connect::TokenForm::Opaque;
+            let subject = world.stand_in.sign_in("ines.roux", habilis::sandbox::CLIENT_ID, form).unwrap();
+            let software = world.client("org-psc");
+            let token = software
+                .ask_token(&[
+                    ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+                    ("subject_token", &subject),
+                    ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+                    ("scope", "TD0.2 TD0.3 ITI-65 ITI-105 ITI-67 ITI-68"),
+                ])
+                .token();
+            software.with_token(&token)
+        }
+        "INDIRECTE" => asserted("INDIRECTE"),
+        "AIR" => asserted("INDIRECTE_RENFORCEE"),
+        _ => {
+            let midwife = world.client("cps-sage-femme");
+            let token = midwife
+                .ask_token(&[
+                    ("grant_type", "client_credentials"),
+                    ("purpose_of_use", "bris_de_glace"),
+                    ("motif", "inconscient"),
+                    ("patient", &format!("{TEST}|{OTHER}")),
+                ])
+                .token();
+            midwife.with_token(&token)
+        }
+    }
+}
+
 #[test]
 fn every_operation_refuses_whom_it_must() {
     let world = World::start(Engine::Sqlite);
@@ -83,7 +132,8 @@ fn every_operation_refuses_whom_it_must() {
     let mut table =
         String::from("# Status of each operation for each caller. handshake: no connection at all.\n");
     table.push_str(&format!("{:<32}", "operation"));
-    for (_, label) in cards {
+    let sessions = ["e-CPS", "INDIRECTE", "AIR", "bris de glace"];
+    for label in cards.iter().map(|(_, label)| *label).chain(sessions) {
         table.push_str(&format!("{label:<17}"));
     }
     table.push('\n');
@@ -103,6 +153,12 @@ fn every_operation_refuses_whom_it_must() {
                 }
             };
             table.push_str(&format!("{cell:<17}"));
+        }
+        for (position, session) in sessions.iter().enumerate() {
+            let client = with_session(&world, session, &format!("{operation}-{session}"));
+            let unique_id = format!("2.25.102.{position}.{}", operation.len());
+            let answer = request(&client, &operation, &document, &binary, &unique_id).unwrap();
+            table.push_str(&format!("{:<17}", answer.status));
         }
         table = table.trim_end().to_owned();
         table.push('\n');

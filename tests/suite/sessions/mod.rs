@@ -371,3 +371,24 @@ fn a_secret_connection_deposits_nothing_that_representatives_see() {
     assert_error(&staff, 403, "access_denied", "secret connection");
     assert_error(&open(&doctor, &[("connexion_secrete", "oui")]), 400, "invalid_request", "true or false");
 }
+
+#[test]
+fn nodes_that_share_budgets_count_together() {
+    use habilis::api::limits::{Allowance, Budgets};
+    for (shared, expected) in [(true, 6), (false, 12)] {
+        let budgets = Budgets { search: Allowance::new(6, 6), shared, ..Budgets::default() };
+        let world = World::start_with(Engine::Sqlite, Options { budgets: Some(budgets), ..Options::default() });
+        let second = world.second_node();
+        let mut served = 0;
+        for _ in 0..8 {
+            for node in [&world, &second] {
+                served += usize::from(exists(&node.client("cps-medecin")).status == 200);
+            }
+        }
+        // A minute may begin meanwhile, and a local budget grows by one in ten seconds.
+        assert!((expected..=expected + 6).contains(&served), "shared {shared}: {served}");
+        if !shared {
+            assert!(served >= 12, "each node has its own");
+        }
+    }
+}

@@ -183,7 +183,9 @@ impl World {
             base: self.listening.base.clone(),
             clock: Arc::clone(&self.clock),
         };
-        let options = Options { certs: Some(self.certs.clone()), beside: Some(beside), ..Options::default() };
+        let budgets = self.options.budgets;
+        let options =
+            Options { certs: Some(self.certs.clone()), beside: Some(beside), budgets, ..Options::default() };
         Self::start_with(Engine::Sqlite, options)
     }
 
