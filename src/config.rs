@@ -14,11 +14,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::api::limits::{Allowance, Budgets};
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::pro_sante_connect;
-use crate::identity::software::{SoftwareRegistry, Unregistered};
+use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
 use crate::rights::HabilitationMatrix;
-use crate::server::{DirectoryFiles, SessionSettings, Settings};
+use crate::server::{DirectoryFiles, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
 use crate::tls::ocsp::OcspSettings;
@@ -146,19 +146,16 @@ enum UnregisteredSoftware {
 }
 
 impl SoftwareSection {
-    fn read(self) -> Result<SoftwareRegistry> {
-        let table = match &self.registry {
-            Some(path) => {
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-            }
-            None => String::new(),
-        };
-        let unregistered = match self.unregistered {
-            UnregisteredSoftware::Mark => Unregistered::Marked,
-            UnregisteredSoftware::Refuse => Unregistered::Refused,
-        };
-        SoftwareRegistry::parse(&table, self.allowed.map(|ids| ids.into_iter().collect()), unregistered)
-            .context("software.registry")
+    fn read(self) -> SoftwareFile {
+        SoftwareFile {
+            path: self.registry,
+            built_in: String::new(),
+            allowed: self.allowed,
+            unregistered: match self.unregistered {
+                UnregisteredSoftware::Mark => Unregistered::Marked,
+                UnregisteredSoftware::Refuse => Unregistered::Refused,
+            },
+        }
     }
 }
 
@@ -183,6 +180,7 @@ struct ProSanteConnectSection {
     key: PathBuf,
     #[serde(default)]
     jwks: bool,
+    client_id: String,
     clients: Vec<pro_sante_connect::Client>,
     #[serde(default = "ProSanteConnectSection::patience")]
     patience: u64,
@@ -204,6 +202,7 @@ impl ProSanteConnectSection {
             anchors: self.anchors,
             certificate: self.certificate,
             key: self.key,
+            client_id: self.client_id,
             jwks: self.jwks,
             clients: self.clients,
             patience: Duration::from_secs(self.patience),
@@ -329,7 +328,7 @@ pub fn read(path: &Path) -> Result<Settings> {
             structures: file.directory.structures,
             built_in: Default::default(),
         },
-        software: file.software.read()?,
+        software: file.software.read(),
         pro_sante_connect: file.pro_sante_connect.map(ProSanteConnectSection::read).transpose()?,
         checks: IdentifierChecks { keys: file.identifiers.check_keys, editor_accounts: false },
     };

@@ -21,7 +21,7 @@ use crate::fhir::codes::Codes;
 use crate::identity::directory::Directory;
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::pro_sante_connect::{self, ProSanteConnect};
-use crate::identity::software::SoftwareRegistry;
+use crate::identity::software::{SoftwareRegistry, Unregistered};
 use crate::identity::tokens::{Keys, Lifetimes, Tokens};
 use crate::operations::{Services, Sessions, Strictness};
 use crate::rights::{HabilitationMatrix, Tables};
@@ -85,11 +85,37 @@ pub struct SessionSettings {
     /// The directory's tables.
     pub directory: DirectoryFiles,
     /// Practice software.
-    pub software: SoftwareRegistry,
+    pub software: SoftwareFile,
     /// The provider of e-CPS.
     pub pro_sante_connect: Option<pro_sante_connect::Settings>,
     /// What is checked of identifiers.
     pub checks: IdentifierChecks,
+}
+
+/// Where the registry of software lies, and what follows from it. A changed file is read again.
+#[derive(Clone, Debug, Default)]
+pub struct SoftwareFile {
+    /// The table.
+    pub path: Option<PathBuf>,
+    /// The table where there is no file.
+    pub built_in: String,
+    /// Homologation ids, and no others.
+    pub allowed: Option<Vec<String>>,
+    /// What happens to others.
+    pub unregistered: Unregistered,
+}
+
+impl SoftwareFile {
+    fn read(&self) -> Result<SoftwareRegistry> {
+        let table = match &self.path {
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+            }
+            None => self.built_in.clone(),
+        };
+        let allowed = self.allowed.as_ref().map(|ids| ids.iter().cloned().collect());
+        SoftwareRegistry::parse(&table, allowed, self.unregistered).context("registry of software")
+    }
 }
 
 /// Where the directory's tables lie. Changed files are read again.
@@ -158,7 +184,7 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
     let sessions = Sessions {
         tokens: Tokens::new(Keys::read(&sessions.key, &sessions.older_keys)?, sessions.lifetimes),
         directory: ArcSwap::from_pointee(sessions.directory.read()?),
-        software: std::mem::take(&mut sessions.software),
+        software: ArcSwap::from_pointee(sessions.software.read()?),
         pro_sante_connect: provider,
         checks: sessions.checks,
         revocation: Arc::new(Revocation::default()),
@@ -254,7 +280,11 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         actix_web::rt::spawn(sweep(Arc::clone(&services))),
         actix_web::rt::spawn(trace_refusals(refused, Arc::clone(&api))),
         actix_web::rt::spawn(tidy(Arc::clone(&api))),
-        actix_web::rt::spawn(reload_directory(settings.sessions.directory, Arc::clone(&services))),
+        actix_web::rt::spawn(reload_tables(
+            settings.sessions.directory,
+            settings.sessions.software,
+            Arc::clone(&services),
+        )),
     ];
     if let Some(ocsp) = settings.ocsp {
         let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders))?;
@@ -306,6 +336,9 @@ async fn tidy(api: Arc<Api>) {
             limits.forget_idle();
         }
         let now = api.services.environment.now().as_second();
+        if let Some(provider) = &api.services.sessions.pro_sante_connect {
+            provider.forget(now);
+        }
         if let Err(error) = api.services.store.forget_spent(now).await {
             tracing::warn!(%error, "what was spent is not forgotten");
         }
@@ -319,9 +352,10 @@ async fn ask_responders(refresher: Refresher, services: Arc<Services>) {
     }
 }
 
-/// Reads the directory again when its files change. A bad table never replaces a good one.
-async fn reload_directory(files: DirectoryFiles, services: Arc<Services>) {
-    let paths: Vec<PathBuf> = files.professionals.iter().chain(&files.structures).cloned().collect();
+/// Reads directory and registry again when their files change. A bad table never replaces a good one.
+async fn reload_tables(directory: DirectoryFiles, software: SoftwareFile, services: Arc<Services>) {
+    let files = directory.professionals.iter().chain(&directory.structures).chain(&software.path);
+    let paths: Vec<PathBuf> = files.cloned().collect();
     if paths.is_empty() {
         return;
     }
@@ -333,14 +367,16 @@ async fn reload_directory(files: DirectoryFiles, services: Arc<Services>) {
             continue;
         }
         seen = now;
-        let reading = files.clone();
-        match tokio::task::spawn_blocking(move || reading.read()).await {
-            Ok(Ok(directory)) => {
+        let (directory, software) = (directory.clone(), software.clone());
+        let read = move || Ok::<_, anyhow::Error>((directory.read()?, software.read()?));
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok((directory, software))) => {
                 services.sessions.directory.store(Arc::new(directory));
-                tracing::info!("directory reloaded");
+                services.sessions.software.store(Arc::new(software));
+                tracing::info!("directory and registry of software reloaded");
             }
-            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "directory not taken"),
-            Err(panicked) => tracing::error!(%panicked, "directory not taken"),
+            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "tables not taken"),
+            Err(panicked) => tracing::error!(%panicked, "tables not taken"),
         }
     }
 }

@@ -23,6 +23,7 @@ use super::limits::Who;
 use super::peer::Peer;
 use super::respond::{self, Answer};
 use crate::audit::{TraceContext, Traced};
+use crate::certificate::CertificateKind;
 use crate::error::{Failure, Reason, Refusal};
 use crate::identity::{Caller, Session};
 use crate::operations::open_session::Connection;
@@ -125,6 +126,8 @@ struct Connected<'a> {
     peer: Option<&'a Peer>,
     trace: TraceContext,
     now: Timestamp,
+    /// A budget has paid the call.
+    paid: bool,
 }
 
 impl<'a> Connected<'a> {
@@ -147,7 +150,7 @@ impl<'a> Connected<'a> {
         if let Some(peer) = peer {
             peer.note(&api.services.sessions.revocation, now);
         }
-        Some(Self { api, request, peer, trace, now })
+        Some(Self { api, request, peer, trace, now, paid: false })
     }
 
     /// The peer, if its certificate counts now.
@@ -175,8 +178,9 @@ impl<'a> Connected<'a> {
     async fn caller(&mut self, operation: Operation) -> Result<Arc<Caller>, Failure> {
         let peer = self.peer()?;
         // A certificate that is of no use does not become one by a token.
-        if let (Err(_), Err(refusal)) = (&peer.certificate, &peer.caller) {
-            return Err(refusal.clone().into());
+        match &peer.caller {
+            Err(refusal) if refusal.reason != Reason::TokenRequired => return Err(refusal.clone().into()),
+            _ => {}
         }
         let caller = match bearer(self.request)? {
             Some(token) => {
@@ -184,8 +188,9 @@ impl<'a> Connected<'a> {
                 self.trace = self.trace.now_known(&caller);
                 let session =
                     caller.session.as_ref().ok_or_else(|| Failure::internal("a token without a session"))?;
+                let admitted = self.api.services.sessions.software.load().admit(caller.software.as_ref())?;
                 if let Some(scope) = operation.scope
-                    && !session.scopes.hold(scope)
+                    && !session.scopes.and(admitted.scopes).hold(scope)
                 {
                     let why = format!("the access token's scope does not hold {}", scope.name());
                     return Err(Refusal::new(Reason::InsufficientScope, why).into());
@@ -199,7 +204,7 @@ impl<'a> Connected<'a> {
             None => {
                 let caller = peer.caller.clone()?;
                 // Without a token no software has said which it is.
-                self.api.services.sessions.software.admit(None, None, None)?;
+                self.api.services.sessions.software.load().admit(None)?;
                 self.count(operation, peer, Some(&caller)).await?;
                 caller
             }
@@ -213,14 +218,10 @@ impl<'a> Connected<'a> {
             return Ok(known);
         }
         let mut caller = sessions.tokens.caller(token, peer.chain.fingerprint(), self.now)?;
-        let named = caller.software.as_ref();
         let admitted = sessions
             .software
-            .admit(
-                named.map(|software| software.name.as_str()),
-                named.map(|software| software.version.as_str()),
-                named.and_then(|software| software.homologation_id.as_deref()),
-            )
+            .load()
+            .admit(caller.software.as_ref())
             .map_err(|refusal| refusal.of_caller(&caller))?;
         caller.software = admitted.software;
         let caller = Arc::new(caller);
@@ -233,10 +234,19 @@ impl<'a> Connected<'a> {
         self.api.services.store.spend(introspect::spent_name(&session.id), session.expires_at).await
     }
 
-    async fn count(&self, operation: Operation, peer: &Peer, caller: Option<&Caller>) -> Result<(), Failure> {
+    async fn count(
+        &mut self,
+        operation: Operation,
+        peer: &Peer,
+        caller: Option<&Caller>,
+    ) -> Result<(), Failure> {
         let Some(limits) = &self.api.budgets else { return Ok(()) };
-        let who = Who { certificate: peer.chain.fingerprint(), caller };
-        limits.take(&self.api.services.store, operation.budget, &who, self.now.as_second()).await
+        let organisation =
+            matches!(&peer.certificate, Ok(facts) if facts.kind == CertificateKind::OrganisationClient);
+        let who = Who { certificate: peer.chain.fingerprint(), caller, organisation };
+        limits.take(&self.api.services.store, operation.budget, &who, self.now.as_second()).await?;
+        self.paid = true;
+        Ok(())
     }
 
     fn connection(&self) -> Result<Connection, Failure> {
@@ -260,6 +270,10 @@ impl<'a> Connected<'a> {
         let answer = match result {
             Ok(traced) => traced.into_inner(),
             Err(failure) => {
+                // What no budget has paid costs a durable trace too: it comes at its own pace.
+                if let (false, Some(limits), Some(peer)) = (self.paid, &self.api.budgets, self.peer) {
+                    limits.hold_refusal(peer.chain.fingerprint()).await;
+                }
                 log(&failure, request_id);
                 let answer = to_answer(&failure, request_id);
                 let trace = self.trace.failed(&failure, answer.status);

@@ -1,9 +1,14 @@
 //! Budgets: how often a caller may call, each kind of call for itself.
 //!
-//! They are keyed by who was authenticated (certificate, person, structure, software), never by address: the key space is
-//! that of issued certificates and of the people whom their tokens name. Searches, reads, feeds and tokens have budgets of
-//! their own, so that searching never holds up feeding (EX_3.1-2035). Each node counts for itself, unless the
-//! configuration says that nodes share: then the counts stand in the database, at the price of one more commit a request.
+//! They are keyed by who was authenticated (person and structure, or the certificate where nobody acts), never by address.
+//! What a caller merely says of itself, its software, is no part of the key: it would be a fresh budget for the typing. The
+//! people whom an establishment names are counted apart from the same people in person, and all together on the
+//! establishment's certificate. Searches, reads, feeds and tokens have budgets of their own, so that searching never holds up
+//! feeding (EX_3.1-2035). Each node counts for itself, unless the configuration says that nodes share: then the counts stand
+//! in the database.
+//!
+//! A refusal that is paid from no budget (a token that does not count, a revoked card on an open connection, a spent budget)
+//! is a durable trace all the same. So many a minute of one certificate are answered at once; the others wait for their turn.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,7 +18,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::error::{Failure, Reason, Refusal};
-use crate::identity::Caller;
+use crate::identity::{Authentication, Caller};
 use crate::operations::Budget;
 use crate::store::Store;
 
@@ -36,6 +41,13 @@ impl Allowance {
             }
         }
         Self { per_minute: at_least_one(per_minute), burst: at_least_one(burst) }
+    }
+}
+
+impl Allowance {
+    /// So many times as much.
+    const fn times(self, times: u32) -> Self {
+        Self::new(self.per_minute.get().saturating_mul(times), self.burst.get().saturating_mul(times))
     }
 }
 
@@ -74,8 +86,16 @@ type Key = [u8; 16];
 pub struct Limits {
     budgets: Budgets,
     local: [DefaultKeyedRateLimiter<Key>; 4],
+    establishments: [DefaultKeyedRateLimiter<Key>; 4],
+    refusals: DefaultKeyedRateLimiter<Key>,
 }
 
+/// An establishment has as many people at work at one time.
+const ESTABLISHMENT: u32 = 50;
+/// Refusals of one certificate that are answered at once.
+const REFUSALS: Allowance = Allowance::new(120, 120);
+/// A refusal waits so long at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Callers counted apart, at most. Beyond, those of one certificate are counted together.
 const MAXIMUM_CALLERS: usize = 100_000;
 /// How long a shared window is, seconds.
@@ -84,11 +104,15 @@ const WINDOW: i64 = 60;
 impl Limits {
     /// Limits of these budgets.
     pub fn new(budgets: Budgets) -> Self {
-        let limiter = |budget: Budget| {
-            let Allowance { per_minute, burst } = budgets.of(budget);
+        fn limiter(Allowance { per_minute, burst }: Allowance) -> DefaultKeyedRateLimiter<Key> {
             RateLimiter::keyed(Quota::per_minute(per_minute).allow_burst(burst))
-        };
-        Self { budgets, local: Budget::ALL.map(limiter) }
+        }
+        Self {
+            budgets,
+            local: Budget::ALL.map(|budget| limiter(budgets.of(budget))),
+            establishments: Budget::ALL.map(|budget| limiter(budgets.of(budget).times(ESTABLISHMENT))),
+            refusals: limiter(REFUSALS),
+        }
     }
 
     /// Takes one call from a budget of a caller.
@@ -96,32 +120,58 @@ impl Limits {
     /// # Errors
     /// [`Reason::BudgetSpent`]; the store's, when nodes share.
     pub async fn take(&self, store: &Store, budget: Budget, who: &Who<'_>, now: i64) -> Result<(), Failure> {
-        if self.budgets.shared {
-            return self.take_shared(store, budget, who, now).await;
+        let allowance = self.budgets.of(budget);
+        if who.is_establishment() {
+            let all = allowance.times(ESTABLISHMENT);
+            self.take_one(store, &self.establishments, (budget, all), who.of_certificate(), now).await?;
+            if who.caller.is_none() {
+                return Ok(());
+            }
         }
-        let Some(limiter) = self.local.get(budget as usize) else { return Ok(()) };
-        let key = if limiter.len() < MAXIMUM_CALLERS { who.key() } else { who.of_certificate() };
+        self.take_one(store, &self.local, (budget, allowance), self.key(budget, who), now).await
+    }
+
+    async fn take_one(
+        &self,
+        store: &Store,
+        limiters: &[DefaultKeyedRateLimiter<Key>; 4],
+        (budget, allowance): (Budget, Allowance),
+        key: Key,
+        now: i64,
+    ) -> Result<(), Failure> {
+        if self.budgets.shared {
+            return take_shared(store, (budget, allowance), key, now).await;
+        }
+        let Some(limiter) = limiters.get(budget as usize) else { return Ok(()) };
         limiter.check_key(&key).map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
             spent(budget, wait).into()
         })
     }
 
-    /// A whole minute's calls in a window, burst included: coarser than the count of one node.
-    async fn take_shared(&self, store: &Store, budget: Budget, who: &Who<'_>, now: i64) -> Result<(), Failure> {
-        let since = now - now.rem_euclid(WINDOW);
-        let key = format!("{}/{}", budget.name(), crate::store::hex(&who.key()));
-        let counted = store.count(key, since).await?;
-        if counted > i64::from(self.budgets.of(budget).per_minute.get()) {
-            let wait = u64::try_from(since + WINDOW - now).unwrap_or_default();
-            return Err(spent(budget, Duration::from_secs(wait)).into());
+    fn key(&self, budget: Budget, who: &Who<'_>) -> Key {
+        let known = self.local.get(budget as usize).map_or(0, DefaultKeyedRateLimiter::len);
+        if known < MAXIMUM_CALLERS { who.key() } else { who.of_certificate() }
+    }
+
+    /// Waits until a refusal of this certificate may be answered.
+    pub async fn hold_refusal(&self, certificate: &[u8; 32]) {
+        let key = Who { certificate, caller: None, organisation: false }.of_certificate();
+        let begun = DefaultClock::default().now();
+        while let Err(until) = self.refusals.check_key(&key) {
+            let now = DefaultClock::default().now();
+            if Duration::from(now.duration_since(begun)) >= LONGEST_WAIT {
+                return;
+            }
+            // Not all at the same instant.
+            let wait = until.wait_time_from(now).max(Duration::from_millis(50));
+            tokio::time::sleep(wait.min(Duration::from_secs(1))).await;
         }
-        Ok(())
     }
 
     /// Forgets callers who have their whole budget again. To be called from time to time: governor forgets nobody.
     pub fn forget_idle(&self) {
-        for limiter in &self.local {
+        for limiter in self.local.iter().chain(&self.establishments).chain([&self.refusals]) {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
@@ -131,6 +181,23 @@ impl Limits {
     pub fn remembered(&self) -> usize {
         self.local.iter().map(DefaultKeyedRateLimiter::len).sum()
     }
+}
+
+/// A whole minute's calls in a window, burst included: coarser than the count of one node.
+async fn take_shared(
+    store: &Store,
+    (budget, allowance): (Budget, Allowance),
+    key: Key,
+    now: i64,
+) -> Result<(), Failure> {
+    let since = now - now.rem_euclid(WINDOW);
+    let key = format!("{}/{}/{}", budget.name(), allowance.per_minute, crate::store::hex(&key));
+    let counted = store.count(key, since).await?;
+    if counted > i64::from(allowance.per_minute.get()) {
+        let wait = u64::try_from(since + WINDOW - now).unwrap_or_default();
+        return Err(spent(budget, Duration::from_secs(wait)).into());
+    }
+    Ok(())
 }
 
 impl Budgets {
@@ -152,16 +219,25 @@ pub struct Who<'a> {
     pub certificate: &'a [u8; 32],
     /// Who acts, where that is known.
     pub caller: Option<&'a Caller>,
+    /// The certificate is an organisation's.
+    pub organisation: bool,
 }
 
 impl Who<'_> {
+    /// Many people over one certificate.
+    fn is_establishment(&self) -> bool {
+        self.organisation
+    }
+
     fn key(&self) -> Key {
         let Some(caller) = self.caller else { return self.of_certificate() };
-        // A person is one, by whichever card and token; an establishment's people are told apart within it.
-        let software = caller.software.as_ref().filter(|software| software.registered);
-        let software = software.and_then(|software| software.homologation_id.as_deref()).unwrap_or_default();
         let structure = caller.structure.as_deref().unwrap_or_default();
-        hashed(&[caller.id().as_bytes(), structure.as_bytes(), software.as_bytes()])
+        // Whom an establishment names does not spend what the person has in person.
+        let way = match caller.authentication {
+            Authentication::Card | Authentication::ProSanteConnect => "in person",
+            Authentication::Indirect | Authentication::IndirectReinforced => "named",
+        };
+        hashed(&[caller.id().as_bytes(), structure.as_bytes(), way.as_bytes()])
     }
 
     fn of_certificate(&self) -> Key {
@@ -216,7 +292,7 @@ mod tests {
         let limiter = &limits.local[Budget::Search as usize];
         for number in 0..1000 {
             let caller = doctor(&format!("8{number}"));
-            let who = Who { certificate: &[1; 32], caller: Some(&caller) };
+            let who = Who { certificate: &[1; 32], caller: Some(&caller), organisation: false };
             assert!(limiter.check_key(&who.key()).is_ok());
         }
         assert_eq!(limits.remembered(), 1000);
@@ -226,14 +302,21 @@ mod tests {
     }
 
     #[test]
-    fn callers_are_told_apart_by_person_structure_and_software() {
+    fn callers_are_told_apart_by_person_and_structure() {
         let (one, two) = ([1; 32], [2; 32]);
-        let key = |certificate: &[u8; 32], caller: Option<&Caller>| Who { certificate, caller }.key();
+        let key = |certificate: &[u8; 32], caller: Option<&Caller>| {
+            Who { certificate, caller, organisation: false }.key()
+        };
         let first = doctor("810100000016");
         assert_eq!(key(&one, Some(&first)), key(&two, Some(&first)), "one person with two cards");
         assert_ne!(key(&one, Some(&first)), key(&one, Some(&doctor("810100000024"))));
         let elsewhere = Caller { structure: Some("1750000101".into()), ..first.clone() };
         assert_ne!(key(&one, Some(&first)), key(&one, Some(&elsewhere)));
         assert_ne!(key(&one, None), key(&two, None));
+        let software = crate::identity::software::Software { registered: true, ..Default::default() };
+        let typed = Caller { software: Some(software), ..first.clone() };
+        assert_eq!(key(&one, Some(&first)), key(&one, Some(&typed)), "what is merely said is no new budget");
+        let named = Caller { authentication: Authentication::Indirect, ..first.clone() };
+        assert_ne!(key(&one, Some(&first)), key(&one, Some(&named)), "an establishment spends nobody's own");
     }
 }

@@ -23,7 +23,9 @@ pub struct TraceContext {
     caller_structure: Option<String>,
     certificate: String,
     mode: &'static str,
-    authentication: &'static str,
+    authentication: String,
+    role: Option<String>,
+    sector: Option<String>,
     software: Option<String>,
     motif: Option<String>,
     session_id: Option<String>,
@@ -58,7 +60,9 @@ impl TraceContext {
             caller_structure: caller.and_then(|caller| caller.structure.clone()),
             certificate: label.to_owned(),
             mode: caller.map_or("", |caller| caller.mode.code()),
-            authentication: caller.map_or("", |caller| caller.authentication.code()),
+            authentication: caller.map_or_else(String::new, Caller::authentication_label),
+            role: caller.and_then(Caller::role_label),
+            sector: caller.and_then(|caller| caller.sector.clone()),
             software: caller.and_then(|caller| Some(caller.software.as_ref()?.label())),
             motif: caller.and_then(|caller| caller.session.as_ref()?.motif.clone()),
             session_id: caller.and_then(|caller| Some(caller.session.as_ref()?.id.clone())),
@@ -76,18 +80,23 @@ impl TraceContext {
     }
 
     fn entry(&self, status: u16, outcome: &'static str, rule: String) -> TraceEntry {
+        // PostgreSQL keeps no U+0000, and one trace that cannot be kept would fail its neighbours' commit.
+        let clean =
+            |text: &String| if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.clone() };
         TraceEntry {
             at: self.at,
             request_id: self.request_id.clone(),
             operation: self.operation,
             caller_kind: self.caller_kind.clone(),
-            caller_id: self.caller_id.clone(),
-            caller_structure: self.caller_structure.clone(),
-            certificate: self.certificate.clone(),
+            caller_id: clean(&self.caller_id),
+            caller_structure: self.caller_structure.as_ref().map(clean),
+            certificate: clean(&self.certificate),
             mode: self.mode,
-            authentication: self.authentication,
-            software: self.software.clone(),
-            motif: self.motif.clone(),
+            authentication: clean(&self.authentication),
+            software: self.software.as_ref().map(clean),
+            role: self.role.as_ref().map(clean),
+            sector: self.sector.as_ref().map(clean),
+            motif: self.motif.as_ref().map(clean),
             session_id: self.session_id.clone(),
             secret: self.secret,
             record_id: None,

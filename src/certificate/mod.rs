@@ -8,7 +8,7 @@ mod kind;
 mod subject;
 
 pub use kind::{CardType, CertificateKind, Unusable};
-pub use subject::Subject;
+pub use subject::{Subject, is_invisible};
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -32,7 +32,9 @@ pub fn label(der: &[u8]) -> String {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return String::new() };
     let issuer =
         subject::single(certificate.issuer(), &subject::COMMON_NAME).ok().flatten().unwrap_or_default();
-    let serial: String = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+    // Of a certificate that nobody has judged yet: no more than one of ours would have.
+    let issuer: String = issuer.chars().take(80).collect();
+    let serial: String = certificate.raw_serial().iter().take(20).map(|byte| format!("{byte:02x}")).collect();
     format!("{issuer} / {serial}")
 }
 

@@ -62,7 +62,7 @@ pub(super) fn single(name: &X509Name<'_>, attribute: &Oid<'static>) -> Result<Op
 }
 
 /// Control characters, and those that change how the rest is shown: zero width, and the directions of writing.
-fn is_invisible(c: char) -> bool {
+pub fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

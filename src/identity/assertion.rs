@@ -4,6 +4,8 @@
 //! connection's own certificate. `INDIRECTE` feeds and looks up references; `INDIRECTE_RENFORCEE` (AIR) reads and never
 //! feeds, lives thirty seconds and says how the person was authenticated. Each counts once, whichever node it reaches.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -15,15 +17,18 @@ use x509_parser::public_key::PublicKey;
 use super::directory::Directory;
 use super::identifiers::{IdentifierChecks, Ins};
 use super::tokens::{Audience, ConceptCode, Extensions, REINFORCED_LIFETIME, signature_only};
-use super::{AccessMode, Actor, Authentication, Profession};
-use crate::certificate::CertificateFacts;
+use super::{AccessMode, Actor, Authentication, Profession, RoleDetail, role_detail};
+use crate::certificate::{CertificateFacts, is_invisible};
 use crate::error::{Reason, Refusal};
+use crate::tls::revocation::ChainLink;
 use crate::tls::{Revocation, seal};
 
 /// Assertions are short.
 const MAXIMUM: usize = 32 << 10;
 /// `INDIRECTE` assertions live at most so long, seconds.
 const LONGEST: i64 = 300;
+/// A person was authenticated so long ago at most: a working day.
+const LONGEST_SESSION: i64 = 12 * 3600;
 /// How far an establishment's clock may be ahead of ours, seconds.
 const AHEAD: i64 = 5;
 
@@ -57,6 +62,10 @@ pub struct Assertion {
     pub record: Option<Ins>,
     /// Why, in an emergency.
     pub motif: Option<String>,
+    /// How and when the person was authenticated.
+    pub proof: Option<String>,
+    /// The second value of the role that nobody but the establishment says.
+    pub declared_role: Option<String>,
     /// Secret connection.
     pub secret: bool,
     /// The establishment's software.
@@ -70,7 +79,7 @@ pub struct Assertion {
 }
 
 /// The claims, as they came.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub struct Claims {
     iss: String,
     sub: String,
@@ -126,15 +135,17 @@ impl Reader<'_> {
         self.instants(claims, reinforced)?;
         let structure = self.structure(claims)?;
         let mode = self.mode(claims, reinforced)?;
-        let actor = self.actor(claims, &structure)?;
-        if reinforced {
-            self.proof(claims, &actor)?;
-        }
+        let (actor, declared_role) = self.actor(claims, &structure, reinforced)?;
+        let proof = if reinforced { Some(self.proof(claims, &actor, mode)?) } else { None };
         let record = match &extensions.ihe_iua.person_id {
             Some(text) => Some(person_id(text)?),
             None => None,
         };
-        let motif = extensions.dmp.motif.clone().filter(|motif| !motif.trim().is_empty());
+        let motif = motif(extensions.dmp.motif.as_deref()).map_err(refused)?;
+        if extensions.dmp.connexion_secrete && !matches!(actor, Actor::Professional { .. }) {
+            return Err(Refusal::new(Reason::WrongMode, "a secret connection is open to professionals")
+                .by("R1111-50: secret connection"));
+        }
         if mode == AccessMode::BrisDeGlace && (record.is_none() || motif.is_none()) {
             return Err(refused("bris_de_glace wants a motif, and one record (person_id)"));
         }
@@ -147,6 +158,8 @@ impl Reader<'_> {
             sector: sector(&required(&extensions.dmp.secteur_activite, "extensions.dmp.secteur_activite")?)?,
             record,
             motif,
+            proof,
+            declared_role,
             secret: extensions.dmp.connexion_secrete,
             software: SoftwareName {
                 name: required(&extensions.dmp.lps_nom, "extensions.dmp.lps_nom")?,
@@ -181,6 +194,10 @@ impl Reader<'_> {
         };
         // The kind first: whoever signs with another certificate is told so, rather than that a purpose is missing.
         let facts = CertificateFacts::read_seal(&leaf).map_err(|unusable| not_a_seal(unusable.to_string()))?;
+        // Asked about at the responder, as the certificates of connections are.
+        if let Ok((_, certificate)) = X509Certificate::from_der(&leaf) {
+            self.revocation.note(&ChainLink::of(&certificate), &Arc::from(leaf.as_slice()), self.now);
+        }
         seal::verify(&leaf, self.revocation, self.now)
             .map_err(|error| not_a_seal(format!("the certificate that signed does not count: {error:#}")))?;
         if facts.subject.structure.as_deref() != Some(self.client) {
@@ -191,7 +208,10 @@ impl Reader<'_> {
         let decoded = jsonwebtoken::decode::<Claims>(text, &key, &signature_only(algorithm));
         Ok(decoded
             .map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::Json(why) => refused(format!("the claims: {why}")),
+                // The place and no text: it may quote an INS.
+                jsonwebtoken::errors::ErrorKind::Json(why) => {
+                    refused(format!("the claims cannot be read, line {} column {}", why.line(), why.column()))
+                }
                 _ => refused("the assertion's signature is not that of the certificate in x5c"),
             })?
             .claims)
@@ -249,6 +269,9 @@ impl Reader<'_> {
         let [purpose] = claims.extensions.ihe_iua.purpose_of_use.as_slice() else {
             return Err(refused(wanted));
         };
+        if oid(&purpose.system) != "1.2.250.1.213.1.1.4.248" {
+            return Err(refused(wanted));
+        }
         let mode = AccessMode::of_code(&purpose.code).ok_or_else(|| refused(wanted))?;
         if mode == AccessMode::BrisDeGlace && !reinforced {
             return Err(Refusal::new(Reason::WrongMode, "INDIRECTE has no bris_de_glace")
@@ -261,7 +284,12 @@ impl Reader<'_> {
         Ok(mode)
     }
 
-    fn actor(&self, claims: &Claims, structure: &str) -> Result<Actor, Refusal> {
+    fn actor(
+        &self,
+        claims: &Claims,
+        structure: &str,
+        reinforced: bool,
+    ) -> Result<(Actor, Option<String>), Refusal> {
         let mut roles = claims.extensions.ihe_iua.subject_role.iter();
         let first = roles.next().ok_or_else(|| refused("extensions.ihe_iua.subject_role is missing"))?;
         let rest: Vec<&ConceptCode> = roles.collect();
@@ -271,45 +299,72 @@ impl Reader<'_> {
                     return Err(refused("sub is the PS_IdNat of the professional"));
                 }
                 let in_training = kind.ends_with('8');
+                if in_training && reinforced {
+                    return Err(Refusal::new(
+                        Reason::UnknownProfessional,
+                        "AIR is for professionals, not in training",
+                    )
+                    .by("EX_AIR-020: professionals of the national directory"));
+                }
+                let number =
+                    |code: &str| (1..=3).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_digit());
+                if !number(&first.code) {
+                    return Err(refused("the first subject_role is a code of TRE_G15 or TRE_G16"));
+                }
                 let detail = match first.code.as_str() {
                     Profession::DOCTOR => Some("1.2.250.1.71.4.2.5"),
                     Profession::PHARMACIST => Some("1.2.250.1.71.4.2.6"),
                     _ => None,
                 };
-                let specialities: Vec<String> = rest
+                let said: Vec<&str> = rest
                     .iter()
                     .filter(|role| detail.is_some_and(|detail| oid(&role.system) == detail))
-                    .map(|role| role.code.clone())
+                    .map(|role| role.code.as_str())
                     .collect();
-                if detail.is_some() && specialities.is_empty() && !in_training {
+                if detail.is_some() && said.is_empty() && !in_training {
                     return Err(refused(
                         "a doctor's second role is the speciality (1.2.250.1.71.4.2.5), a pharmacist's the section \
                          (1.2.250.1.71.4.2.6)",
                     )
                     .by("VIHF: second value of the role"));
                 }
-                Ok(Actor::Professional {
+                // What the directory says counts: an establishment does not choose what its people may read.
+                let profession = Profession::new(&first.code);
+                let known = self.directory.role_detail(&claims.sub, profession.code());
+                let detail = match said.first() {
+                    Some(first) => role_detail(&profession, in_training, known, Some(first))?,
+                    None => RoleDetail { proven: Vec::new(), declared: None },
+                };
+                let actor = Actor::Professional {
                     id: claims.sub.clone(),
-                    profession: Profession::new(&first.code),
-                    specialities,
+                    profession,
+                    specialities: detail.proven,
                     in_training,
-                })
+                };
+                Ok((actor, detail.declared))
             }
             "1.2.250.1.213.1.1.4.6" | "1.2.250.1.213.1.6.1.4" | "1.2.250.1.213.1.6.1.107" => {
-                let printable = claims.sub.chars().all(|c| !c.is_control());
+                let printable = !claims.sub.chars().any(is_invisible);
                 if !(1..=64).contains(&claims.sub.len()) || !printable {
                     return Err(refused("sub identifies the person within the structure, 1 to 64 characters"));
                 }
                 // Within the structure: an establishment's own number is never that of a professional.
                 let id = format!("{structure}/{}", claims.sub);
-                Ok(Actor::NamedStaff { id, role: first.code.clone() })
+                let form =
+                    first.code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+                // TRE_A00 names the patient's own deposits too.
+                let staff = !matches!(first.code.as_str(), "EXP_PATIENT" | "ALIM_AM");
+                if !(1..=32).contains(&first.code.len()) || !form || !staff {
+                    return Err(refused("the first subject_role is no role of an establishment's staff"));
+                }
+                Ok((Actor::NamedStaff { id, role: format!("{}^{}", first.code, oid(&first.system)) }, None))
             }
             _ => Err(refused("the first subject_role is of TRE_G15, TRE_G16, TRE_A00, TRE_R94 or TRE_R85")),
         }
     }
 
     /// EX_AIR-020, EX_AIR-050.
-    fn proof(&self, claims: &Claims, actor: &Actor) -> Result<(), Refusal> {
+    fn proof(&self, claims: &Claims, actor: &Actor, mode: AccessMode) -> Result<String, Refusal> {
         if let Actor::Professional { id, profession, .. } = actor
             && !self.directory.knows(id, profession.code())
         {
@@ -319,16 +374,45 @@ impl Reader<'_> {
             )
             .by("EX_AIR-020: professionals of the national directory"));
         }
-        let proof = claims.extensions.dmp.authentification_primaire.as_ref();
-        let given = proof.is_some_and(|proof| {
-            (1..=64).contains(&proof.method.trim().len()) && (1..=claims.iat).contains(&proof.at)
-        });
-        if given {
-            return Ok(());
+        // Whom an establishment names reads as that person: only those who work there.
+        if let Actor::Professional { id, profession, .. } = actor
+            && !self.directory.exercises(id, profession.code(), self.client)
+        {
+            return Err(Refusal::new(
+                Reason::StructureNotLinked,
+                "the directory knows no activity of the professional in this structure",
+            )
+            .by("PS et structure non liés"));
+        }
+        let doctor =
+            matches!(actor, Actor::Professional { profession, .. } if profession.code() == Profession::DOCTOR);
+        if mode == AccessMode::Centre15 && !doctor {
+            return Err(Refusal::new(Reason::WrongMode, "centre_15 is open to regulating doctors")
+                .by("L1111-17 I: regulating doctor of the SAMU"));
+        }
+        if let Some(proof) = &claims.extensions.dmp.authentification_primaire
+            && (1..=64).contains(&proof.method.trim().len())
+            && !proof.method.chars().any(is_invisible)
+            && (claims.iat.saturating_sub(LONGEST_SESSION)..=claims.iat).contains(&proof.at)
+        {
+            let at = Timestamp::from_second(proof.at).map_err(|_| refused("authentification_primaire.at"))?;
+            return Ok(format!("{}, {at}", proof.method.trim()));
         }
         Err(refused("extensions.dmp.authentification_primaire says how (method) and when (at) the person was authenticated")
             .by("EX_AIR-050: primary authentication"))
     }
+}
+
+/// Why a record is opened: a short text that can stand in a trace, or none.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn motif(text: Option<&str>) -> Result<Option<String>, &'static str> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+    if text.chars().count() > 500 || text.chars().any(is_invisible) {
+        return Err("motif has at most 500 characters, and no control characters");
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// `SA07`, or the VIHF's `SA07^1.2.250.1.71.4.2.4`.
@@ -357,7 +441,7 @@ pub fn person_id(text: &str) -> Result<Ins, Refusal> {
 
 fn required(value: &Option<String>, name: &str) -> Result<String, Refusal> {
     match value.as_deref().map(str::trim) {
-        Some(text) if !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control) => {
+        Some(text) if !text.is_empty() && text.len() <= 256 && !text.chars().any(is_invisible) => {
             Ok(text.to_owned())
         }
         _ => Err(refused(format!("{name} is missing"))),

@@ -3,11 +3,12 @@
 //! Two tables with tabs, lines that begin with `#` being comments:
 //!
 //! ```text
-//! professionals   PS_IdNat, profession (TRE_G15), Struct_IdNat            one line an activity; the structure may be empty
+//! professionals   PS_IdNat, profession (TRE_G15), Struct_IdNat, role detail   one line an activity
 //! structures      Struct_IdNat, legal entity (Struct_IdNat or empty), regulation (yes or no), name
 //! ```
 //!
-//! Without tables nobody is known: indirect authentication with proof is refused (EX_AIR-020), a card names no structure
+//! The structure may be empty. The fourth column may be left out: specialities of a doctor (TRE_R01), section of a pharmacist
+//! (TRE_G05), with commas. Without tables nobody is known: indirect authentication with proof is refused (EX_AIR-020), a card names no structure
 //! beside its own, and an establishment's certificate stands for itself alone.
 
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ struct Activity {
     profession: Box<str>,
     /// Empty: the directory knows no structure.
     structure: Box<str>,
+    /// Empty: the directory does not say.
+    detail: Vec<Box<str>>,
 }
 
 /// A structure of the directory.
@@ -48,11 +51,14 @@ impl Directory {
         let mut directory = Self::default();
         for line in rows(professionals) {
             let columns: Vec<&str> = line.split('\t').collect();
-            let [id, profession, structure] = columns[..] else {
-                bail!("professionals: not three columns: « {line} »")
+            let (id, profession, structure, detail) = match columns[..] {
+                [id, profession, structure] => (id, profession, structure, ""),
+                [id, profession, structure, detail] => (id, profession, structure, detail),
+                _ => bail!("professionals: not three or four columns: « {line} »"),
             };
+            let detail = detail.split(',').filter(|code| !code.is_empty()).map(Box::from).collect();
             ensure!(!id.is_empty() && !profession.is_empty(), "professionals: « {line} »");
-            let activity = Activity { profession: profession.into(), structure: structure.into() };
+            let activity = Activity { profession: profession.into(), structure: structure.into(), detail };
             directory.professionals.entry(id.into()).or_default().push(activity);
         }
         for line in rows(structures) {
@@ -92,8 +98,8 @@ impl Directory {
         self.activities(professional).any(|activity| *activity.profession == *profession)
     }
 
-    /// Whether the professional exercises in this structure, in this profession: there itself, at one of its sites, or at
-    /// its legal entity.
+    /// Whether the professional exercises in this structure, in this profession: there itself, or at one of its sites. Who
+    /// is listed at a legal entity is not thereby at each of its sites.
     pub fn exercises(&self, professional: &str, profession: &str, structure: &str) -> bool {
         self.activities(professional).any(|activity| {
             let there = &*activity.structure;
@@ -105,10 +111,20 @@ impl Directory {
         })
     }
 
-    /// The regulation centre where the professional exercises, if there is one.
-    pub fn regulation_centre_of(&self, professional: &str) -> Option<&str> {
-        let mut there = self.activities(professional).map(|activity| &*activity.structure);
-        there.find(|structure| self.is_regulation_centre(structure))
+    /// The regulation centre where the professional exercises in this profession, if there is one.
+    pub fn regulation_centre_of(&self, professional: &str, profession: &str) -> Option<&str> {
+        let there = self.activities(professional).filter(|activity| *activity.profession == *profession);
+        there.map(|activity| &*activity.structure).find(|structure| self.is_regulation_centre(structure))
+    }
+
+    /// Specialities or section of the professional in this profession, as far as the directory says.
+    pub fn role_detail(&self, professional: &str, profession: &str) -> Vec<String> {
+        let activities = self.activities(professional).filter(|activity| *activity.profession == *profession);
+        let mut codes: Vec<String> =
+            activities.flat_map(|activity| &activity.detail).map(|code| code.to_string()).collect();
+        codes.sort();
+        codes.dedup();
+        codes
     }
 
     /// Whether this is a regulation centre.
@@ -141,7 +157,7 @@ mod tests {
 
     fn directory() -> Directory {
         Directory::parse(
-            "810100000016\t10\t1750000101\n810100000099\t10\t1750000028\n810100000040\t60\t\n",
+            "810100000016\t10\t1750000101\tSM26\n810100000099\t10\t1750000028\n810100000040\t60\t\n",
             "1750000101\t\tno\tCABINET\n1750000028\t1750000010\tyes\tSAMU\n1750000010\t\tno\tHOPITAL\n",
         )
         .unwrap()
@@ -154,6 +170,7 @@ mod tests {
         assert!(!directory.exercises("810100000016", "21", "1750000101"), "another profession");
         assert!(!directory.exercises("810100000016", "10", "1750000028"), "another structure");
         assert!(directory.exercises("810100000099", "10", "1750000010"), "the legal entity of the site");
+        assert!(!directory.exercises("810100000016", "10", "1750000010"), "and not the reverse");
         assert!(!directory.exercises("810100000040", "60", ""), "no structure is none");
         assert!(directory.knows("810100000040", "60"));
         assert!(!directory.knows("810100000999", "10"));
@@ -162,8 +179,10 @@ mod tests {
     #[test]
     fn what_a_structure_is() {
         let directory = directory();
-        assert_eq!(directory.regulation_centre_of("810100000099"), Some("1750000028"));
-        assert_eq!(directory.regulation_centre_of("810100000016"), None);
+        assert_eq!(directory.regulation_centre_of("810100000099", "10"), Some("1750000028"));
+        assert_eq!(directory.regulation_centre_of("810100000099", "60"), None, "another profession");
+        assert_eq!(directory.regulation_centre_of("810100000016", "10"), None);
+        assert_eq!(directory.role_detail("810100000016", "10"), ["SM26"]);
         assert!(directory.is_site_of("1750000028", "1750000010"));
         assert!(!directory.is_site_of("1750000010", "1750000028"));
     }

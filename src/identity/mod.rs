@@ -46,8 +46,9 @@ impl Profession {
     }
 }
 
-/// The second value of a role: the specialities of a doctor (TRE_R01), the section of a pharmacist (TRE_G05). What card or
-/// provider says counts, and the caller may choose among it; where they say nothing the caller names it.
+/// The second value of a role: the specialities of a doctor (TRE_R01), the section of a pharmacist (TRE_G05). What card,
+/// provider or directory says counts, and the caller may choose among it. Where they say nothing the caller names it: that
+/// is declared and not proven, so it stands in token and trace and opens nothing.
 ///
 /// # Errors
 /// [`Reason::InvalidTokenRequest`] where it is missing or is not one of those known.
@@ -56,7 +57,8 @@ pub fn role_detail(
     in_training: bool,
     known: Vec<String>,
     named: Option<&str>,
-) -> Result<Vec<String>, Refusal> {
+) -> Result<RoleDetail, Refusal> {
+    let proven = |codes| Ok(RoleDetail { proven: codes, declared: None });
     let refused =
         |why: String| Err(Refusal::new(Reason::InvalidTokenRequest, why).by("VIHF: second value of the role"));
     let form = match profession.code() {
@@ -66,19 +68,28 @@ pub fn role_detail(
         },
     };
     match named {
-        Some(named) if known.iter().any(|code| code == named) => Ok(vec![named.to_owned()]),
+        Some(named) if known.iter().any(|code| code == named) => proven(vec![named.to_owned()]),
         Some(_) if !known.is_empty() => refused(format!("specialite is one of {}", known.join(", "))),
-        Some(named) if form(named) => Ok(vec![named.to_owned()]),
+        Some(named) if form(named) => Ok(RoleDetail { proven: Vec::new(), declared: Some(named.to_owned()) }),
         Some(_) => {
             refused("specialite is a code of TRE_R01 (SM26), or of TRE_G05 (A) for a pharmacist".to_owned())
         }
-        None if !known.is_empty() || in_training => Ok(known),
+        None if !known.is_empty() || in_training => proven(known),
         None => match profession.code() {
             Profession::DOCTOR => refused("a doctor names a speciality (specialite, TRE_R01)".to_owned()),
             Profession::PHARMACIST => refused("a pharmacist names a section (specialite, TRE_G05)".to_owned()),
-            _ => Ok(known),
+            _ => proven(known),
         },
     }
+}
+
+/// See [`role_detail`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleDetail {
+    /// Said by card, provider or directory.
+    pub proven: Vec<String>,
+    /// Said by the caller alone.
+    pub declared: Option<String>,
 }
 
 /// How the caller opened its session: TRE_R248, 1.2.250.1.213.1.1.4.248.
@@ -183,7 +194,7 @@ pub enum Actor {
     NamedStaff {
         /// Struct_IdNat, `/`, and the identifier that the establishment gives.
         id: String,
-        /// TRE_A00, TRE_R94 or TRE_R85 code of the role.
+        /// TRE_A00, TRE_R94 or TRE_R85: code, `^`, OID.
         role: String,
     },
     /// CPA: authorised staff, no row in the functional-rights sheet.
@@ -231,6 +242,10 @@ pub struct Caller {
     pub name: Option<String>,
     /// Sector of activity, TRE_R02.
     pub sector: Option<String>,
+    /// The second value of the role that nobody but the caller says.
+    pub declared_role: Option<String>,
+    /// How and when an establishment authenticated the person (EX_AIR-050).
+    pub proof: Option<String>,
     /// The software, where it names itself.
     pub software: Option<Software>,
     /// What the token says, where there is one.
@@ -252,6 +267,8 @@ impl Caller {
             structure_name: None,
             name: None,
             sector: None,
+            declared_role: None,
+            proof: None,
             software: None,
             session: None,
         }
@@ -332,6 +349,27 @@ impl Caller {
             | Actor::Staff { id, .. }
             | Actor::NamedStaff { id, .. }
             | Actor::AuthorisedStaff { id, .. } => id,
+        }
+    }
+
+    /// The way of authentication, for traces: with the proof where there is one (EX_AIR-050, EX_AIR-070).
+    pub fn authentication_label(&self) -> String {
+        match &self.proof {
+            Some(proof) => format!("{} ({proof})", self.authentication.code()),
+            None => self.authentication.code().to_owned(),
+        }
+    }
+
+    /// Profession or role and its second value, for traces. `None`: the card says none.
+    pub fn role_label(&self) -> Option<String> {
+        match &self.actor {
+            Actor::Professional { profession, specialities, .. } => {
+                let details = specialities.iter().chain(&self.declared_role);
+                let parts = std::iter::once(profession.code()).chain(details.map(String::as_str));
+                Some(parts.collect::<Vec<_>>().join(" "))
+            }
+            Actor::NamedStaff { role, .. } => Some(role.clone()),
+            Actor::Staff { .. } | Actor::AuthorisedStaff { .. } => None,
         }
     }
 

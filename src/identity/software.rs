@@ -155,63 +155,56 @@ impl SoftwareRegistry {
         Ok(Self { products, allowed, unregistered })
     }
 
-    /// Judges what a call says of its software.
+    /// Judges what a call says of its software. `None`: it says nothing.
     ///
     /// # Errors
     /// [`Reason::SoftwareRefused`].
-    pub fn admit(
-        &self,
-        name: Option<&str>,
-        version: Option<&str>,
-        homologation_id: Option<&str>,
-    ) -> Result<Admitted, Refusal> {
-        let refused = |why: String| {
+    pub fn admit(&self, named: Option<&Software>) -> Result<Admitted, Refusal> {
+        let refused = |why: &'static str| {
             Refusal::new(Reason::SoftwareRefused, why).by("registry of software (LPS_ID_HOMOLOGATION_DMP)")
         };
+        let id = named.and_then(|software| software.homologation_id.as_deref());
         if let Some(allowed) = &self.allowed
-            && !homologation_id.is_some_and(|id| allowed.contains(id))
+            && !id.is_some_and(|id| allowed.contains(id))
         {
-            return Err(refused("this software is not on the list of those that are served".into()));
+            return Err(refused("this software is not on the list of those that are served"));
         }
-        let product = homologation_id.and_then(|id| self.products.get(id));
-        let found = match product {
-            None => Err("the registry has no software of this homologation id"),
-            Some(product) if name.is_none_or(|name| name != product.name) => {
-                Err("lps_nom is not the name under which the software was homologated")
-            }
-            Some(product) if !version.is_some_and(|version| product.has(version)) => {
-                Err("lps_version is not one for which the homologation stands")
-            }
-            Some(product) if product.state == State::Suspended => {
-                return Err(refused("the homologation of this software is suspended".into()));
-            }
-            Some(product) if product.state == State::Withdrawn => {
-                return Err(refused("the homologation of this software was withdrawn".into()));
-            }
-            Some(product) => Ok(product),
-        };
-        let software = |registered| {
-            let named = name.is_some() || version.is_some() || homologation_id.is_some();
-            named.then(|| Software {
-                name: name.unwrap_or_default().to_owned(),
-                version: version.unwrap_or_default().to_owned(),
-                homologation_id: homologation_id.map(str::to_owned),
-                registered,
-            })
-        };
-        match found {
-            Ok(product) => Ok(Admitted {
-                software: software(true),
-                scopes: product.profiles.iter().fold(Scopes::default(), |all, one| all.or(one.scopes())),
-                consults: product.profiles.contains(&Profile::Consultation),
-            }),
-            Err(why) if self.unregistered == Unregistered::Refused => Err(refused(why.to_owned())),
-            Err(_) => Ok(Admitted { software: software(false), scopes: Scopes::all(), consults: false }),
+        let product = id.and_then(|id| self.products.get(id));
+        // The state first: a suspension is not dodged by another version or name.
+        match product.map(|product| product.state) {
+            Some(State::Suspended) => return Err(refused("the homologation of this software is suspended")),
+            Some(State::Withdrawn) => return Err(refused("the homologation of this software was withdrawn")),
+            Some(State::Active) | None => {}
         }
+        let fault = match (product, named) {
+            (None, _) | (_, None) => Some("the registry has no software of this homologation id"),
+            (Some(product), Some(software)) if software.name != product.name => {
+                Some("lps_nom is not the name under which the software was homologated")
+            }
+            (Some(product), Some(software)) if !product.has(&software.version) => {
+                Some("lps_version is not one for which the homologation stands")
+            }
+            _ => None,
+        };
+        if let Some(why) = fault.filter(|_| self.unregistered == Unregistered::Refused) {
+            return Err(refused(why));
+        }
+        let registered = fault.is_none();
+        Ok(Admitted {
+            software: named.map(|software| Software { registered, ..software.clone() }),
+            // Who says a known id has its profiles and no more, whatever version it says.
+            scopes: product.map_or_else(Scopes::all, Product::scopes),
+            consults: registered
+                && product.is_some_and(|product| product.profiles.contains(&Profile::Consultation)),
+        })
     }
 }
 
 impl Product {
+    fn scopes(&self) -> Scopes {
+        self.profiles.iter().fold(Scopes::default(), |all, one| all.or(one.scopes()))
+    }
+
     fn has(&self, version: &str) -> bool {
         compare(version, &self.lowest) != Ordering::Less
             && (self.highest.is_empty() || compare(version, &self.highest) != Ordering::Greater)
@@ -238,42 +231,53 @@ mod tests {
         SoftwareRegistry::parse(TABLE, None, unregistered).unwrap()
     }
 
+    fn named(name: &str, version: &str, id: &str) -> Software {
+        let homologation_id = (!id.is_empty()).then(|| id.to_owned());
+        Software { name: name.into(), version: version.into(), homologation_id, registered: false }
+    }
+
     #[test]
     fn a_registered_product_has_the_scopes_of_its_profiles() {
         let registry = registry(Unregistered::Refused);
-        let both = registry.admit(Some("Logiciel"), Some("2.10"), Some("DMP-1")).unwrap();
+        let both = registry.admit(Some(&named("Logiciel", "2.10", "DMP-1"))).unwrap();
         assert!(both.consults && both.software.unwrap().registered);
         assert_eq!(both.scopes, Scopes::all());
-        let feeds = registry.admit(Some("Ancien"), Some("7"), Some("DMP-2")).unwrap();
+        let feeds = registry.admit(Some(&named("Ancien", "7", "DMP-2"))).unwrap();
         assert_eq!(feeds.scopes.to_string(), "TD0.2 ITI-65 ITI-105");
         assert!(!feeds.consults);
     }
 
     #[test]
     fn what_the_registry_does_not_know_is_refused_or_marked() {
-        let refuses = |name, version, id| {
-            registry(Unregistered::Refused).admit(name, version, id).unwrap_err().issues[0]
-                .diagnostics
-                .to_string()
+        let refuses = |software: Option<Software>| {
+            let refusal = registry(Unregistered::Refused).admit(software.as_ref()).unwrap_err();
+            refusal.issues[0].diagnostics.to_string()
         };
-        assert!(refuses(None, None, None).contains("no software"));
-        assert!(refuses(Some("Autre"), Some("2.1"), Some("DMP-1")).contains("lps_nom"));
-        assert!(refuses(Some("Logiciel"), Some("1.9"), Some("DMP-1")).contains("lps_version"));
-        assert!(refuses(Some("Logiciel"), Some("3.0"), Some("DMP-1")).contains("lps_version"));
-        let marked = registry(Unregistered::Marked).admit(Some("Autre"), Some("1"), None).unwrap();
+        assert!(refuses(None).contains("no software"));
+        assert!(refuses(Some(named("Autre", "2.1", "DMP-1"))).contains("lps_nom"));
+        assert!(refuses(Some(named("Logiciel", "1.9", "DMP-1"))).contains("lps_version"));
+        assert!(refuses(Some(named("Logiciel", "3.0", "DMP-1"))).contains("lps_version"));
+        let marking = registry(Unregistered::Marked);
+        let marked = marking.admit(Some(&named("Autre", "1", ""))).unwrap();
         assert_eq!(marked.software.unwrap().label(), "Autre 1 - (unregistered)");
-        assert_eq!(registry(Unregistered::Marked).admit(None, None, None).unwrap().software, None);
+        assert_eq!(marking.admit(None).unwrap().software, None);
+        // A version that is not homologated gives no more than one that is.
+        let other = marking.admit(Some(&named("Ancien", "0.1", "DMP-2"))).unwrap();
+        assert_eq!(other.scopes.to_string(), "TD0.2 ITI-65 ITI-105");
+        assert!(!other.software.unwrap().registered);
     }
 
     #[test]
     fn suspension_and_allow_list_refuse_in_any_case() {
-        let suspended = registry(Unregistered::Marked).admit(Some("Suspendu"), Some("1"), Some("DMP-3"));
-        assert_eq!(suspended.unwrap_err().reason, Reason::SoftwareRefused);
+        for version in ["1", "0.1", ""] {
+            let suspended = registry(Unregistered::Marked).admit(Some(&named("Autre", version, "DMP-3")));
+            assert_eq!(suspended.unwrap_err().reason, Reason::SoftwareRefused);
+        }
         let only = Some(HashSet::from(["DMP-2".to_owned()]));
         let listed = SoftwareRegistry::parse(TABLE, only, Unregistered::Marked).unwrap();
-        assert!(listed.admit(Some("Ancien"), Some("1"), Some("DMP-2")).is_ok());
-        assert!(listed.admit(Some("Logiciel"), Some("2.1"), Some("DMP-1")).is_err());
-        assert!(listed.admit(None, None, None).is_err());
+        assert!(listed.admit(Some(&named("Ancien", "1", "DMP-2"))).is_ok());
+        assert!(listed.admit(Some(&named("Logiciel", "2.1", "DMP-1"))).is_err());
+        assert!(listed.admit(None).is_err());
     }
 
     #[test]

@@ -114,7 +114,8 @@ fn actor_is_the_caller(consent: &Consent<'_>, call: &Call) -> Result<(), Refusal
     let Some(actor) = consent.actor() else { return Ok(()) };
     let own = match actor.system() {
         system::PROFESSIONAL => actor.value() == call.caller.id(),
-        system::STRUCTURE => call.caller.structure.as_deref() == Some(actor.value()),
+        // A professional declares for himself, staff for the structure (note 1).
+        system::STRUCTURE => call.caller.accountable_structure() == Some(actor.value()),
         _ => false,
     };
     if own { Ok(()) } else { Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, other)) }

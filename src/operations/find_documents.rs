@@ -28,6 +28,7 @@ pub async fn run(
     page: Page,
 ) -> Result<Traced<Found>, Failure> {
     call.services.tables.decide_searching_at_all(&call.caller).granted()?;
+    call.must_be_of_the_session(&patient)?;
     let searching = call.clone();
     let (found, rule) = call
         .services

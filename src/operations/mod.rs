@@ -90,8 +90,8 @@ pub struct Sessions {
     pub tokens: Tokens,
     /// Who exercises where. Swapped when its files change.
     pub directory: ArcSwap<Directory>,
-    /// Practice software.
-    pub software: SoftwareRegistry,
+    /// Practice software. Swapped when its file changes.
+    pub software: ArcSwap<SoftwareRegistry>,
     /// The provider of e-CPS, if this server is a client of it.
     pub pro_sante_connect: Option<ProSanteConnect>,
     /// What is checked of identifiers.
@@ -147,11 +147,26 @@ impl Call {
         self.trace.at
     }
 
+    /// A token that opens one record says nothing of others, not even whether they exist.
+    ///
+    /// # Errors
+    /// [`Reason::OtherRecord`].
+    fn must_be_of_the_session(&self, key: &PatientKey) -> Result<(), Refusal> {
+        let only = self.caller.session.as_ref().and_then(|session| session.record.as_ref());
+        match (only, key.ins()) {
+            (Some(only), Some(named)) if only != named => {
+                Err(Refusal::new(Reason::OtherRecord, "the access token opens another record than this one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The record that a reference names, as it stands towards the caller.
     ///
     /// # Errors
     /// [`Reason::InvalidIns`], [`Reason::UnknownRecord`], or the store's.
     fn record(&self, reader: &mut Reader<'_>, key: &PatientKey) -> Result<RecordFacts, Failure> {
+        self.must_be_of_the_session(key)?;
         match reader.record_facts(&key.key, &self.caller, self.now())? {
             Some(facts) => Ok(facts),
             None => Err(key.unknown().into()),

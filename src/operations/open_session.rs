@@ -60,31 +60,26 @@ pub async fn run(connection: &Connection, request: &TokenRequest) -> Result<Trac
         }
         Grant::JwtBearer { assertion } => {
             let assertion = read_assertion(connection, &request.context, assertion)?;
-            let once = (assertion.once.clone(), assertion.expires_at, assertion.issued_at);
+            let once = (assertion.once.clone(), assertion.expires_at);
             (by_assertion(assertion), Some(once))
         }
     };
+    let context = &request.context;
+    let caller = Caller {
+        software: caller.software.clone().or_else(|| context.software()),
+        session: Some(caller.session.clone().unwrap_or_else(|| context.session())),
+        ..caller
+    };
     // Who acts is known from here on: what is refused now stands in the trace under that name.
     let known = |refusal: Refusal| Failure::Refused(Box::new(refusal.of_caller(&caller)));
-    let context = &request.context;
-    let named = caller.software.as_ref();
-    let admitted = sessions
-        .software
-        .admit(
-            named.map(|software| software.name.as_str()).or(context.lps_nom.as_deref()),
-            named.map(|software| software.version.as_str()).or(context.lps_version.as_deref()),
-            named
-                .and_then(|software| software.homologation_id.as_deref())
-                .or(context.lps_id_homologation.as_deref()),
-        )
-        .map_err(known)?;
+    let admitted = sessions.software.load().admit(caller.software.as_ref()).map_err(known)?;
     let scopes = scopes(request, &caller, &admitted).map_err(known)?;
     let grant = connection.services.tables.decide_opening(&caller).granted().map_err(known)?;
 
     let expires_at = match &once {
         // The token of an AIR assertion lives no longer than the assertion itself.
-        Some((_, expires_at, issued_at)) if caller.authentication == Authentication::IndirectReinforced => {
-            (*expires_at).min(issued_at + REINFORCED_LIFETIME.as_secs().cast_signed())
+        Some((_, expires_at)) if caller.authentication == Authentication::IndirectReinforced => {
+            (*expires_at).min(now.as_second() + REINFORCED_LIFETIME.as_secs().cast_signed())
         }
         _ => now.as_second() + sessions.tokens.lifetime(&caller).as_secs().cast_signed(),
     };
@@ -96,7 +91,7 @@ pub async fn run(connection: &Connection, request: &TokenRequest) -> Result<Trac
         ..caller.session.clone().unwrap_or_else(|| context.session())
     };
     let caller = Caller { software: admitted.software, session: Some(session.clone()), ..caller };
-    if let Some((once, expires_at, _)) = once
+    if let Some((once, expires_at)) = once
         && !connection.services.store.spend(format!("assertion/{once}"), expires_at).await?
     {
         let spent = Refusal::new(Reason::TokenSpent, "an assertion with this jti was used already");
@@ -174,8 +169,13 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
             return Err(Refusal::new(Reason::StructureNotLinked, "situation_exercice is not that of the card")
                 .by("PS et structure non liés"));
         }
-        let known = std::mem::take(specialities);
-        *specialities = role_detail(profession, *in_training, known, context.specialite.as_deref())?;
+        let mut known = std::mem::take(specialities);
+        if known.is_empty() {
+            known = directory.role_detail(&id, profession.code());
+        }
+        let detail = role_detail(profession, *in_training, known, context.specialite.as_deref())?;
+        *specialities = detail.proven;
+        caller.declared_role = detail.declared;
         regulates = profession.code() == Profession::DOCTOR;
     }
     match (&caller.actor, &context.structure) {
@@ -190,13 +190,8 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
             caller.structure_name = directory.structure(structure).map(|structure| structure.name.clone());
             caller.structure = Some(structure.clone());
         }
-        (Actor::Staff { structure: own, .. }, Some(named))
-            if own != named && !directory.is_site_of(named, own) =>
-        {
-            let refusal = Refusal::new(
-                Reason::StructureNotLinked,
-                "the structure is that of the card (OU), or one of its sites",
-            );
+        (Actor::Staff { structure: own, .. }, Some(named)) if own != named => {
+            let refusal = Refusal::new(Reason::StructureNotLinked, "the structure is that of the card (OU)");
             return Err(of_caller(refusal, &caller));
         }
         _ => {}
@@ -206,7 +201,7 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
             Some(structure) => {
                 Some(structure.as_str()).filter(|structure| directory.is_regulation_centre(structure))
             }
-            None => directory.regulation_centre_of(&id),
+            None => directory.regulation_centre_of(&id, Profession::DOCTOR),
         };
         let Some(centre) = centre.filter(|_| regulates) else {
             return Err(of_caller(no_regulation(), &caller));
@@ -234,7 +229,8 @@ async fn by_pro_sante_connect(
     })?;
     let now = connection.services.environment.now();
     let common_name = &connection.certificate.subject.common_name;
-    let user = provider.professional(subject_token, structure, common_name, now).await?;
+    let client = (structure, common_name.as_str());
+    let user = provider.professional(subject_token, client, &connection.fingerprint, now).await?;
     let situation = user.situation(
         context.situation_exercice.as_deref(),
         context.structure.as_deref(),
@@ -247,12 +243,17 @@ async fn by_pro_sante_connect(
         structure: situation.structure,
         structure_name: situation.structure_name,
         name: Some(situation.name),
-        sector: context.sector()?.or(situation.sector),
+        // The provider knows better.
+        sector: situation.sector.or(context.sector()?),
+        declared_role: situation.declared_role,
         ..Caller::by_card(situation.actor)
     };
     if caller.mode == AccessMode::Centre15 {
         let doctor = matches!(&caller.actor, Actor::Professional { profession, .. } if profession.code() == Profession::DOCTOR);
-        if !(doctor && situation.regulates) {
+        let directory = sessions.directory.load();
+        let centre =
+            caller.structure.as_ref().is_some_and(|structure| directory.is_regulation_centre(structure));
+        if !(doctor && situation.regulates && centre) {
             return Err(no_regulation().of_caller(&caller).into());
         }
     }
@@ -286,6 +287,8 @@ fn by_assertion(assertion: Assertion) -> Caller {
         structure_name: None,
         name: Some(assertion.name),
         sector: Some(assertion.sector),
+        declared_role: assertion.declared_role,
+        proof: assertion.proof,
         software: Some(crate::identity::software::Software {
             name: assertion.software.name,
             version: assertion.software.version,

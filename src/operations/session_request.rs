@@ -1,9 +1,11 @@
 //! What a token request says, read and checked for itself.
 
+use crate::certificate::is_invisible;
 use crate::error::{Reason, Refusal};
-use crate::identity::assertion::{Assertion, person_id, sector};
+use crate::identity::assertion::{Assertion, motif, person_id, sector};
 use crate::identity::identifiers::Ins;
 use crate::identity::scope::Scopes;
+use crate::identity::software::Software;
 use crate::identity::{AccessMode, Session};
 
 /// How the caller shows who acts.
@@ -67,9 +69,6 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// The grants, for discovery.
 pub const GRANTS: [&str; 3] = ["client_credentials", TOKEN_EXCHANGE, JWT_BEARER];
 
-/// A free text is at most so long.
-const LONGEST_MOTIF: usize = 500;
-
 fn invalid(name: &'static str, why: impl std::fmt::Display) -> Refusal {
     Refusal::at(Reason::InvalidTokenRequest, name, format!("{name}: {why}"))
 }
@@ -84,7 +83,7 @@ impl Parameters {
         if self.0.iter().filter(|(other, _)| other == name).count() > 1 {
             return Err(invalid(name, "stands more than once"));
         }
-        if value.as_deref().is_some_and(|value| value.chars().any(char::is_control)) {
+        if value.as_deref().is_some_and(|value| value.chars().any(is_invisible)) {
             return Err(invalid(name, "holds control characters"));
         }
         Ok(value)
@@ -121,6 +120,11 @@ impl TokenRequest {
         };
         let mut context = Context::read(&parameters)?;
         if let Some(actor) = parameters.take("actor_token")? {
+            let kind = parameters.take("actor_token_type")?;
+            let jwt = kind.is_none_or(|kind| kind == "urn:ietf:params:oauth:token-type:jwt");
+            if !matches!(grant, Grant::TokenExchange { .. }) || !jwt {
+                return Err(invalid("actor_token", "is a JWT, and goes with token-exchange"));
+            }
             context.complete(&actor)?;
         }
         Ok(Self { grant, scope: parameters.take("scope")?, context })
@@ -153,10 +157,7 @@ impl Context {
             ),
             None => None,
         };
-        let motif = parameters.take("motif")?.map(|motif| motif.trim().to_owned());
-        if motif.as_ref().is_some_and(|motif| motif.chars().count() > LONGEST_MOTIF) {
-            return Err(invalid("motif", "has at most 500 characters"));
-        }
+        let motif = motif(parameters.take("motif")?.as_deref()).map_err(|why| invalid("motif", why))?;
         let patient = match parameters.take("patient")? {
             Some(text) => Some(person_id(&text).map_err(|refusal| refusal.by("contract: patient"))?),
             None => None,
@@ -169,7 +170,7 @@ impl Context {
         Ok(Self {
             mode: mode.unwrap_or(AccessMode::Normal),
             mode_was_named: mode.is_some(),
-            motif: motif.filter(|motif| !motif.is_empty()),
+            motif,
             patient,
             secret,
             situation_exercice: parameters.short("situation_exercice")?,
@@ -208,7 +209,7 @@ impl Context {
             (&mut self.situation_exercice, said.situation_exercice),
         ] {
             let said = said.filter(|said| !said.is_empty());
-            if said.as_ref().is_some_and(|said| said.len() > 256 || said.chars().any(char::is_control)) {
+            if said.as_ref().is_some_and(|said| said.len() > 256 || said.chars().any(is_invisible)) {
                 return Err(invalid(name, "holds a text that is too long, or control characters"));
             }
             match (&own, said) {
@@ -232,6 +233,17 @@ impl Context {
             }
             None => Ok(None),
         }
+    }
+
+    /// The software that these parameters name.
+    pub fn software(&self) -> Option<Software> {
+        let named = self.lps_nom.is_some() || self.lps_version.is_some() || self.lps_id_homologation.is_some();
+        named.then(|| Software {
+            name: self.lps_nom.clone().unwrap_or_default(),
+            version: self.lps_version.clone().unwrap_or_default(),
+            homologation_id: self.lps_id_homologation.clone(),
+            registered: false,
+        })
     }
 
     /// The session that these parameters describe. Identifier, scopes and end come later.
@@ -258,6 +270,9 @@ impl Context {
             || (self.secret && !assertion.secret)
             || differs(&self.motif, assertion.motif.as_deref())
             || differs(&self.structure, Some(&assertion.structure))
+            || differs(&self.sector()?, Some(&assertion.sector))
+            || self.situation_exercice.is_some()
+            || self.specialite.is_some()
             || differs(&self.lps_nom, Some(&assertion.software.name))
             || differs(&self.lps_version, Some(&assertion.software.version))
             || differs(&self.lps_id_homologation, Some(&assertion.software.homologation_id));

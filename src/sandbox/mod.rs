@@ -19,12 +19,12 @@ use crate::api::limits::Budgets;
 use crate::environment::Environment;
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::pro_sante_connect::Client;
-use crate::identity::software::{SoftwareRegistry, Unregistered};
+use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::{Services, Strictness};
 use crate::pki::{Authority, PkiFolder};
 use crate::rights::HabilitationMatrix;
-use crate::server::{self, DirectoryFiles, Listening, SessionSettings, Settings};
+use crate::server::{self, DirectoryFiles, Listening, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::ocsp::OcspSettings;
 use crate::tls::verifier::ReloadableVerifier;
@@ -190,12 +190,6 @@ fn session_settings(
     pki: &PkiFolder,
     provider: &pro_sante_connect::Running,
 ) -> Result<SessionSettings> {
-    let table = match &options.software {
-        Some(path) => {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-        }
-        None => fixtures::SOFTWARE.to_owned(),
-    };
     Ok(SessionSettings {
         key: pki.token_key()?,
         older_keys: Vec::new(),
@@ -205,12 +199,18 @@ fn session_settings(
             structures: None,
             built_in: (fixtures::PROFESSIONALS.to_owned(), fixtures::STRUCTURES.to_owned()),
         },
-        software: SoftwareRegistry::parse(&table, None, options.unregistered)?,
+        software: SoftwareFile {
+            path: options.software.clone(),
+            built_in: fixtures::SOFTWARE.to_owned(),
+            allowed: None,
+            unregistered: options.unregistered,
+        },
         pro_sante_connect: Some(crate::identity::pro_sante_connect::Settings {
             issuer: provider.base.clone(),
             anchors: options.certs.join("ca.pem"),
             certificate: options.certs.join(format!("{OURSELVES}.pem")),
             key: options.certs.join(format!("{OURSELVES}.key")),
+            client_id: "habilis".to_owned(),
             jwks: true,
             clients: vec![Client {
                 client_id: CLIENT_ID.to_owned(),

@@ -25,8 +25,13 @@ pub struct TraceEntry {
     pub certificate: String,
     /// `normal`, `bris_de_glace`, `centre_15`.
     pub mode: &'static str,
-    /// `DIRECTE`, `DIRECTE_PSC`, `INDIRECTE`, `INDIRECTE_RENFORCEE`; empty when nobody was recognised.
-    pub authentication: &'static str,
+    /// `DIRECTE`, `DIRECTE_PSC`, `INDIRECTE`, `INDIRECTE_RENFORCEE` (with how and when the person was authenticated);
+    /// empty when nobody was recognised.
+    pub authentication: String,
+    /// Profession or role, and its second value.
+    pub role: Option<String>,
+    /// Sector of activity, TRE_R02.
+    pub sector: Option<String>,
     /// Name, version and homologation id of the software, where it named itself.
     pub software: Option<String>,
     /// Why a record was opened in an emergency.
@@ -65,6 +70,10 @@ pub struct TraceRow {
     pub mode: String,
     /// See [`TraceEntry::authentication`].
     pub authentication: String,
+    /// See [`TraceEntry::role`].
+    pub role: Option<String>,
+    /// See [`TraceEntry::sector`].
+    pub sector: Option<String>,
     /// See [`TraceEntry::software`].
     pub software: Option<String>,
     /// See [`TraceEntry::motif`].

@@ -62,6 +62,8 @@ impl Default for StoreLimits {
 #[derive(Clone, Debug)]
 pub struct Store {
     readers: readers::Readers,
+    /// PostgreSQL: for what is spent and counted, see [`readers::Readers::open_for_single_rows`].
+    single_rows: Option<readers::Readers>,
     writer: Writer,
     bodies: BodyStore,
 }
@@ -73,7 +75,12 @@ impl Store {
     /// The database cannot be reached, belongs to a newer program, or the body store does not work.
     pub fn open(url: &DatabaseUrl, bodies: BodyStore, limits: &StoreLimits) -> Result<Self> {
         engine::migrate(url)?;
-        Ok(Self { readers: readers::Readers::open(url, limits)?, writer: Writer::start(url, limits)?, bodies })
+        let single_rows = match url {
+            DatabaseUrl::Sqlite(_) => None,
+            DatabaseUrl::Postgres(_) => Some(readers::Readers::open_for_single_rows(url, limits)?),
+        };
+        let (readers, writer) = (readers::Readers::open(url, limits)?, Writer::start(url, limits)?);
+        Ok(Self { readers, single_rows, writer, bodies })
     }
 
     /// Takes everything of ours out of a database: a sandbox begins again.

@@ -39,13 +39,23 @@ pub(super) struct Readers {
 
 impl Readers {
     pub(super) fn open(url: &DatabaseUrl, limits: &StoreLimits) -> Result<Self> {
+        Self::of(url, limits.readers, limits, false)
+    }
+
+    /// A few connections that write single rows, each statement a transaction of its own: none holds a lock while it
+    /// waits for another, so nodes cannot stop one another. PostgreSQL only; SQLite has one writer.
+    pub(super) fn open_for_single_rows(url: &DatabaseUrl, limits: &StoreLimits) -> Result<Self> {
+        Self::of(url, limits.readers.div_ceil(4).max(2), limits, true)
+    }
+
+    fn of(url: &DatabaseUrl, size: u32, limits: &StoreLimits, writes: bool) -> Result<Self> {
         let pool = r2d2::Pool::builder()
-            .max_size(limits.readers)
-            .min_idle(Some(1))
+            .max_size(size)
+            .min_idle(Some(u32::from(!writes)))
             .test_on_check_out(false)
             .connection_timeout(limits.patience)
-            .build(Manager(url.clone()))?;
-        let permits = Arc::new(Semaphore::new(limits.readers as usize));
+            .build(Manager { url: url.clone(), writes })?;
+        let permits = Arc::new(Semaphore::new(size as usize));
         let at_once = matches!(url, DatabaseUrl::Sqlite(_));
         Ok(Self { pool, permits, patience: limits.patience, at_once })
     }
@@ -99,14 +109,21 @@ struct Slot {
 }
 
 #[derive(Debug)]
-struct Manager(DatabaseUrl);
+struct Manager {
+    url: DatabaseUrl,
+    writes: bool,
+}
 
 impl ManageConnection for Manager {
     type Connection = Slot;
     type Error = ConnectError;
 
     fn connect(&self) -> Result<Slot, ConnectError> {
-        let connection = DatabaseConnection::open_for_reading(&self.0);
+        let connection = if self.writes {
+            DatabaseConnection::open_for_writing(&self.url)
+        } else {
+            DatabaseConnection::open_for_reading(&self.url)
+        };
         let connection = connection.map_err(|error| ConnectError(format!("{error:#}")))?;
         Ok(Slot { connection, is_spent: false })
     }

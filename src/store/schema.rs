@@ -108,6 +108,8 @@ diesel::table! {
         outcome -> Text,
         rule -> Text,
         authentication -> Text,
+        role -> Nullable<Text>,
+        sector -> Nullable<Text>,
         software -> Nullable<Text>,
         motif -> Nullable<Text>,
         session_id -> Nullable<Text>,

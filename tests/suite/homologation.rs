@@ -45,6 +45,8 @@ fn td0_1(engine: Engine) {
     assert_eq!(fed.status, 201, "{}", fed.text());
     let expected = ("810100000016".into(), Some("1750000101".into()), "normal".into(), "DIRECTE".into());
     assert_eq!(who(&fed), expected);
+    let kept = world.traces_of(fed.request_id()).remove(0);
+    assert_eq!((kept.role.as_deref(), kept.sector.as_deref()), (Some("10 SM26"), Some("SA07")));
     session.authorise(OTHER);
     assert_eq!(session.find(OTHER).found().0, 1);
 
@@ -69,7 +71,9 @@ fn td0_1(engine: Engine) {
     let session = pharmacist
         .with_token(&token(&pharmacist, &[("grant_type", "client_credentials"), ("specialite", "A")]));
     session.authorise(OTHER);
-    assert_eq!(session.find(OTHER).status, 200);
+    let found = session.find(OTHER);
+    assert_eq!(found.status, 200);
+    assert_eq!(world.traces_of(found.request_id()).remove(0).role.as_deref(), Some("21 A"), "both role values");
 
     // 0.1-150: a professional who is no doctor: one role value is enough.
     let midwife = world.client("cps-sage-femme");
@@ -175,7 +179,7 @@ fn td0_1(engine: Engine) {
     let session = hospital.with_token(&once);
     let found = session.find(OTHER);
     assert_eq!(found.status, 200, "{}", found.text());
-    assert_eq!(who(&found).3, "INDIRECTE_RENFORCEE");
+    assert!(who(&found).3.starts_with("INDIRECTE_RENFORCEE (carte CPE"), "with its proof");
     session.find(OTHER).assert_refused(401, "", "used already");
     let feeding = hospital.with_token(&open(&air("homologation-400b")).token());
     feed(&feeding, "2.25.505").assert_refused(403, "DMPAccessForbidden", "scope");

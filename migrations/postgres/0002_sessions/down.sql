@@ -4,4 +4,6 @@ ALTER TABLE trace DROP COLUMN secret;
 ALTER TABLE trace DROP COLUMN session_id;
 ALTER TABLE trace DROP COLUMN motif;
 ALTER TABLE trace DROP COLUMN software;
+ALTER TABLE trace DROP COLUMN sector;
+ALTER TABLE trace DROP COLUMN role;
 ALTER TABLE trace DROP COLUMN authentication;

@@ -1,6 +1,8 @@
 -- Sessions: what a trace says of them, what was spent, and budgets that nodes share.
 
 ALTER TABLE trace ADD COLUMN authentication TEXT NOT NULL DEFAULT '';
+ALTER TABLE trace ADD COLUMN role TEXT;
+ALTER TABLE trace ADD COLUMN sector TEXT;
 ALTER TABLE trace ADD COLUMN software TEXT;
 ALTER TABLE trace ADD COLUMN motif TEXT;
 ALTER TABLE trace ADD COLUMN session_id TEXT;

@@ -1,16 +1,15 @@
 //! The provider's keys, for access tokens that are JWT.
 
-use std::sync::{Mutex, PoisonError};
-
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
+use tokio::sync::Mutex;
 
 use super::{ProSanteConnect, TokenFacts, invalid, read};
 use crate::error::Failure;
 use crate::identity::tokens::signature_only;
 
-/// The keys fetched last. A key id that they lack makes us fetch again, and not more often than that.
+/// The keys fetched last.
 #[derive(Debug, Default)]
 pub(super) struct ProviderKeys {
     held: Mutex<Held>,
@@ -22,8 +21,10 @@ struct Held {
     fetched: i64,
 }
 
-/// Between two fetches, seconds: whoever sends us made-up key ids makes us ask no more often.
+/// Between two fetches for a key id that is unknown, seconds: made-up ones make us ask no more often.
 const INTERVAL: i64 = 30;
+/// A key that the provider withdrew is forgotten after so long, seconds.
+const LONGEST: i64 = 3600;
 
 impl ProviderKeys {
     pub(super) async fn facts(
@@ -38,31 +39,30 @@ impl ProviderKeys {
         if !matches!(header.alg, Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256) {
             return Err(invalid("the JWT is signed with an algorithm that is not taken").into());
         }
-        let mut key = self.key(&key_id);
-        if key.is_none() && self.may_fetch(now.as_second()) {
-            let url = format!("{}/protocol/openid-connect/certs", provider.settings.issuer);
-            let keys: JwkSet = read(&provider.answer(provider.http.get(url)).await?)?;
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).keys = Some(keys);
-            key = self.key(&key_id);
-        }
-        let key = key.ok_or_else(|| {
+        let key = self.key(provider, &key_id, now.as_second()).await?.ok_or_else(|| {
             Failure::from(invalid("the JWT is signed with a key unknown to the provider (kid)"))
         })?;
         let decoded = jsonwebtoken::decode::<TokenFacts>(token, &key, &signature_only(header.alg));
         Ok(decoded.map_err(|_| Failure::from(invalid("the JWT's signature is not the provider's")))?.claims)
     }
 
-    fn key(&self, key_id: &str) -> Option<DecodingKey> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        DecodingKey::from_jwk(held.keys.as_ref()?.find(key_id)?).ok()
-    }
-
-    fn may_fetch(&self, now: i64) -> bool {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = now - held.fetched >= INTERVAL;
-        if may {
+    /// The key of an id. `None`: the provider has none. While no keys could be fetched, nobody is called a forger.
+    async fn key(
+        &self,
+        provider: &ProSanteConnect,
+        key_id: &str,
+        now: i64,
+    ) -> Result<Option<DecodingKey>, Failure> {
+        // Held while the keys are fetched: whoever comes meanwhile waits for them.
+        let mut held = self.held.lock().await;
+        let age = now - held.fetched;
+        let known = held.keys.as_ref().is_some_and(|keys| keys.find(key_id).is_some());
+        if held.keys.is_none() || age >= LONGEST || (!known && age >= INTERVAL) {
+            let url = format!("{}/protocol/openid-connect/certs", provider.settings.issuer);
+            held.keys = Some(read(&provider.answer(provider.http.get(url), false).await?)?);
             held.fetched = now;
         }
-        may
+        let found = held.keys.as_ref().and_then(|keys| keys.find(key_id));
+        Ok(found.and_then(|key| DecodingKey::from_jwk(key).ok()))
     }
 }

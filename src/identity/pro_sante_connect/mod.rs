@@ -23,6 +23,7 @@ use rustls_pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::tokens::Confirmation;
 use crate::error::{Failure, Reason, Refusal};
 
 /// Where the provider is, and who we are to it.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
+    /// Our own `client_id` there: introspection over mutual TLS names it (RFC 8705, 2).
+    pub client_id: String,
     /// Check JWT access tokens against the provider's keys rather than by introspection.
     pub jwks: bool,
     /// The software that may exchange tokens.
@@ -69,6 +72,7 @@ pub struct ProSanteConnect {
 struct Known {
     client_id: String,
     user: UserInfo,
+    cnf: Option<Confirmation>,
     until: i64,
 }
 
@@ -89,6 +93,8 @@ struct TokenFacts {
     sub: String,
     #[serde(rename = "SubjectNameID", default)]
     name_id: String,
+    /// Where the provider binds its tokens.
+    cnf: Option<Confirmation>,
 }
 
 /// A JWT has no `active`: its signature and `exp` say so.
@@ -142,8 +148,8 @@ impl ProSanteConnect {
     pub async fn professional(
         &self,
         token: &str,
-        structure: &str,
-        common_name: &str,
+        (structure, common_name): (&str, &str),
+        fingerprint: &[u8; 32],
         now: Timestamp,
     ) -> Result<UserInfo, Failure> {
         let client = self
@@ -171,7 +177,17 @@ impl ProSanteConnect {
         if known.client_id != client.client_id {
             return Err(invalid("the Pro Santé Connect token was given to another client (azp)").into());
         }
+        if let Some(cnf) = &known.cnf {
+            super::tokens::bound(cnf.thumbprint.as_deref(), fingerprint)?;
+        }
         Ok(known.user)
+    }
+
+    /// Forgets what has expired.
+    pub fn forget(&self, now: i64) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| now < known.until);
+        known.shrink_to_fit();
     }
 
     fn known(&self, digest: &[u8; 32], now: i64) -> Option<Known> {
@@ -193,7 +209,7 @@ impl ProSanteConnect {
         if facts.iss != self.settings.issuer {
             return Err(invalid("the Pro Santé Connect token is of another issuer").into());
         }
-        if facts.iat > second + SKEW || second - facts.iat > LIFETIME + SKEW {
+        if facts.iat > second + SKEW || second.saturating_sub(facts.iat) > LIFETIME + SKEW {
             return Err(invalid("the Pro Santé Connect token is older than two minutes").into());
         }
         let user: UserInfo = self.user_info(token).await?;
@@ -204,8 +220,8 @@ impl ProSanteConnect {
         if !facts.name_id.is_empty() && facts.name_id != user.name_id() {
             return Err(Failure::unavailable("Pro Santé Connect: UserInfo names another SubjectNameID"));
         }
-        let until = facts.exp.min(facts.iat + LIFETIME);
-        let learnt = Known { client_id: facts.azp, user, until };
+        let until = facts.exp.min(facts.iat.saturating_add(LIFETIME));
+        let learnt = Known { client_id: facts.azp, user, cnf: facts.cnf, until };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, known| second < known.until);
         if known.len() < MAXIMUM_KNOWN {
@@ -217,12 +233,14 @@ impl ProSanteConnect {
 
     async fn introspect(&self, token: &str) -> Result<TokenFacts, Failure> {
         let url = format!("{}/protocol/openid-connect/token/introspect", self.settings.issuer);
-        let form = [("token", token), ("token_type_hint", "access_token")];
+        let form =
+            [("token", token), ("token_type_hint", "access_token"), ("client_id", &self.settings.client_id)];
         #[derive(Deserialize)]
         struct Active {
             active: bool,
         }
-        let text = self.answer(self.http.post(url).form(&form)).await?;
+        // Here a 401 is about us, not about the token.
+        let text = self.answer(self.http.post(url).form(&form), false).await?;
         // Without `active` an answer says nothing: it is not to be taken for a yes.
         let Active { active } = read(&text)?;
         if !active {
@@ -233,10 +251,10 @@ impl ProSanteConnect {
 
     async fn user_info(&self, token: &str) -> Result<UserInfo, Failure> {
         let url = format!("{}/protocol/openid-connect/userinfo", self.settings.issuer);
-        read(&self.answer(self.http.get(url).bearer_auth(token)).await?)
+        read(&self.answer(self.http.get(url).bearer_auth(token), true).await?)
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failure> {
+    async fn answer(&self, request: reqwest::RequestBuilder, with_token: bool) -> Result<Vec<u8>, Failure> {
         let unavailable = |error: reqwest::Error| {
             // The URL of UserInfo carries nothing secret, and nothing of the error is told to the caller.
             Failure::unavailable(format_args!("Pro Santé Connect: {}", error.without_url()))
@@ -245,7 +263,7 @@ impl ProSanteConnect {
         let mut answer = request.send().await.map_err(unavailable)?;
         match answer.status().as_u16() {
             200 => {}
-            401 => {
+            401 if with_token => {
                 return Err(invalid("the Pro Santé Connect token is not active, or has expired").into());
             }
             status => return Err(Failure::unavailable(format_args!("Pro Santé Connect: status {status}"))),

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use crate::certificate::is_invisible;
 use crate::error::{Reason, Refusal};
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::{Actor, Profession, role_detail};
@@ -72,6 +73,8 @@ struct Activity {
 pub struct Situation {
     /// Who, in which profession.
     pub actor: Actor,
+    /// The second value of the role, where UserInfo has none.
+    pub declared_role: Option<String>,
     /// Family and given name of exercise.
     pub name: String,
     /// Struct_IdNat, where the activity has one.
@@ -92,7 +95,12 @@ impl Exercice {
 }
 
 impl Activity {
-    fn structure(&self) -> Option<String> {
+    /// What is no Struct_IdNat is none: the structure is a key to authorisations.
+    fn structure(&self, checks: IdentifierChecks) -> Option<String> {
+        self.named_structure().filter(|structure| checks.is_structure_id(structure))
+    }
+
+    fn named_structure(&self) -> Option<String> {
         match (self.structure.as_str(), self.finess.as_str(), self.siret.as_str()) {
             ("", "", "") => None,
             ("", "", siret) => Some(format!("3{siret}")),
@@ -141,18 +149,22 @@ impl UserInfo {
             self.reference.exercices.iter().filter(|exercice| exercice.key() == key).collect();
         let Some(first) = exercices.first() else { return Err(unknown("UserInfo names no profession")) };
         let activities: Vec<&Activity> = exercices.iter().flat_map(|exercice| &exercice.activities).collect();
-        let activity = activity(&activities, structure)?;
+        let activity = activity(&activities, structure, checks)?;
         let mut specialities: Vec<String> = match first.profession.as_str() {
             Profession::PHARMACIST => activity.map(|activity| activity.section.clone()).into_iter().collect(),
             _ => exercices.iter().map(|exercice| exercice.speciality.clone()).collect(),
         };
-        specialities.retain(|code| !code.is_empty());
+        specialities
+            .retain(|code| (1..=8).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric()));
         specialities.sort();
         specialities.dedup();
         let profession = Profession::new(&first.profession);
         let in_training = first.category == "E";
-        let specialities = role_detail(&profession, in_training, specialities, speciality)?;
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let detail = role_detail(&profession, in_training, specialities, speciality)?;
+        if !(1..=3).contains(&first.profession.len()) || !first.profession.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(unknown("UserInfo names a profession that is no code of TRE_G15"));
+        }
+        let some = |text: &str| (!text.is_empty()).then(|| shown(text));
         let sector = activity.and_then(|activity| some(&activity.sector));
         let sector = sector.or_else(|| some(self.sector.split('^').next().unwrap_or_default()));
         let name = match (first.family_name.as_str(), first.given_name.as_str()) {
@@ -160,9 +172,15 @@ impl UserInfo {
             (family, given) => format!("{family} {given}"),
         };
         Ok(Situation {
-            actor: Actor::Professional { id: self.name_id.clone(), profession, specialities, in_training },
-            name: name.trim().to_owned(),
-            structure: activity.and_then(Activity::structure),
+            actor: Actor::Professional {
+                id: self.name_id.clone(),
+                profession,
+                specialities: detail.proven,
+                in_training,
+            },
+            declared_role: detail.declared,
+            name: shown(&name),
+            structure: activity.and_then(|activity| activity.structure(checks)),
             structure_name: activity.and_then(|activity| some(&activity.name)),
             sector,
             regulates: self.regulation == "VRAI",
@@ -176,15 +194,20 @@ impl UserInfo {
 }
 
 /// The activity in the structure named; where none is named there must be one structure only.
-fn activity<'a>(activities: &[&'a Activity], structure: Option<&str>) -> Result<Option<&'a Activity>, Refusal> {
+fn activity<'a>(
+    activities: &[&'a Activity],
+    structure: Option<&str>,
+    checks: IdentifierChecks,
+) -> Result<Option<&'a Activity>, Refusal> {
     if let Some(structure) = structure {
-        let found = activities.iter().find(|activity| activity.structure().as_deref() == Some(structure));
+        let found = activities.iter().find(|activity| activity.structure(checks).as_deref() == Some(structure));
         return match found {
             Some(activity) => Ok(Some(activity)),
             None => Err(not_linked("the professional has no activity in this structure".to_owned())),
         };
     }
-    let mut structures: Vec<String> = activities.iter().filter_map(|activity| activity.structure()).collect();
+    let mut structures: Vec<String> =
+        activities.iter().filter_map(|activity| activity.structure(checks)).collect();
     structures.sort();
     structures.dedup();
     if structures.len() > 1 {
@@ -194,7 +217,12 @@ fn activity<'a>(activities: &[&'a Activity], structure: Option<&str>) -> Result<
         )
         .by("CNDA 0.1-190: the situation of exercise is named"));
     }
-    Ok(activities.iter().find(|activity| activity.structure().is_some()).or(activities.first()).copied())
+    Ok(activities.iter().find(|activity| activity.structure(checks).is_some()).or(activities.first()).copied())
+}
+
+/// A text of the provider's, as it may stand in token and trace.
+fn shown(text: &str) -> String {
+    text.trim().chars().filter(|c| !is_invisible(*c)).take(200).collect()
 }
 
 fn unknown(why: &'static str) -> Refusal {

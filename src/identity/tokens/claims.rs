@@ -20,7 +20,7 @@ pub mod role_system {
     /// TRE_G05, section of a pharmacist.
     pub const SECTION: &str = "urn:oid:1.2.250.1.71.4.2.6";
     /// TRE_A00, persons who are no professionals.
-    pub const STAFF: &str = "urn:oid:1.2.250.1.213.1.1.4.6";
+    pub const STAFF: &str = "1.2.250.1.213.1.1.4.6";
     /// TRE_R248, modes of access.
     pub const MODE: &str = "urn:oid:1.2.250.1.213.1.1.4.248";
 }
@@ -60,8 +60,8 @@ impl ConceptCode {
     }
 }
 
-/// `extensions.ihe_iua` (ITI-71, 3.71.4.2.2.1.1).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// `extensions.ihe_iua` (ITI-71, 3.71.4.2.2.1.1). No `Debug`: an INS stands in it.
+#[derive(Clone, Default, Deserialize, Serialize)]
 pub struct IheIua {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject_name: Option<String>,
@@ -117,10 +117,16 @@ pub struct Dmp {
     pub authentification_primaire: Option<AuthenticationProof>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub usage_unique: bool,
+    /// The second value of the role that the caller alone says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialite_declaree: Option<String>,
+    /// The proof of [`Dmp::authentification_primaire`], as traces write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preuve: Option<String>,
 }
 
 /// Both families.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 pub struct Extensions {
     #[serde(default)]
     pub ihe_iua: IheIua,
@@ -136,7 +142,7 @@ pub struct Confirmation {
 }
 
 /// A whole access token.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct AccessToken {
     pub(super) iss: String,
     pub(super) aud: Audience,
@@ -173,7 +179,10 @@ impl AccessToken {
                 (if *in_training { "en_formation" } else { "professionnel" }, roles)
             }
             Actor::Staff { .. } => ("cpe", Vec::new()),
-            Actor::NamedStaff { role, .. } => ("personnel", vec![ConceptCode::new(role_system::STAFF, role)]),
+            Actor::NamedStaff { role, .. } => {
+                let (code, system) = role.split_once('^').unwrap_or((role, role_system::STAFF));
+                ("personnel", vec![ConceptCode::new(&format!("urn:oid:{system}"), code)])
+            }
             Actor::AuthorisedStaff { profile, .. } => (cpa_code(*profile), Vec::new()),
         };
         Ok(Self {
@@ -208,6 +217,8 @@ impl AccessToken {
                     lps_id_homologation: software.and_then(|software| software.homologation_id.clone()),
                     authentification_primaire: None,
                     usage_unique: session.single_use,
+                    specialite_declaree: caller.declared_role.clone(),
+                    preuve: caller.proof.clone(),
                 },
             },
         })
@@ -227,7 +238,11 @@ impl AccessToken {
                 in_training: kind == "en_formation",
             },
             "cpe" => Actor::Staff { id: self.sub, structure: structure.clone()? },
-            "personnel" => Actor::NamedStaff { id: self.sub, role: roles.next()?.code },
+            "personnel" => {
+                let ConceptCode { system, code } = roles.next()?;
+                let role = format!("{code}^{}", system.strip_prefix("urn:oid:").unwrap_or(&system));
+                Actor::NamedStaff { id: self.sub, role }
+            }
             _ => return None,
         };
         let named = dmp.lps_nom.is_some() || dmp.lps_id_homologation.is_some();
@@ -249,6 +264,8 @@ impl AccessToken {
             structure_name: ihe_iua.subject_organization,
             name: ihe_iua.subject_name,
             sector: dmp.secteur_activite,
+            declared_role: dmp.specialite_declaree,
+            proof: dmp.preuve,
             software,
             session: Some(Session {
                 id: self.jti,

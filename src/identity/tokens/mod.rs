@@ -9,7 +9,7 @@ mod claims;
 mod keys;
 
 pub use claims::{AccessToken, AuthenticationProof, ConceptCode};
-pub(in crate::identity) use claims::{Audience, Extensions};
+pub(in crate::identity) use claims::{Audience, Confirmation, Extensions};
 pub(in crate::identity) use keys::signature_only;
 pub use keys::{Keys, PublicKey};
 

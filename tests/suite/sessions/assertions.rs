@@ -96,7 +96,13 @@ fn an_air_token_counts_once_on_all_nodes(engine: Engine) {
         .into_iter()
         .rfind(|trace| trace.operation == "TD3.1 read metadata" && trace.outcome == "granted")
         .unwrap();
-    assert_eq!((granted.caller_kind.as_str(), granted.authentication.as_str()), ("PS", "INDIRECTE_RENFORCEE"));
+    assert_eq!(granted.caller_kind, "PS");
+    assert!(
+        granted.authentication.starts_with("INDIRECTE_RENFORCEE (carte CPE, 20"),
+        "{}",
+        granted.authentication
+    );
+    assert_eq!((granted.role.as_deref(), granted.sector.as_deref()), (Some("10 SM26"), Some("SA01")));
     assert_eq!(granted.caller_id, "810100000016");
     assert_eq!(granted.caller_structure.as_deref(), Some("1750000010"));
     assert_eq!(granted.software.as_deref(), Some("Logiciel de démonstration 2.3 DEMO-DMP-0001"));
@@ -146,7 +152,7 @@ fn an_assertion_names_who_acts(engine: Engine) {
         ("/exp".to_owned(), json!(now(&world) + 900), 400, "at most 300 seconds"),
         ("/exp".to_owned(), json!(now(&world) - 1), 400, "at most 300 seconds after iat"),
         ("/jti".to_owned(), json!("short"), 400, "jti"),
-        ("/jti".to_owned(), Value::Null, 400, "jti"),
+        ("/jti".to_owned(), Value::Null, 400, "cannot be read"),
         (format!("{dmp}/authentification_mode"), json!("DIRECTE"), 400, "INDIRECTE"),
         (format!("{dmp}/ressource_urn"), json!("urn:other"), 400, "urn:dmp"),
         (format!("{dmp}/secteur_activite"), Value::Null, 400, "secteur_activite"),
@@ -172,15 +178,36 @@ fn an_assertion_names_who_acts(engine: Engine) {
         (format!("{iua}/purpose_of_use"), json!([]), 400, "TRE_R248"),
         (
             format!("{iua}/purpose_of_use"),
-            json!([{ "system": "x", "code": "bris_de_glace" }]),
+            json!([{ "system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "bris_de_glace" }]),
             403,
             "no bris_de_glace",
         ),
         (
             format!("{iua}/purpose_of_use"),
-            json!([{ "system": "x", "code": "centre_15" }]),
+            json!([{ "system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "centre_15" }]),
             403,
             "regulation centre",
+        ),
+        (
+            format!("{iua}/purpose_of_use"),
+            json!([{ "system": "urn:oid:1.2.3", "code": "normal" }]),
+            400,
+            "TRE_R248",
+        ),
+        (format!("{dmp}/motif"), json!("a\u{0}b"), 400, "motif has at most"),
+        (format!("{dmp}/motif"), json!("x".repeat(501)), 400, "motif has at most"),
+        (format!("{dmp}/lps_nom"), json!("a\u{202e}b"), 400, "lps_nom"),
+        (
+            format!("{iua}/subject_role"),
+            json!([{ "system": "1.2.250.1.213.1.1.4.6", "code": "EXP_PATIENT" }]),
+            400,
+            "no role of an establishment",
+        ),
+        (
+            format!("{iua}/subject_role"),
+            json!([{ "system": "1.2.250.1.71.1.2.7", "code": "10\u{0}" }]),
+            400,
+            "TRE_G15",
         ),
         (format!("{iua}/person_id"), json!("279035121518989"), 400, "urn:oid:"),
     ];
@@ -267,10 +294,44 @@ fn reinforced_authentication_wants_proof() {
         "Consultation",
     );
     assert!(rule.contains("EX_AIR-010"), "{rule}");
+    // Only those who work there, in their own profession and speciality.
+    let rule = refused("proof-0011", "/sub", json!("810100000024"), 403, "no activity");
+    assert!(rule.contains("PS et structure non liés"), "{rule}");
+    let roles = |code: &str, detail: &str| {
+        json!([
+            { "system": "1.2.250.1.71.1.2.7", "code": code },
+            { "system": "1.2.250.1.71.4.2.5", "code": detail },
+        ])
+    };
+    let occupational = |jti: &str, detail: &str| {
+        let claims = with(good(jti), "/sub", json!("810100000081"));
+        assert_(
+            &world,
+            "org-hopital",
+            "org-hopital-sign",
+            &with(claims, "/extensions/ihe_iua/subject_role", roles("10", detail)),
+        )
+    };
+    let answer = occupational("proof-0012", "SM26");
+    assert!(answer.status == 400 && answer.text().contains("SM25"), "{}", answer.text());
+    // He may be the médecin traitant of somebody: of this patient he is not.
+    let session = world.client("org-hopital").with_token(&occupational("proof-0013", "SM25").token());
+    let answer = session.find(OTHER);
+    answer.assert_refused(403, "DMPAccessForbidden", "no column");
+    assert!(world.traces_of(answer.request_id()).remove(0).rule.contains("PDT-INF-606: no column"));
+    let training = json!([{ "system": "1.2.250.1.71.1.2.8", "code": "10" }]);
+    refused("proof-0014", "/extensions/ihe_iua/subject_role", training, 403, "not in training");
+    refused(
+        "proof-0015",
+        "/extensions/dmp/authentification_primaire",
+        json!({ "method": "carte", "at": 1 }),
+        400,
+        "authentification_primaire",
+    );
     let breaking = with(
         good("proof-0005"),
         "/extensions/ihe_iua/purpose_of_use",
-        json!([{ "system": "x", "code": "bris_de_glace" }]),
+        json!([{ "system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "bris_de_glace" }]),
     );
     assert_eq!(
         assert_(&world, "org-hopital", "org-hopital-sign", &breaking).status,

@@ -291,6 +291,11 @@ fn software_is_known_marked_or_refused() {
     assert_eq!(feeds.json()["scope"], "TD0.2 ITI-65 ITI-105", "its profile is Alimentation");
     let suspended = open(&doctor, &named("Logiciel suspendu", "1.0", "DEMO-DMP-0003"));
     assert_error(&suspended, 403, "unauthorized_client", "suspended");
+    let dodging = open(&doctor, &named("Logiciel suspendu", "0.1", "DEMO-DMP-0003"));
+    assert_error(&dodging, 403, "unauthorized_client", "suspended");
+    assert!(marking.traces_of(dodging.request_id()).remove(0).software.unwrap().contains("DEMO-DMP-0003"));
+    let other = open(&doctor, &named("Alimenteur de démonstration", "0.1", "DEMO-DMP-0002"));
+    assert_eq!(other.json()["scope"], "TD0.2 ITI-65 ITI-105", "another version gives no more");
     let refusing = World::start_with(
         Engine::Sqlite,
         Options { unregistered: Unregistered::Refused, ..Options::default() },
