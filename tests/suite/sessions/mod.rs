@@ -397,3 +397,25 @@ fn nodes_that_share_budgets_count_together() {
         }
     }
 }
+
+/// A refusal that no budget pays is a durable trace all the same: one certificate gets so many a minute.
+#[test]
+fn refusals_come_at_their_own_pace() {
+    use habilis::api::limits::Budgets;
+    let answered = |budgets: Option<Budgets>| {
+        let world = World::start_with(Engine::Sqlite, Options { budgets, ..Options::default() });
+        let forger = world.client("cps-medecin").with_token("x");
+        let begun = std::time::Instant::now();
+        let mut answered = 0;
+        while begun.elapsed().as_secs() < 3 && answered < 400 {
+            exists(&forger).assert_refused(401, "", "not an access token");
+            answered += 1;
+        }
+        // Another certificate does not wait.
+        assert_eq!(exists(&world.client("cps-medecin-b")).status, 200);
+        answered
+    };
+    let held = answered(Some(Budgets::default()));
+    assert!((120..=140).contains(&held), "{held}");
+    assert_eq!(answered(None), 400, "control");
+}
