@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::api::limits::{Allowance, Budgets};
 use crate::identity::identifiers::IdentifierChecks;
@@ -22,7 +21,7 @@ use crate::server::{DirectoryFiles, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
 use crate::tls::ocsp::OcspSettings;
-use crate::tls::trust::read_certificates;
+use crate::tls::trust::Branch;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -317,8 +316,9 @@ pub fn read(path: &Path) -> Result<Settings> {
         None => HabilitationMatrix::known()?,
     };
     ensure!(!matrix.is_demonstration(), "a demonstration matrix does not serve real records");
-    refuse_test_anchors(&file.trust.anchors)?;
-    refuse_test_anchors(&file.trust.authorities)?;
+    if let Some(ocsp) = &file.trust.ocsp {
+        ensure!(ocsp.url.starts_with("http://"), "trust.ocsp.url begins with http://: its answers are signed");
+    }
     let sessions = SessionSettings {
         lifetimes: file.tokens.lifetimes()?,
         key: file.tokens.key,
@@ -337,17 +337,21 @@ pub fn read(path: &Path) -> Result<Settings> {
         "api.base begins with https:// and ends without a slash"
     );
     ensure!(file.feed.maximum_body <= 256 << 20, "feed.maximum-body is at most 268435456");
+    // Production and TEST never mix: looked at here, and again each time the trust is loaded.
+    let trust = TrustFolder {
+        branch: Branch::Production,
+        anchors: file.trust.anchors,
+        authorities: file.trust.authorities,
+        revocation_lists: file.trust.revocation_lists,
+    };
+    trust.refuse_other_branch()?;
     Ok(Settings {
         api: file.api.listen,
         portal: file.portal.listen,
         base: Some(file.api.base),
         certificate: file.api.certificate,
         key: file.api.key,
-        trust: TrustFolder {
-            anchors: file.trust.anchors,
-            authorities: file.trust.authorities,
-            revocation_lists: file.trust.revocation_lists,
-        },
+        trust,
         database,
         bodies,
         matrix,
@@ -366,39 +370,4 @@ pub fn read(path: &Path) -> Result<Settings> {
         workers: None,
         body_deadline: crate::server::BODY_DEADLINE,
     })
-}
-
-/// Production and TEST anchors never mix.
-fn refuse_test_anchors(anchors: &Path) -> Result<()> {
-    match names(anchors)?.into_iter().find(|(_, test)| *test) {
-        Some((name, _)) => bail!("{}: « {name} » is a TEST anchor", anchors.display()),
-        None => Ok(()),
-    }
-}
-
-/// And the reverse: a sandbox knows no real card.
-///
-/// # Errors
-/// Names the anchor that is not one of a test PKI.
-pub fn refuse_production_anchors(anchors: &Path) -> Result<()> {
-    match names(anchors)?.into_iter().find(|(_, test)| !*test) {
-        Some((name, _)) => {
-            bail!("{}: « {name} » is not a TEST anchor: a sandbox trusts no other", anchors.display())
-        }
-        None => Ok(()),
-    }
-}
-
-/// Common names, and whether they are those of the TEST branch: by `CN=TEST …`, or by `OU=IGC-SANTE TEST`.
-fn names(anchors: &Path) -> Result<Vec<(String, bool)>> {
-    let mut names = Vec::new();
-    for der in read_certificates(anchors)? {
-        let (_, certificate) = X509Certificate::from_der(&der).context("a trust anchor cannot be parsed")?;
-        let subject = certificate.subject();
-        let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
-        let mut units = subject.iter_organizational_unit().filter_map(|unit| unit.as_str().ok());
-        let test = name.starts_with("TEST ") || units.any(|unit| unit.ends_with(" TEST"));
-        names.push((name.to_owned(), test));
-    }
-    Ok(names)
 }

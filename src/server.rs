@@ -216,7 +216,10 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     let revocation = Arc::clone(&services.sessions.revocation);
     trust.enforce(&revocation);
     let (refusals, refused) = tokio::sync::mpsc::channel(256);
-    let verifier = Arc::new(ReloadableVerifier::new(&trust, listener::crypto_provider())?.telling(refusals));
+    let verifier = Arc::new(
+        ReloadableVerifier::new(&trust, Arc::clone(&revocation), listener::crypto_provider())?
+            .telling(refusals),
+    );
     let tls = listener::server_config(
         &settings.certificate,
         &settings.key,
@@ -237,6 +240,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         budgets: settings.budgets.map(Limits::new),
         responders: Arc::new(OcspFigures::default()),
         refused_handshakes: AtomicU64::new(0),
+        trust_faults: AtomicU64::new(trust.faults.len() as u64),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
     });
 
@@ -302,28 +306,35 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
 }
 
 /// A handshake that was refused for its certificate stands in the trace, as any refusal does; so many a minute and no
-/// more, because nobody needs a certificate to be refused. The others are counted.
+/// more, because nobody needs a certificate to be refused: how many more there were stands there too.
 async fn trace_refusals(mut refused: tokio::sync::mpsc::Receiver<HandshakeRefusal>, api: Arc<Api>) {
-    const A_MINUTE: u32 = 120;
+    const A_MINUTE: u64 = 120;
     let (mut minute, mut written) = (0, 0);
     while let Some(refusal) = refused.recv().await {
         api.refused_handshakes.fetch_add(1, Ordering::Relaxed);
-        let environment = &api.services.environment;
-        let now = environment.now();
-        if now.as_second() / 60 != minute {
-            (minute, written) = (now.as_second() / 60, 0);
+        let now = api.services.environment.now().as_second();
+        if now / 60 != minute {
+            if written > A_MINUTE {
+                trace_handshake(&api, "", &format!("{} more refused", written - A_MINUTE)).await;
+            }
+            (minute, written) = (now / 60, 0);
         }
         written += 1;
         if written > A_MINUTE {
             continue;
         }
-        let label = certificate::label(&refusal.leaf);
-        let context =
-            TraceContext::new(now.as_microsecond(), environment.next_id(), "TLS handshake", &label, None, None);
-        let entry = context.refused_handshake(&refusal.reason);
-        if let Err(error) = api.services.store.writer().record(entry, ()).await {
-            tracing::error!(%error, "a refused handshake was not traced");
-        }
+        // Nobody has vouched for what stands in it: it may name whom it likes, and it may break a parser.
+        let label = std::panic::catch_unwind(|| certificate::label(&refusal.leaf)).unwrap_or_default();
+        trace_handshake(&api, &format!("unverified: {label}"), &refusal.reason).await;
+    }
+}
+
+async fn trace_handshake(api: &Api, label: &str, reason: &str) {
+    let environment = &api.services.environment;
+    let at = environment.now().as_microsecond();
+    let context = TraceContext::new(at, environment.next_id(), "TLS handshake", label, None, None);
+    if let Err(error) = api.services.store.writer().record(context.refused_handshake(reason), ()).await {
+        tracing::error!(%error, "a refused handshake was not traced");
     }
 }
 
@@ -368,14 +379,20 @@ async fn reload_tables(directory: DirectoryFiles, software: SoftwareFile, servic
         }
         seen = now;
         let (directory, software) = (directory.clone(), software.clone());
-        let read = move || Ok::<_, anyhow::Error>((directory.read()?, software.read()?));
-        match tokio::task::spawn_blocking(read).await {
-            Ok(Ok((directory, software))) => {
-                services.sessions.directory.store(Arc::new(directory));
-                services.sessions.software.store(Arc::new(software));
-                tracing::info!("directory and registry of software reloaded");
+        // Each for itself: a suspension does not wait for a directory that is at fault.
+        match tokio::task::spawn_blocking(move || (directory.read(), software.read())).await {
+            Ok((directory, software)) => {
+                match directory {
+                    Ok(directory) => services.sessions.directory.store(Arc::new(directory)),
+                    Err(error) => tracing::error!(error = format!("{error:#}"), "directory not taken"),
+                }
+                match software {
+                    Ok(software) => services.sessions.software.store(Arc::new(software)),
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "registry of software not taken")
+                    }
+                }
             }
-            Ok(Err(error)) => tracing::error!(error = format!("{error:#}"), "tables not taken"),
             Err(panicked) => tracing::error!(%panicked, "tables not taken"),
         }
     }
@@ -398,33 +415,39 @@ async fn reload(
     verifier: Arc<ReloadableVerifier>,
     api: Arc<Api>,
 ) {
-    let mut told = String::new();
+    let (mut told, mut quiet) = (String::new(), Duration::ZERO);
     loop {
         actix_web::rt::time::sleep(Duration::from_secs(1)).await;
+        quiet += Duration::from_secs(1);
         let now = modified(&folder);
-        if now == seen {
+        // A file at fault may be one that was being written: it is looked at again, less and less often.
+        let again = !told.is_empty() && (quiet.as_secs() <= 5 || quiet.as_secs().is_multiple_of(60));
+        if now == seen && !again {
             continue;
         }
-        let (loading, held, at) = (folder.clone(), in_force.lists.clone(), api.services.environment.now());
+        if now != seen {
+            (seen, quiet) = (now, Duration::ZERO);
+        }
+        let (loading, held, at) = (folder.clone(), in_force.clone(), api.services.environment.now());
         // A parser that panics takes this task's blocking thread with it and nothing else.
         let loaded = tokio::task::spawn_blocking(move || loading.load_beside(&held, at)).await;
         let replaced = match loaded {
             Ok(loaded) => loaded.and_then(|trust| verifier.replace(&trust).map(|()| trust)),
             Err(panicked) => Err(anyhow::anyhow!("reading the lists panicked: {panicked}")),
         };
-        let fault = match replaced {
+        let (fault, faults) = match replaced {
             Ok(trust) => {
                 trust.enforce(&api.services.sessions.revocation);
                 in_force = trust;
-                in_force.faults.join("; ")
+                (in_force.faults.join("; "), in_force.faults.len())
             }
-            Err(error) => format!("{error:#}"),
+            Err(error) => (format!("{error:#}"), 1),
         };
+        api.trust_faults.store(faults as u64, Ordering::Relaxed);
         if fault.is_empty() {
-            seen = now;
-            tracing::info!("revocation lists reloaded");
+            tracing::info!("trust and revocation lists reloaded");
         } else if fault != told {
-            tracing::error!(%fault, "revocation lists not taken");
+            tracing::error!(%fault, "not everything of the trust is taken");
         }
         told = fault;
     }

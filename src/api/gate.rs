@@ -322,9 +322,10 @@ fn log(failure: &Failure, request_id: &str) {
 fn standing(verdict: RevocationVerdict) -> Option<Refusal> {
     match verdict {
         RevocationVerdict::Good => None,
-        RevocationVerdict::Revoked => {
-            Some(Refusal::new(Reason::CertificateRevoked, "the certificate is on its issuer's revocation list"))
-        }
+        RevocationVerdict::Revoked => Some(Refusal::new(
+            Reason::CertificateRevoked,
+            "the certificate is revoked: by its issuer's revocation list, or by its responder",
+        )),
         RevocationVerdict::Expired => {
             Some(Refusal::new(Reason::CertificateExpired, "the certificate is out of its dates"))
         }
@@ -332,6 +333,16 @@ fn standing(verdict: RevocationVerdict) -> Option<Refusal> {
             Some(Refusal::new(Reason::RevocationUnknown, "no revocation list in force covers the certificate"))
         }
     }
+}
+
+/// Asks again, after a body came in slowly: the caller may have been revoked meanwhile, and nothing has been done yet.
+///
+/// # Errors
+/// As at the beginning of the request.
+pub(super) fn still_standing(request: &HttpRequest, api: &Api) -> Result<(), Refusal> {
+    let Some(peer) = request.conn_data::<Peer>() else { return Ok(()) };
+    let now = api.services.environment.now();
+    standing(api.services.sessions.revocation.verdict(peer.chain.link(), now)).map_or(Ok(()), Err)
 }
 
 /// A client's own request id, if it is one that can stand in a log line and in `OperationOutcome.id`.

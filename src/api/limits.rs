@@ -160,7 +160,7 @@ impl Limits {
         let begun = DefaultClock::default().now();
         while let Err(until) = self.refusals.check_key(&key) {
             let now = DefaultClock::default().now();
-            if Duration::from(now.duration_since(begun)) >= LONGEST_WAIT {
+            if now.duration_since(begun) >= LONGEST_WAIT {
                 return;
             }
             // Not all at the same instant.

@@ -43,6 +43,8 @@ pub struct Api {
     pub budgets: Option<limits::Limits>,
     /// What OCSP responders said.
     pub responders: Arc<OcspFigures>,
+    /// What of the trust folder is not taken.
+    pub trust_faults: std::sync::atomic::AtomicU64,
     /// Handshakes that were refused for their certificate.
     pub refused_handshakes: std::sync::atomic::AtomicU64,
     /// Memory for the bodies of all requests under way, one permit a KiB.

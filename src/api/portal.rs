@@ -120,6 +120,9 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
          habilis_ocsp_answers_total{{status=\"good\"}} {}\n\
          habilis_ocsp_answers_total{{status=\"revoked\"}} {}\n\
          habilis_ocsp_answers_total{{status=\"failed\"}} {}\n\
+         # HELP habilis_trust_faults Anchors, authorities and lists in the trust folder that are not taken.\n\
+         # TYPE habilis_trust_faults gauge\n\
+         habilis_trust_faults {}\n\
          # HELP habilis_refused_handshakes_total Handshakes refused for the client's certificate.\n\
          # TYPE habilis_refused_handshakes_total counter\n\
          habilis_refused_handshakes_total {}\n\
@@ -132,6 +135,7 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
         portal.api.responders.good.load(Ordering::Relaxed),
         portal.api.responders.revoked.load(Ordering::Relaxed),
         portal.api.responders.failed.load(Ordering::Relaxed),
+        portal.api.trust_faults.load(Ordering::Relaxed),
         portal.api.refused_handshakes.load(Ordering::Relaxed),
         portal.api.budgets.as_ref().map_or(0, super::limits::Limits::remembered),
     ))

@@ -126,6 +126,7 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> 
                 share.push(more.map_err(|_| Failure::unavailable("no memory for one more large body"))?);
             }
         }
+        super::gate::still_standing(request, api)?;
         Ok(Held { value: body, _share: share })
     };
     match tokio::time::timeout(deadline, read).await {

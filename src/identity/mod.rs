@@ -291,6 +291,9 @@ impl Caller {
         };
         let actor = match facts.kind {
             CertificateKind::OrganisationClient => {
+                if !facts.subject.structure.as_deref().is_some_and(|id| checks.is_structure_id(id)) {
+                    return Err(unsuitable("the certificate's structure (OU) is not a Struct_IdNat"));
+                }
                 return Err(Refusal::new(
                     Reason::TokenRequired,
                     "an organisation certificate alone does not say who acts: present an access token",

@@ -24,7 +24,7 @@ use openssl::x509::X509;
 
 use super::authority::{Authority, Branch, Range};
 use super::holder::Holder;
-use crate::tls::TrustFolder;
+use crate::tls::{TrustFolder, trust};
 
 /// The password of every PKCS#12 file.
 pub const PASSWORD: &str = "habilis";
@@ -71,11 +71,12 @@ impl PkiFolder {
 
     /// What the API listener trusts.
     pub fn trust(&self) -> TrustFolder {
-        let trust = self.path.join("trust");
+        let folder = self.path.join("trust");
         TrustFolder {
-            anchors: trust.join("anchors.pem"),
-            authorities: trust.join("authorities.pem"),
-            revocation_lists: trust.join("crl"),
+            branch: trust::Branch::Test,
+            anchors: folder.join("anchors.pem"),
+            authorities: folder.join("authorities.pem"),
+            revocation_lists: folder.join("crl"),
         }
     }
 
@@ -218,7 +219,7 @@ impl PkiFolder {
     pub fn lists_are_fresh(&self, now: Timestamp) -> bool {
         const MONTH: i64 = 30 * 86_400;
         let soon = now.as_second() + MONTH;
-        self.trust().load(now).is_ok_and(|trust| trust.lists.values().all(|list| list.list.next_update > soon))
+        self.trust().load(now).is_ok_and(|trust| trust.lists.values().all(|list| list.next_update > soon))
     }
 
     /// Makes all lists anew.

@@ -28,7 +28,7 @@ use crate::server::{self, DirectoryFiles, Listening, SessionSettings, Settings, 
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::ocsp::OcspSettings;
 use crate::tls::verifier::ReloadableVerifier;
-use crate::tls::{TrustFolder, listener};
+use crate::tls::{Revocation, TrustFolder, listener};
 use pro_sante_connect::StandIn;
 
 /// What a sandbox is started with.
@@ -100,7 +100,6 @@ impl Sandbox {
             create_pki(&pki, &environment, progress)?;
         }
         let trust = pki.trust();
-        crate::config::refuse_production_anchors(&trust.anchors)?;
         complete_pki(&pki, &environment)?;
         let stand_in = StandIn::new(environment.clone())?;
         let provider = provide(&options, &stand_in, &trust, &environment)?;
@@ -173,7 +172,9 @@ fn provide(
     environment: &Environment,
 ) -> Result<pro_sante_connect::Running> {
     let trust = trust.load(environment.now())?;
-    let verifier = ReloadableVerifier::new(&trust, listener::crypto_provider())?;
+    let revocation = Arc::new(Revocation::default());
+    trust.enforce(&revocation);
+    let verifier = ReloadableVerifier::new(&trust, revocation, listener::crypto_provider())?;
     let tls = listener::server_config(
         &options.certs.join("server.pem"),
         &options.certs.join("server.key"),

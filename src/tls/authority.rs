@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Version};
 
-use super::revocation::ChainLink;
+use super::revocation::{ChainLink, IssuerKey};
 
 /// One authority that may stand above a leaf.
 #[derive(Clone, Debug)]
@@ -22,8 +22,9 @@ pub struct Authority {
     pub der: CertificateDer<'static>,
     /// Its subject key identifier.
     pub key_identifier: Option<Vec<u8>>,
-    /// Itself, then what stands above it, up to the anchor.
-    pub links: Vec<ChainLink>,
+    /// What names it to its issuer.
+    pub link: ChainLink,
+    level: usize,
     /// Whether its key usage lets it sign revocation lists.
     pub may_sign_lists: bool,
     /// How many issuing authorities may stand below it.
@@ -44,7 +45,10 @@ impl Authority {
         ensure!(certificate.extended_key_usage()?.is_none(), "an anchor has no extended key usage");
         let own = openssl::x509::X509::from_der(&der)?;
         ensure!(own.verify(&*own.public_key()?)?, "its own signature is not right");
-        Self::read(&der, &certificate, Vec::new(), now)
+        let mut anchor = Self::read(&der, &certificate, 0, now)?;
+        // It may name no issuer's key; its own is.
+        anchor.link.issuer.1 = anchor.key_identifier.clone().unwrap_or_default();
+        Ok(anchor)
     }
 
     /// Reads an issuing authority below one of `above`.
@@ -62,7 +66,7 @@ impl Authority {
             })
             .context("none of the authorities above it has signed it")?;
         ensure!(issuer.room != Some(0), "« {} » may have no authority below it", issuer.label);
-        let mut authority = Self::read(&der, &certificate, issuer.links.clone(), now)?;
+        let mut authority = Self::read(&der, &certificate, issuer.level + 1, now)?;
         authority.room = match (issuer.room, authority.room) {
             (Some(above), Some(own)) => Some(own.min(above - 1)),
             (Some(above), None) => Some(above - 1),
@@ -73,13 +77,23 @@ impl Authority {
 
     /// How many authorities stand above it.
     pub fn level(&self) -> usize {
-        self.links.len() - 1
+        self.level
+    }
+
+    /// Self-signed, and trusted for itself.
+    pub fn is_anchor(&self) -> bool {
+        self.level == 0
+    }
+
+    /// Its name and key.
+    pub fn issuer_key(&self) -> IssuerKey {
+        (self.name.clone(), self.key_identifier.clone().unwrap_or_default())
     }
 
     fn read(
         der: &CertificateDer<'static>,
         certificate: &X509Certificate<'_>,
-        above: Vec<ChainLink>,
+        level: usize,
         now: Timestamp,
     ) -> Result<Self> {
         ensure!(certificate.version() == X509Version::V3, "not an X.509 certificate of version 3");
@@ -103,14 +117,13 @@ impl Authority {
             .and_then(|name| name.as_str().ok())
             .unwrap_or("(no common name)")
             .to_owned();
-        let mut links = vec![link];
-        links.extend(above);
         Ok(Self {
             name: certificate.subject().as_raw().to_vec(),
             label,
             der: der.clone(),
             key_identifier: key_identifier(certificate),
-            links,
+            link,
+            level,
             may_sign_lists: usage.value.crl_sign(),
             room: constraints.value.path_len_constraint,
         })
@@ -118,7 +131,8 @@ impl Authority {
 
     /// Whether this one may have signed a leaf that names this issuer and this issuer's key.
     pub fn may_have_issued(&self, leaf: &ChainLink) -> bool {
-        self.name == leaf.issuer && self.key_identifier == leaf.authority_key
+        let (name, key) = &leaf.issuer;
+        self.name == *name && self.key_identifier.as_ref() == Some(key)
     }
 }
 

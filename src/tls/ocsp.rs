@@ -56,6 +56,10 @@ pub struct Refresher {
 const IN_USE: SignedDuration = SignedDuration::from_hours(1);
 /// Questions under way at one time.
 const AT_ONCE: usize = 8;
+/// Failures in a row after which a round ends.
+const ENOUGH_FAILURES: usize = 32;
+/// Without `nextUpdate` a « good » counts so long, seconds.
+const LONGEST_GOOD: i64 = 24 * 3600;
 /// An answer is about 2 KiB.
 const MAXIMUM_ANSWER: usize = 64 << 10;
 
@@ -76,6 +80,7 @@ impl Refresher {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
+        revocation.begin_asking();
         Ok(Self { settings, revocation, http, figures })
     }
 
@@ -84,17 +89,24 @@ impl Refresher {
         let authorities = self.revocation.authorities();
         let seen = self.revocation.seen_since(now.saturating_sub(IN_USE).unwrap_or(Timestamp::MIN));
         let asked = seen.iter().map(|seen| self.ask(&seen.leaf, &authorities, now));
+        let mut failures = 0;
         let mut answers = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE);
         while let Some(answer) = answers.next().await {
             match answer {
-                Ok((link, revoked)) => {
+                Ok((link, Word { revoked, at })) => {
                     let figure = if revoked { &self.figures.revoked } else { &self.figures.good };
                     figure.fetch_add(1, Ordering::Relaxed);
-                    self.revocation.responder_said(&link, revoked);
+                    self.revocation.responder_said(&link, revoked, at);
+                    failures = 0;
                 }
                 Err(error) => {
                     self.figures.failed.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(error = format!("{error:#}"), "no answer of the OCSP responder");
+                    failures += 1;
+                    // A responder that is away is not asked fifty thousand times: the next round asks again.
+                    if failures >= ENOUGH_FAILURES {
+                        return;
+                    }
                 }
             }
         }
@@ -105,7 +117,7 @@ impl Refresher {
         self.settings.interval
     }
 
-    async fn ask(&self, leaf: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(ChainLink, bool)> {
+    async fn ask(&self, leaf: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(ChainLink, Word)> {
         let link = ChainLink::of(&X509Certificate::from_der(leaf)?.1);
         let issuer = authorities.iter().find(|authority| authority.may_have_issued(&link));
         let issuer = X509::from_der(&issuer.context("no authority of ours issued it")?.der)?;
@@ -139,15 +151,22 @@ fn question(leaf: &[u8], issuer: &X509Ref) -> Result<(X509, Vec<u8>)> {
     Ok((leaf, request.to_der()?))
 }
 
-/// Whether the answer says « revoked », if it can be believed: signed by the issuer or by whom it named, about this
-/// certificate, and fresh by our clock.
+/// What a responder said, and when.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    revoked: bool,
+    at: i64,
+}
+
+/// What the answer says, if it can be believed: signed by the issuer or by whom it named, about this certificate, and fresh by
+/// our clock. `nextUpdate` may be missing, where newer word is always there: then a « good » counts for a day.
 fn believe(
     bytes: &[u8],
     leaf: &X509Ref,
     issuer: &X509Ref,
     authorities: &[Authority],
     now: Timestamp,
-) -> Result<bool> {
+) -> Result<Word> {
     let response = OcspResponse::from_der(bytes).context("not an OCSP answer")?;
     ensure!(response.status() == OcspResponseStatus::SUCCESSFUL, "the responder declines");
     let basic = response.basic()?;
@@ -162,11 +181,18 @@ fn believe(
     let status = basic.find_status(&about).context("it is about another certificate")?;
     let this_update = instant(&status.this_update.to_string())?;
     ensure!(this_update <= now.as_second() + CLOCK_SKEW, "made in the future");
-    let until = status.next_update().context("it does not say until when it holds")?;
-    ensure!(instant(&until.to_string())? >= now.as_second(), "past its nextUpdate");
+    let word = |revoked| Ok(Word { revoked, at: this_update });
+    let until = match status.next_update() {
+        Some(until) => Some(instant(&until.to_string())?),
+        None => None,
+    };
+    ensure!(until.is_none_or(|until| until >= now.as_second()), "past its nextUpdate");
     match status.status {
-        OcspCertStatus::GOOD => Ok(false),
-        OcspCertStatus::REVOKED => Ok(true),
+        OcspCertStatus::REVOKED => word(true),
+        OcspCertStatus::GOOD if until.is_none() && this_update + LONGEST_GOOD < now.as_second() => {
+            bail!("an old answer without an end")
+        }
+        OcspCertStatus::GOOD => word(false),
         _ => bail!("the responder does not know the certificate"),
     }
 }

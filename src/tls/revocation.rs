@@ -1,12 +1,15 @@
-//! What is revoked, in memory, and the check made on every request.
+//! What is revoked, in memory: asked in the handshake, and again on every request.
 //!
-//! The TLS handshake alone is not enough: a connection that is kept open outlives it. So each request asks again, here,
-//! in memory: is the certificate, or an authority above it, on its issuer's list or revoked by the issuer's responder; is
-//! that list still fresh; is each within its dates. An issuer without a list refuses (`UnknownStatusPolicy::Deny`), and
-//! so does a list past its `nextUpdate`: fail closed. A responder (OCSP) only ever adds a refusal: that it says « good »,
-//! or says nothing, leaves the lists to decide.
+//! The handshake alone is not enough: a connection that is kept open outlives it. So each request asks again, here, in
+//! memory: is the certificate, or an authority above it, on its issuer's list or revoked by the issuer's responder; is
+//! that list still fresh; is each within its dates. An issuer without a list refuses, and so does a list past its
+//! `nextUpdate`: fail closed. A responder (OCSP) only ever adds a refusal: that it says « good », or says nothing, leaves the
+//! lists to decide.
+//!
+//! Lists and authorities are known by name **and** key: an authority that renewed its key has two lists under one name.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -18,15 +21,16 @@ use super::authority::{self, Authority};
 /// How far the clock of who made a list may be ahead of ours, seconds.
 pub const CLOCK_SKEW: i64 = 300;
 
+/// Who issued something: distinguished name in DER, key identifier.
+pub type IssuerKey = (Vec<u8>, Vec<u8>);
+
 /// What names a certificate to its issuer, and how long it lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChainLink {
-    /// The issuer's distinguished name, DER.
-    pub issuer: Vec<u8>,
+    /// The issuer's name, DER, and the key by which the certificate names it; empty where it names none.
+    pub issuer: IssuerKey,
     /// The serial number as encoded, without the tag and length.
     pub serial: Vec<u8>,
-    /// The key by which it names its issuer.
-    pub authority_key: Option<Vec<u8>>,
     /// Seconds since the epoch.
     pub not_before: i64,
     /// Seconds since the epoch.
@@ -36,10 +40,10 @@ pub struct ChainLink {
 impl ChainLink {
     /// Reads it off a certificate.
     pub fn of(certificate: &X509Certificate<'_>) -> Self {
+        let key = authority::authority_key(certificate).unwrap_or_default();
         Self {
-            issuer: certificate.issuer().as_raw().to_vec(),
+            issuer: (certificate.issuer().as_raw().to_vec(), key),
             serial: certificate.raw_serial().to_vec(),
-            authority_key: authority::authority_key(certificate),
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
         }
@@ -59,10 +63,13 @@ pub struct IssuerList {
     pub revoked: HashSet<Vec<u8>>,
 }
 
+/// Lists by who made them.
+pub type Lists = HashMap<IssuerKey, Arc<IssuerList>>;
+
 /// Why a certificate counts, or does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevocationVerdict {
-    /// The certificate and every authority above it are within their dates, covered by a fresh list and not on it.
+    /// The certificate and a chain of authorities above it are within their dates, covered by a fresh list and not on it.
     Good,
     /// One of them is on its issuer's list, or revoked by its responder.
     Revoked,
@@ -75,19 +82,21 @@ pub enum RevocationVerdict {
 /// Lists and authorities in force, swapped as a whole.
 #[derive(Debug, Default)]
 struct State {
-    lists: HashMap<Vec<u8>, Arc<IssuerList>>,
+    lists: Lists,
     authorities: Vec<Authority>,
 }
 
 /// One certificate, as its issuer names it.
-type Named = (Vec<u8>, Vec<u8>);
+type Named = (IssuerKey, Vec<u8>);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Revocation {
     state: ArcSwap<State>,
-    /// What responders said is revoked.
-    by_responder: ArcSwap<HashSet<Named>>,
+    /// What responders said is revoked, and when they said so.
+    by_responder: ArcSwap<HashMap<Named, i64>>,
+    /// Whether responders are asked at all.
+    asking: AtomicBool,
     /// Certificates seen of late, for which responders are asked.
     seen: Mutex<HashMap<Named, Seen>>,
 }
@@ -103,38 +112,30 @@ pub struct Seen {
 
 /// Certificates that responders are asked about, at most: more are left to the lists.
 const MAXIMUM_SEEN: usize = 50_000;
+/// Authorities above one another, at most.
+const MAXIMUM_LEVELS: usize = 4;
 
 impl Revocation {
-    /// Lists by the issuer's distinguished name, DER, and the authorities that may stand above a leaf.
-    pub fn new(lists: HashMap<Vec<u8>, Arc<IssuerList>>, authorities: Vec<Authority>) -> Self {
+    /// Lists, and the authorities that may stand above a leaf.
+    pub fn new(lists: Lists, authorities: Vec<Authority>) -> Self {
         let revocation = Self::default();
         revocation.replace(lists, authorities);
         revocation
     }
 
     /// Puts others in force. Requests under way keep those that they began with.
-    pub fn replace(&self, lists: HashMap<Vec<u8>, Arc<IssuerList>>, authorities: Vec<Authority>) {
+    pub fn replace(&self, lists: Lists, authorities: Vec<Authority>) {
         self.state.store(Arc::new(State { lists, authorities }));
     }
 
     /// Judges a leaf and all that stands above it, as of `now`.
     pub fn verdict(&self, leaf: &ChainLink, now: Timestamp) -> RevocationVerdict {
-        let (state, by_responder, now) = (self.state.load(), self.by_responder.load(), now.as_second());
-        let judged = |link: &ChainLink| judge(link, &state.lists, &by_responder, now);
-        let own = judged(leaf);
-        if own != RevocationVerdict::Good {
-            return own;
+        let (state, by_responder) = (self.state.load(), self.by_responder.load());
+        let asked = Asked { state: &state, by_responder: &by_responder, now: now.as_second() };
+        match asked.judge(leaf) {
+            RevocationVerdict::Good => asked.above(leaf, MAXIMUM_LEVELS),
+            other => other,
         }
-        // An authority that renewed its key stands there twice under one name; whichever may have signed must be good.
-        let mut issuers = state.authorities.iter().filter(|issuer| issuer.may_have_issued(leaf)).peekable();
-        if issuers.peek().is_none() {
-            return RevocationVerdict::Unknown;
-        }
-        issuers
-            .flat_map(|issuer| &issuer.links)
-            .map(judged)
-            .find(|verdict| *verdict != RevocationVerdict::Good)
-            .unwrap_or(RevocationVerdict::Good)
     }
 
     /// The earliest `nextUpdate` of all lists, seconds since the epoch; `None` without lists.
@@ -147,8 +148,16 @@ impl Revocation {
         self.state.load().authorities.clone()
     }
 
+    /// Responders are asked from now on.
+    pub fn begin_asking(&self) {
+        self.asking.store(true, Ordering::Relaxed);
+    }
+
     /// Notes that a certificate is in use.
     pub fn note(&self, link: &ChainLink, leaf: &Arc<[u8]>, now: Timestamp) {
+        if !self.asking.load(Ordering::Relaxed) {
+            return;
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let named = (link.issuer.clone(), link.serial.clone());
         if seen.len() < MAXIMUM_SEEN || seen.contains_key(&named) {
@@ -164,14 +173,20 @@ impl Revocation {
         seen.values().cloned().collect()
     }
 
-    /// Keeps what a responder said of one certificate.
-    pub fn responder_said(&self, link: &ChainLink, revoked: bool) {
+    /// Keeps what a responder said of one certificate at an instant (`thisUpdate`, seconds). « Good » lifts a « revoked » only
+    /// if it was said later: an old answer, still fresh, can be sent again by anybody on the way.
+    pub fn responder_said(&self, link: &ChainLink, revoked: bool, at: i64) {
         let named = (link.issuer.clone(), link.serial.clone());
-        if self.by_responder.load().contains(&named) != revoked {
+        let known = self.by_responder.load().get(&named).copied();
+        let changes = match (known, revoked) {
+            (None, revoked) => revoked,
+            (Some(said), _) => at > said,
+        };
+        if changes {
             self.by_responder.rcu(|known| {
-                let mut known = HashSet::clone(known);
+                let mut known = HashMap::clone(known);
                 if revoked {
-                    known.insert(named.clone());
+                    known.insert(named.clone(), at);
                 } else {
                     known.remove(&named);
                 }
@@ -181,26 +196,56 @@ impl Revocation {
     }
 }
 
-fn judge(
-    link: &ChainLink,
-    lists: &HashMap<Vec<u8>, Arc<IssuerList>>,
-    by_responder: &HashSet<Named>,
+/// One question, under what was in force when it was asked.
+struct Asked<'a> {
+    state: &'a State,
+    by_responder: &'a HashMap<Named, i64>,
     now: i64,
-) -> RevocationVerdict {
-    if now < link.not_before || now > link.not_after {
-        return RevocationVerdict::Expired;
+}
+
+impl Asked<'_> {
+    /// The certificate itself.
+    fn judge(&self, link: &ChainLink) -> RevocationVerdict {
+        if self.now < link.not_before || self.now > link.not_after {
+            return RevocationVerdict::Expired;
+        }
+        if !self.by_responder.is_empty()
+            && self.by_responder.contains_key(&(link.issuer.clone(), link.serial.clone()))
+        {
+            return RevocationVerdict::Revoked;
+        }
+        let Some(list) = self.state.lists.get(&link.issuer) else { return RevocationVerdict::Unknown };
+        if list.revoked.contains(&link.serial) {
+            return RevocationVerdict::Revoked;
+        }
+        if self.now + CLOCK_SKEW < list.this_update || self.now > list.next_update {
+            return RevocationVerdict::Unknown;
+        }
+        RevocationVerdict::Good
     }
-    if !by_responder.is_empty() && by_responder.contains(&(link.issuer.clone(), link.serial.clone())) {
-        return RevocationVerdict::Revoked;
+
+    /// What stands above it. An authority whose certificate was renewed for the same key stands there twice: one good chain
+    /// is enough, and one that was revoked outweighs it, because the key is the same.
+    fn above(&self, link: &ChainLink, levels: usize) -> RevocationVerdict {
+        let mut best = RevocationVerdict::Unknown;
+        if levels == 0 {
+            return best;
+        }
+        for issuer in self.state.authorities.iter().filter(|issuer| issuer.may_have_issued(link)) {
+            let own = match self.judge(&issuer.link) {
+                RevocationVerdict::Good if issuer.is_anchor() => RevocationVerdict::Good,
+                RevocationVerdict::Good => self.above(&issuer.link, levels - 1),
+                other => other,
+            };
+            match own {
+                RevocationVerdict::Revoked => return own,
+                RevocationVerdict::Good => best = own,
+                other if best == RevocationVerdict::Unknown => best = other,
+                _ => {}
+            }
+        }
+        best
     }
-    let Some(list) = lists.get(&link.issuer) else { return RevocationVerdict::Unknown };
-    if list.revoked.contains(&link.serial) {
-        return RevocationVerdict::Revoked;
-    }
-    if now + CLOCK_SKEW < list.this_update || now > list.next_update {
-        return RevocationVerdict::Unknown;
-    }
-    RevocationVerdict::Good
 }
 
 #[cfg(test)]
@@ -208,13 +253,11 @@ mod tests {
     use super::*;
 
     fn link(serial: u8) -> ChainLink {
-        ChainLink {
-            issuer: b"issuer".to_vec(),
-            serial: vec![serial],
-            authority_key: None,
-            not_before: 100,
-            not_after: 1000,
-        }
+        ChainLink { issuer: issuer(1), serial: vec![serial], not_before: 100, not_after: 1000 }
+    }
+
+    fn issuer(key: u8) -> IssuerKey {
+        (b"issuer".to_vec(), vec![key])
     }
 
     fn list(this_update: i64, revoked: &[u8]) -> Arc<IssuerList> {
@@ -222,8 +265,18 @@ mod tests {
         Arc::new(IssuerList { number: vec![1], this_update, next_update: 500, revoked })
     }
 
+    fn judged(
+        lists: &Lists,
+        by_responder: &HashMap<Named, i64>,
+        link: &ChainLink,
+        now: i64,
+    ) -> RevocationVerdict {
+        let state = State { lists: lists.clone(), authorities: Vec::new() };
+        Asked { state: &state, by_responder, now }.judge(link)
+    }
+
     fn verdict(list: &Arc<IssuerList>, link: &ChainLink, now: i64) -> RevocationVerdict {
-        judge(link, &HashMap::from([(b"issuer".to_vec(), Arc::clone(list))]), &HashSet::new(), now)
+        judged(&Lists::from([(issuer(1), Arc::clone(list))]), &HashMap::new(), link, now)
     }
 
     #[test]
@@ -231,11 +284,7 @@ mod tests {
         let known = list(150, &[7]);
         assert_eq!(verdict(&known, &link(1), 200), RevocationVerdict::Good);
         assert_eq!(verdict(&known, &link(7), 200), RevocationVerdict::Revoked);
-        assert_eq!(
-            verdict(&known, &link(7), 501),
-            RevocationVerdict::Revoked,
-            "revoked stays revoked on a stale list"
-        );
+        assert_eq!(verdict(&known, &link(7), 501), RevocationVerdict::Revoked, "stays so on a stale list");
         assert_eq!(verdict(&known, &link(1), 501), RevocationVerdict::Unknown, "list past nextUpdate");
         assert_eq!(verdict(&known, &link(1), 120), RevocationVerdict::Good, "within the clocks' skew");
         let ahead = list(450, &[]);
@@ -243,26 +292,45 @@ mod tests {
         assert_eq!(verdict(&ahead, &link(1), 150), RevocationVerdict::Good);
         assert_eq!(verdict(&known, &link(1), 99), RevocationVerdict::Expired);
         assert_eq!(verdict(&known, &link(1), 1001), RevocationVerdict::Expired);
-        let stranger = ChainLink { issuer: b"other".to_vec(), ..link(1) };
+        let stranger = ChainLink { issuer: (b"other".to_vec(), vec![1]), ..link(1) };
         assert_eq!(verdict(&known, &stranger, 200), RevocationVerdict::Unknown);
     }
 
     #[test]
-    fn a_responder_only_adds() {
-        let lists = HashMap::from([(b"issuer".to_vec(), list(150, &[7]))]);
+    fn two_keys_of_one_name_have_two_lists() {
+        let lists = Lists::from([(issuer(1), list(150, &[7])), (issuer(2), list(160, &[8]))]);
+        let of = |key, serial| ChainLink { issuer: issuer(key), ..link(serial) };
+        let none = HashMap::new();
+        assert_eq!(judged(&lists, &none, &of(1, 7), 200), RevocationVerdict::Revoked);
+        assert_eq!(
+            judged(&lists, &none, &of(2, 7), 200),
+            RevocationVerdict::Good,
+            "the same number, another issuer"
+        );
+        assert_eq!(judged(&lists, &none, &of(2, 8), 200), RevocationVerdict::Revoked);
+        assert_eq!(judged(&lists, &none, &of(3, 7), 200), RevocationVerdict::Unknown);
+    }
+
+    #[test]
+    fn a_responder_only_adds_and_takes_back_with_a_later_word() {
+        let lists = Lists::from([(issuer(1), list(150, &[7]))]);
         let revocation = Revocation::new(lists.clone(), Vec::new());
-        let said = |serial| judge(&link(serial), &lists, &revocation.by_responder.load(), 200);
-        revocation.responder_said(&link(1), true);
+        let said = |serial| judged(&lists, &revocation.by_responder.load(), &link(serial), 200);
+        revocation.responder_said(&link(1), true, 180);
         assert_eq!(said(1), RevocationVerdict::Revoked);
-        revocation.responder_said(&link(1), false);
+        revocation.responder_said(&link(1), false, 170);
+        assert_eq!(said(1), RevocationVerdict::Revoked, "an older answer, sent again");
+        revocation.responder_said(&link(1), false, 180);
+        assert_eq!(said(1), RevocationVerdict::Revoked, "nor one of the same instant");
+        revocation.responder_said(&link(1), false, 181);
         assert_eq!(said(1), RevocationVerdict::Good, "a suspension that was lifted");
-        revocation.responder_said(&link(7), false);
+        revocation.responder_said(&link(7), false, 190);
         assert_eq!(said(7), RevocationVerdict::Revoked, "the list still says so");
     }
 
     #[test]
     fn a_leaf_without_a_known_authority_is_unknown() {
-        let lists = HashMap::from([(b"issuer".to_vec(), list(150, &[]))]);
+        let lists = Lists::from([(issuer(1), list(150, &[]))]);
         let at = Timestamp::from_second(200).unwrap();
         assert_eq!(Revocation::new(lists, Vec::new()).verdict(&link(1), at), RevocationVerdict::Unknown);
     }
@@ -271,6 +339,9 @@ mod tests {
     fn what_is_no_longer_seen_is_forgotten() {
         let revocation = Revocation::default();
         let at = |second| Timestamp::from_second(second).unwrap();
+        revocation.note(&link(1), &Arc::from(&b"one"[..]), at(100));
+        assert!(revocation.seen_since(at(0)).is_empty(), "nobody is asked, nothing is kept");
+        revocation.begin_asking();
         revocation.note(&link(1), &Arc::from(&b"one"[..]), at(100));
         revocation.note(&link(2), &Arc::from(&b"two"[..]), at(200));
         assert_eq!(revocation.seen_since(at(150)).len(), 1);

@@ -4,7 +4,7 @@
 //! indirect list), in date, and neither truncated nor older than the list in force. A bad file leaves the good list in
 //! force. At start every authority must have its list: no list means no check, and the server refuses to start.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,14 +12,25 @@ use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, ParsedExtension, X509Certificate};
 
 use super::authority::Authority;
-use super::revocation::{CLOCK_SKEW, IssuerList, Revocation};
+use super::revocation::{CLOCK_SKEW, IssuerKey, IssuerList, Lists, Revocation};
+
+/// Which branch of IGC-Santé a server trusts. The two never mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Branch {
+    /// Real cards.
+    Production,
+    /// The TEST branch, by `CN=TEST …` or `OU=… TEST`.
+    Test,
+}
 
 /// Where anchors, authorities and lists lie.
 #[derive(Clone, Debug)]
 pub struct TrustFolder {
+    /// The branch: what belongs to the other is refused, at start and later.
+    pub branch: Branch,
     /// PEM file of the self-signed roots.
     pub anchors: PathBuf,
     /// PEM file of the issuing authorities below them.
@@ -31,92 +42,177 @@ pub struct TrustFolder {
 /// Issuing authorities one below the other, at most. IGC-Santé has one.
 pub const ISSUING_LEVELS: usize = 1;
 
-/// One issuer's list, in both forms.
-#[derive(Clone, Debug)]
-pub struct HeldList {
-    /// As the per-request check takes it.
-    pub list: Arc<IssuerList>,
-    /// As the handshake's verifier takes it.
-    pub der: CertificateRevocationListDer<'static>,
-}
-
 /// The trust in force.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The roots, and the issuing authorities below them.
     pub authorities: Vec<Authority>,
-    /// The lists, by the issuer's name in DER.
-    pub lists: HashMap<Vec<u8>, HeldList>,
-    /// Files that were not taken, and why.
+    /// The lists, by who made them.
+    pub lists: Lists,
+    /// What was not taken, and why.
     pub faults: Vec<String>,
 }
 
 impl Trust {
-    /// Puts it in force for the per-request check.
+    /// Puts it in force: for handshakes and for requests.
     pub fn enforce(&self, revocation: &Revocation) {
-        let lists = self.lists.iter().map(|(issuer, held)| (issuer.clone(), Arc::clone(&held.list))).collect();
-        revocation.replace(lists, self.authorities.clone());
+        revocation.replace(self.lists.clone(), self.authorities.clone());
     }
 }
 
 impl IssuerList {
-    /// Whether this list may take the place of another: made no earlier, and numbered no lower (RFC 5280, 5.2.3).
-    fn follows(&self, other: &IssuerList) -> bool {
+    /// Made later, or the same.
+    fn is_newer(&self, other: &IssuerList) -> bool {
+        self.this_update >= other.this_update
+    }
+
+    /// Numbered lower, though made later: RFC 5280 (5.2.3) has no such thing.
+    fn runs_backwards(&self, other: &IssuerList) -> bool {
         let number = |list: &IssuerList| (list.number.len(), list.number.clone());
-        self.this_update >= other.this_update && number(self) >= number(other)
+        self.this_update > other.this_update && number(self) < number(other)
     }
 }
 
 impl TrustFolder {
+    /// Refuses authorities of the other branch, before anything else is opened.
+    ///
+    /// # Errors
+    /// Names the first.
+    pub fn refuse_other_branch(&self) -> Result<()> {
+        for path in [&self.anchors, &self.authorities] {
+            if let Some(der) = read_certificates(path)?.iter().find(|der| branch_of(der) != self.branch) {
+                bail!("{}: {}", path.display(), other_branch(der));
+            }
+        }
+        Ok(())
+    }
+
     /// Reads everything, at start.
     ///
     /// # Errors
-    /// A file that cannot be read, an authority without an acceptable list: named in the error. No list would mean no
-    /// check.
+    /// Whatever is not as it should be: a file that cannot be read, an authority of the other branch or that is no
+    /// authority, one without an acceptable list. No list would mean no check.
     pub fn load(&self, now: Timestamp) -> Result<Trust> {
-        self.load_beside(&HashMap::new(), now)
-    }
-
-    /// Reads everything again. For each issuer the newest list counts, of those in the folder and the one in force: an
-    /// older or a bad file never replaces a good one, and holds up nobody else's.
-    ///
-    /// # Errors
-    /// As [`TrustFolder::load`].
-    pub fn load_beside(&self, in_force: &HashMap<Vec<u8>, HeldList>, now: Timestamp) -> Result<Trust> {
         let anchors = read_certificates(&self.anchors)?;
         ensure!(!anchors.is_empty(), "{}: no trust anchor", self.anchors.display());
-        let (authorities, left) =
-            authorities(anchors, read_certificates(&self.authorities)?, ISSUING_LEVELS, now);
-        if let Some(fault) = left.first() {
+        let trust = self.load_with(anchors, read_certificates(&self.authorities)?, &Lists::new(), now)?;
+        let of_authorities =
+            |fault: &&String| [UNACCEPTABLE, UNFIT, UNPLACED].iter().any(|kind| fault.starts_with(kind));
+        if let Some(fault) = trust.faults.iter().find(of_authorities) {
             bail!("{} or {}: {fault}", self.anchors.display(), self.authorities.display());
         }
-        let mut lists: HashMap<Vec<u8>, HeldList> = in_force.clone();
-        lists.retain(|issuer, _| authorities.iter().any(|authority| authority.name == *issuer));
+        let without =
+            trust.authorities.iter().find(|authority| !trust.lists.contains_key(&authority.issuer_key()));
+        let told = |faults: &[String]| faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>();
+        if let Some(authority) = without {
+            bail!(
+                "no acceptable revocation list for « {} » in {}{}",
+                authority.label,
+                self.revocation_lists.display(),
+                told(&trust.faults)
+            );
+        }
+        Ok(trust)
+    }
+
+    /// Reads everything again, while serving. What is bad is left aside and said, and holds up nothing else: a list that
+    /// revokes is always taken. For each issuer the newest list counts, of those in the folder and the one in force.
+    ///
+    /// # Errors
+    /// The folder of lists cannot be read.
+    pub fn load_beside(&self, in_force: &Trust, now: Timestamp) -> Result<Trust> {
         let mut faults = Vec::new();
+        let mut read = |path: &Path, anchors: bool| {
+            read_certificates(path).unwrap_or_else(|error| {
+                faults.push(format!("{error:#}: those in force stay"));
+                let kept = in_force.authorities.iter().filter(|authority| authority.is_anchor() == anchors);
+                kept.map(|authority| authority.der.clone()).collect()
+            })
+        };
+        let (anchors, issuing) = (read(&self.anchors, true), read(&self.authorities, false));
+        let mut trust = self.load_with(anchors, issuing, &in_force.lists, now)?;
+        for authority in &trust.authorities {
+            if !trust.lists.contains_key(&authority.issuer_key()) {
+                faults.push(format!("no acceptable revocation list for « {} »", authority.label));
+            }
+        }
+        trust.faults.splice(0..0, faults);
+        Ok(trust)
+    }
+
+    fn load_with(
+        &self,
+        anchors: Vec<CertificateDer<'static>>,
+        issuing: Vec<CertificateDer<'static>>,
+        in_force: &Lists,
+        now: Timestamp,
+    ) -> Result<Trust> {
+        let mut faults = Vec::new();
+        let mut of_branch = |all: Vec<CertificateDer<'static>>| -> Vec<CertificateDer<'static>> {
+            let (ours, others): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|der| branch_of(der) == self.branch);
+            faults.extend(others.iter().map(|der| format!("{UNFIT}{}", other_branch(der))));
+            ours
+        };
+        let (anchors, issuing) = (of_branch(anchors), of_branch(issuing));
+        let (authorities, left) = authorities(anchors, issuing, ISSUING_LEVELS, now);
+        faults.extend(left);
+        let mut lists: Lists = in_force.clone();
+        lists.retain(|issuer, _| authorities.iter().any(|authority| authority.issuer_key() == *issuer));
+        let mut newest = Lists::new();
         for path in list_files(&self.revocation_lists)? {
             match read_file(&path).and_then(|bytes| read_list(&bytes, &authorities, now)) {
+                // An older list beside the newer one is no fault; it only never counts.
                 Ok((issuer, read)) => {
-                    let newer = lists.get(&issuer).is_none_or(|held| read.list.follows(&held.list));
-                    // An older list beside the newer one is no fault; it only never counts.
-                    if newer {
-                        lists.insert(issuer, read);
+                    if newest.get(&issuer).is_none_or(|other| read.is_newer(other)) {
+                        newest.insert(issuer, Arc::new(read));
                     }
                 }
                 Err(error) => faults.push(format!("{}: {error:#}", path.display())),
             }
         }
-        for authority in &authorities {
-            if !lists.contains_key(&authority.name) {
-                bail!(
-                    "no acceptable revocation list for « {} » in {}{}",
-                    authority.label,
-                    self.revocation_lists.display(),
-                    faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>()
-                );
+        for (issuer, read) in newest {
+            let label = authorities.iter().find(|authority| authority.issuer_key() == issuer);
+            let label = label.map_or("", |authority| &authority.label);
+            match lists.get(&issuer) {
+                Some(held) if held.next_update > now.as_second() && !read.is_newer(held) => {
+                    faults.push(format!("« {label} »: only an older list lies there; the one in force stays"));
+                }
+                Some(held) if held.next_update > now.as_second() && read.runs_backwards(held) => {
+                    faults
+                        .push(format!("« {label} »: a later list with a lower number; the one in force stays"));
+                }
+                _ => {
+                    lists.insert(issuer, read);
+                }
             }
         }
         Ok(Trust { authorities, lists, faults })
     }
+}
+
+const UNACCEPTABLE: &str = "an anchor is not acceptable: ";
+const UNFIT: &str = "an authority of the wrong branch: ";
+
+fn branch_of(der: &CertificateDer<'_>) -> Branch {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Branch::Test };
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
+    let mut units = subject.iter_organizational_unit().filter_map(|unit| unit.as_str().ok());
+    if name.starts_with("TEST ") || units.any(|unit| unit.ends_with(" TEST")) {
+        Branch::Test
+    } else {
+        Branch::Production
+    }
+}
+
+fn other_branch(der: &CertificateDer<'_>) -> String {
+    let parsed = X509Certificate::from_der(der).ok();
+    let name = parsed.as_ref().and_then(|(_, certificate)| {
+        certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok())
+    });
+    let is = if branch_of(der) == Branch::Test { "is a TEST authority" } else { "is not a TEST authority" };
+    format!("« {} » {is}", name.unwrap_or("(no common name)"))
 }
 
 /// All certificates of a PEM file.
@@ -161,7 +257,7 @@ pub fn authorities(
     for der in anchors {
         match Authority::anchor(der, now) {
             Ok(anchor) => authorities.push(anchor),
-            Err(error) => left.push(format!("an anchor is not acceptable: {error:#}")),
+            Err(error) => left.push(format!("{UNACCEPTABLE}{error:#}")),
         }
     }
     let mut waiting = issuing;
@@ -197,41 +293,82 @@ const UNPLACED: &str = "an issuing authority is not acceptable: ";
 ///
 /// # Errors
 /// Why it is not taken.
-pub fn read_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(Vec<u8>, HeldList)> {
+pub fn read_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(IssuerKey, IssuerList)> {
     std::panic::catch_unwind(|| parse_list(bytes, authorities, now))
         .unwrap_or_else(|_| bail!("reading it made the parser panic"))
 }
 
-fn parse_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(Vec<u8>, HeldList)> {
+fn parse_list(bytes: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(IssuerKey, IssuerList)> {
     let der = if bytes.starts_with(b"-----") {
         CertificateRevocationListDer::from_pem_slice(bytes).context("not PEM")?
     } else {
         CertificateRevocationListDer::from(bytes.to_vec())
     };
-    let (issuer, list) = facts(&der)?;
-    // An authority that renewed its key stands there twice under one name.
+    let ListFacts { issuer, covers, list } = facts(&der)?;
+    // An authority that renewed its key stands there twice under one name: the one that signed is whose list it is.
     let mut of_that_name = authorities.iter().filter(|authority| authority.name == issuer).peekable();
     of_that_name.peek().context("its issuer is not among the authorities")?;
-    of_that_name.map(|authority| verify_signature(&der, authority)).reduce(Result::or).unwrap_or(Ok(()))?;
+    let mut last = Ok(());
+    let signer = of_that_name.find(|authority| {
+        last = verify_signature(&der, authority);
+        last.is_ok()
+    });
+    let Some(signer) = signer else { return last.and_then(|()| bail!("nobody signed it")) };
+    let whole = match covers {
+        Covers::Everything => true,
+        Covers::Users => !signer.is_anchor(),
+        Covers::Authorities => signer.is_anchor(),
+    };
+    ensure!(whole, "a partial list: give the complete one");
     ensure!(list.this_update <= now.as_second() + CLOCK_SKEW, "made in the future");
     ensure!(list.next_update > now.as_second(), "past its nextUpdate");
-    // The verifier of the handshake takes all lists or none: one that it would not take stays out.
-    webpki::OwnedCertRevocationList::from_der(&der).context("rustls does not take it")?;
-    Ok((issuer, HeldList { list: Arc::new(list), der }))
+    Ok((signer.issuer_key(), list))
+}
+
+/// What of an issuer's certificates a list is about. An anchor issues authorities and an issuing authority issues users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// All.
+    Everything,
+    /// `onlyContainsUserCerts`.
+    Users,
+    /// `onlyContainsCACerts`.
+    Authorities,
+}
+
+/// What a list says.
+#[derive(Debug)]
+pub struct ListFacts {
+    /// Distinguished name, DER.
+    pub issuer: Vec<u8>,
+    /// What it is about.
+    pub covers: Covers,
+    /// The list.
+    pub list: IssuerList,
 }
 
 /// What a list says, whoever signed it: issuer and content. Only a complete list is one.
 ///
 /// # Errors
 /// It is not DER, or a part, or says what is not understood.
-pub fn facts(der: &[u8]) -> Result<(Vec<u8>, IssuerList)> {
+pub fn facts(der: &[u8]) -> Result<ListFacts> {
     let (rest, parsed) = CertificateRevocationList::from_der(der).ok().context("not a revocation list")?;
     ensure!(rest.is_empty(), "bytes after the end");
-    let mut number = None;
+    let (mut number, mut covers) = (None, Covers::Everything);
     for extension in parsed.extensions() {
         match extension.parsed_extension() {
-            ParsedExtension::IssuingDistributionPoint(_) => {
-                bail!("a partial or indirect list: give the complete one")
+            ParsedExtension::IssuingDistributionPoint(point) => {
+                let indirect = point.indirect_crl || point.only_contains_attribute_certs;
+                ensure!(
+                    !indirect && point.only_some_reasons.is_none(),
+                    "a partial or indirect list: give the complete one"
+                );
+                covers = match (point.only_contains_user_certs, point.only_contains_ca_certs) {
+                    (false, false) => Covers::Everything,
+                    (true, false) => Covers::Users,
+                    (false, true) => Covers::Authorities,
+                    (true, true) => bail!("a list of no certificates"),
+                };
             }
             ParsedExtension::CRLNumber(read) => {
                 ensure!(!extension.critical && number.is_none(), "its number is critical or stands twice");
@@ -257,7 +394,7 @@ pub fn facts(der: &[u8]) -> Result<(Vec<u8>, IssuerList)> {
         next_update: parsed.next_update().context("no nextUpdate")?.timestamp(),
         revoked,
     };
-    Ok((parsed.issuer().as_raw().to_vec(), list))
+    Ok(ListFacts { issuer: parsed.issuer().as_raw().to_vec(), covers, list })
 }
 
 /// OpenSSL checks the signature: rustls' own check happens only inside a handshake.

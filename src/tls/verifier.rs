@@ -1,8 +1,8 @@
 //! The judge of client certificates in the handshake.
 //!
-//! It wraps the verifier of rustls, which does signatures, dates, extended key usage and revocation, and adds what that
+//! It wraps the verifier of rustls, which does signatures, dates and extended key usage, and adds what that
 //! one leaves out (measured, `docs/decisions/0004` and `0013`): a cap on what is presented, before anything is looked
-//! at; paths through the operator's own authorities alone, never through what the client brought; the leaf's key usage,
+//! at; revocation, from the registry that each request asks again; paths through the operator's own authorities alone, never through what the client brought; the leaf's key usage,
 //! extensions and serial number. The inner verifier can be swapped while the server runs. What is refused is told to
 //! whoever listens, so that it stands in the trace.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -23,6 +24,7 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate, X509Versio
 use x509_parser::public_key::PublicKey;
 
 use super::authority::authority_key;
+use super::revocation::{ChainLink, Revocation, RevocationVerdict};
 use super::trust::Trust;
 
 /// Certificates presented behind the leaf, at most: an issuing authority and a root, and one more.
@@ -48,6 +50,7 @@ pub struct ReloadableVerifier {
     inner: ArcSwap<Inner>,
     provider: Arc<CryptoProvider>,
     hints: Vec<DistinguishedName>,
+    revocation: Arc<Revocation>,
     refusals: Option<mpsc::Sender<HandshakeRefusal>>,
 }
 
@@ -59,14 +62,15 @@ struct Inner {
 }
 
 impl ReloadableVerifier {
-    /// A verifier of the given trust.
+    /// A verifier of the given trust. What is revoked is asked of the registry, as each request does: rustls would verify the
+    /// signature of a whole list in every handshake, and knows lists by name alone.
     ///
     /// # Errors
-    /// An anchor or a list that rustls does not take.
-    pub fn new(trust: &Trust, provider: Arc<CryptoProvider>) -> Result<Self> {
+    /// An anchor that rustls does not take.
+    pub fn new(trust: &Trust, revocation: Arc<Revocation>, provider: Arc<CryptoProvider>) -> Result<Self> {
         let inner = build(trust, &provider)?;
         let hints = inner.verifier.root_hint_subjects().to_vec();
-        Ok(Self { inner: ArcSwap::from_pointee(inner), provider, hints, refusals: None })
+        Ok(Self { inner: ArcSwap::from_pointee(inner), provider, hints, revocation, refusals: None })
     }
 
     /// Tells of refusals from now on. When the listener does not keep up, refusals go untold, and are refused all the
@@ -78,7 +82,7 @@ impl ReloadableVerifier {
     /// Puts another trust in force for the handshakes to come.
     ///
     /// # Errors
-    /// An anchor or a list that rustls does not take: then the old trust stays in force.
+    /// An anchor that rustls does not take: then the old trust stays in force.
     pub fn replace(&self, trust: &Trust) -> Result<()> {
         self.inner.store(Arc::new(build(trust, &self.provider)?));
         Ok(())
@@ -104,8 +108,15 @@ impl ReloadableVerifier {
         }
         let inner = self.inner.load();
         let verified = inner.verifier.verify_client_cert(end_entity, &inner.issuing, now)?;
-        leaf_profile(end_entity)?;
-        Ok(verified)
+        let link = leaf_profile(end_entity)?;
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = Timestamp::from_second(seconds).map_err(|_| Error::FailedToGetCurrentTime)?;
+        match self.revocation.verdict(&link, now) {
+            RevocationVerdict::Good => Ok(verified),
+            RevocationVerdict::Revoked => Err(CertificateError::Revoked.into()),
+            RevocationVerdict::Expired => Err(CertificateError::Expired.into()),
+            RevocationVerdict::Unknown => Err(CertificateError::UnknownRevocationStatus.into()),
+        }
     }
 }
 
@@ -115,10 +126,8 @@ fn build(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Inner> {
         roots.add(anchor.der.clone()).context("a trust anchor is not acceptable")?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .with_crls(trust.lists.values().map(|held| held.der.clone()))
-        .enforce_revocation_expiration()
         .build()
-        .context("the anchors and revocation lists make no verifier")?;
+        .context("the anchors make no verifier")?;
     let issuing = trust.authorities.iter().filter(|authority| authority.level() > 0);
     Ok(Inner { verifier, issuing: issuing.map(|authority| authority.der.clone()).collect() })
 }
@@ -187,7 +196,7 @@ fn reason(error: &Error) -> String {
 
 /// What webpki leaves out on a leaf. Key usage and extended key usage must both be there and allow a client's handshake;
 /// every extension stands once, and those that RFC 5280 wants harmless are.
-fn leaf_profile(der: &CertificateDer<'_>) -> Result<(), Error> {
+fn leaf_profile(der: &CertificateDer<'_>) -> Result<ChainLink, Error> {
     let purpose = || Error::from(CertificateError::InvalidPurpose);
     let encoding = || Error::from(CertificateError::BadEncoding);
     let (rest, leaf) = X509Certificate::from_der(der).map_err(|_| encoding())?;
@@ -224,5 +233,5 @@ fn leaf_profile(der: &CertificateDer<'_>) -> Result<(), Error> {
         && authority_key(&leaf).is_some()
         && !nameless
         && extensions;
-    if whole { Ok(()) } else { Err(encoding()) }
+    if whole { Ok(ChainLink::of(&leaf)) } else { Err(encoding()) }
 }

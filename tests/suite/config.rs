@@ -27,7 +27,7 @@ fn file(folder: &Path, change: impl FnOnce(String) -> String) -> std::path::Path
     path
 }
 
-fn anchor_of_another_name() -> Vec<u8> {
+pub fn anchor_of_another_name() -> Vec<u8> {
     use openssl::x509::{X509Builder, X509NameBuilder};
     let key = openssl::pkey::PKey::from_rsa(openssl::rsa::Rsa::generate(2048).unwrap()).unwrap();
     let mut name = X509NameBuilder::new().unwrap();
@@ -64,7 +64,13 @@ fn what_it_refuses_to_start_with() {
         let anchors = text.lines().find(|line| line.starts_with("anchors")).unwrap().to_owned();
         text.replace(&anchors, &format!("anchors = \"{pki}/ca.pem\""))
     });
-    assert!(test_anchors.contains("is a TEST anchor"), "{test_anchors}");
+    assert!(test_anchors.contains("is a TEST authority"), "{test_anchors}");
+
+    let test_authorities = refusal(|text| {
+        let authorities = text.lines().find(|line| line.starts_with("authorities")).unwrap().to_owned();
+        text.replace(&authorities, &format!("authorities = \"{pki}/trust/authorities.pem\""))
+    });
+    assert!(test_authorities.contains("is a TEST authority"), "{test_authorities}");
 
     let matrix = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rights/tables/habilitation_demonstration.tsv");
     let demonstration = refusal(|text| format!("{text}[rights]\nmatrix = \"{matrix}\"\n"));

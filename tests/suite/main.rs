@@ -8,6 +8,7 @@ mod config;
 mod feed;
 mod homologation;
 mod kill;
+mod lists;
 mod mtls;
 mod ocsp;
 mod openapi;

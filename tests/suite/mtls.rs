@@ -147,7 +147,7 @@ fn a_revoked_caller_gets_nothing_more_on_an_open_connection() {
         assert!(landed.elapsed() < Duration::from_secs(5), "still served 5 s after the list landed");
         std::thread::sleep(Duration::from_millis(100));
     };
-    last.assert_refused(401, "DMPInvalidCertificate", "revocation list");
+    last.assert_refused(401, "DMPInvalidCertificate", "is revoked");
     let trace = &world.traces_of(last.request_id())[0];
     assert_eq!((trace.outcome.as_str(), trace.caller_id.as_str()), ("refused", "810100000040"));
     assert!(trace.rule.starts_with("CertificateRevoked"), "{}", trace.rule);
@@ -165,6 +165,83 @@ fn a_revoked_caller_gets_nothing_more_on_an_open_connection() {
         assert_eq!(world.client("cps-medecin").get("/metadata").status, 200);
         assert_eq!(ask().status, 401, "the revoked card stays out");
     }
+}
+
+/// What is wrong in the trust folder holds up nothing else: least of all a list that revokes.
+#[test]
+fn a_fault_in_the_trust_holds_up_no_revocation() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = pki_copy(folder.path());
+    let world = World::start_with(Engine::Sqlite, Options { certs: Some(certs.clone()), ..Options::default() });
+    let metrics = || {
+        let url = format!("http://{}/metrics", world.listening.portal);
+        reqwest::blocking::get(url).unwrap().text().unwrap()
+    };
+    let within = |what: &str, done: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{what} within 5 s");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    assert!(metrics().contains("habilis_trust_faults 0"));
+    // An authority of the other branch, one without a list, half a file: each time a card is revoked all the same.
+    let authorities = certs.join("trust/authorities.pem");
+    let good = std::fs::read(&authorities).unwrap();
+    let stranger = habilis::pki::Authority::unknown(jiff_now()).unwrap().certificate.to_pem().unwrap();
+    let production = super::config::anchor_of_another_name();
+    let cards = [
+        ("cps-infirmier", [&good[..], &production].concat()),
+        ("cps-dentiste", [&good[..], &stranger].concat()),
+        ("cps-kine", good[..good.len() / 2].to_vec()),
+    ];
+    for (card, content) in cards {
+        let client = world.client(card);
+        assert_eq!(client.get("/metadata").status, 200, "{card}");
+        std::fs::write(&authorities, &content).unwrap();
+        within("the fault is counted", &|| !metrics().contains("habilis_trust_faults 0"));
+        PkiFolder::new(&certs).revoke(card, jiff_now()).unwrap();
+        within(card, &|| client.get("/metadata").status == 401);
+        assert_eq!(world.client("cps-medecin").get("/metadata").status, 200, "control: another card");
+        std::fs::write(&authorities, &good).unwrap();
+        within("healed", &|| metrics().contains("habilis_trust_faults 0"));
+    }
+}
+
+/// A body that comes in slowly does not outlive its caller.
+#[test]
+fn who_is_revoked_while_a_body_comes_in_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = pki_copy(folder.path());
+    let world = World::start_with(Engine::Sqlite, Options { certs: Some(certs.clone()), ..Options::default() });
+    let config = Arc::new(tls_config(&certs, Some("cps-infirmier")));
+    let mut session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut socket = TcpStream::connect(world.listening.api).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut stream = Stream::new(&mut session, &mut socket);
+    let body = habilis::sandbox::example::consent(TEST, OTHER);
+    let (first, rest) = body.split_at(body.len() / 2);
+    write!(
+        stream,
+        "POST /fhir/Consent HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\n\
+         Content-Length: {}\r\n\r\n{first}",
+        body.len()
+    )
+    .unwrap();
+    PkiFolder::new(&certs).revoke("cps-infirmier", jiff_now()).unwrap();
+    let other = world.client("cps-infirmier");
+    let begun = Instant::now();
+    while other.send("GET", "/metadata", &[], None).is_ok_and(|answer| answer.status == 200) {
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let before = world.rows("authorisation");
+    stream.write_all(rest.as_bytes()).unwrap();
+    let mut answer = vec![0; 4096];
+    let read = stream.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(world.rows("authorisation"), before, "nothing was done");
 }
 
 #[expect(clippy::disallowed_methods, reason = "the tests' own clock")]
@@ -210,8 +287,8 @@ fn without_a_list_the_server_does_not_start() {
     let error = format!("{:#}", trust.load(jiff_now()).unwrap_err());
     assert!(error.contains("TEST AC RACINE IGC-SANTE STANDARD"), "{error}");
     std::fs::write(certs.join("trust/crl/ACI-ST-PP-TEST.crl"), b"rubbish").unwrap();
-    let beside = trust.load_beside(&in_force.lists, jiff_now()).unwrap();
-    assert_eq!((beside.lists.len(), beside.faults.len()), (in_force.lists.len(), 1));
+    let beside = trust.load_beside(&in_force, jiff_now()).unwrap();
+    assert_eq!((beside.lists.len(), beside.faults.len()), (in_force.lists.len(), 1), "{:?}", beside.faults);
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn what_a_responder_revokes_is_refused_on_an_open_connection() {
         OcspBehaviour::Late,
     ] {
         responder.behave(behaviour);
+        // What was asked before is answered before.
+        std::thread::sleep(Duration::from_millis(100));
         responder.revoke(&serial("cps-infirmier"));
         let asked = responder.requests();
         within(10, "asked again", || responder.requests() > asked + 2);
@@ -62,14 +64,23 @@ fn what_a_responder_revokes_is_refused_on_an_open_connection() {
     responder.revoke(&serial("cps-infirmier"));
     within(5, "refused", || ask() == 401);
     let answer = nurse.get("/metadata");
-    answer.assert_refused(401, "DMPInvalidCertificate", "revocation list");
+    answer.assert_refused(401, "DMPInvalidCertificate", "is revoked");
     assert!(world.traces_of(answer.request_id())[0].rule.starts_with("CertificateRevoked"));
     assert_eq!(doctor.get("/metadata").status, 200, "control: another card");
     // Once revoked, silence does not bring it back; only the issuer's word does (a suspension that ends).
     responder.behave(OcspBehaviour::Error500);
     std::thread::sleep(Duration::from_millis(600));
     assert_eq!(ask(), 401);
-    responder.behave(OcspBehaviour::Good);
+    // Nor does an old « good » that is still fresh: anybody on the way can send it again.
     responder.restore(&serial("cps-infirmier"));
+    responder.behave(OcspBehaviour::Older);
+    let asked = responder.requests();
+    within(5, "asked again", || responder.requests() > asked + 2);
+    assert_eq!(ask(), 401, "an older word lifts nothing");
+    responder.behave(OcspBehaviour::Good);
     within(5, "let in again", || ask() == 200);
+    // Without nextUpdate, which RFC 6960 leaves to the responder.
+    responder.behave(OcspBehaviour::WithoutEnd);
+    responder.revoke(&serial("cps-infirmier"));
+    within(5, "refused again", || ask() == 401);
 }

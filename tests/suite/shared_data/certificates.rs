@@ -1,15 +1,18 @@
 //! The public test certificates, each judged: kind, or why it is none, and whether its chain leads to the anchors.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use habilis::certificate::CertificateFacts;
 use habilis::identity::Caller;
 use habilis::identity::identifiers::IdentifierChecks;
-use habilis::tls::trust;
+use habilis::tls::authority::Authority;
+use habilis::tls::verifier::ReloadableVerifier;
+use habilis::tls::{Revocation, Trust, listener, seal, trust};
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use webpki::{EndEntityCert, KeyUsage};
+use rustls::server::danger::ClientCertVerifier;
 
 use crate::support::assert_expected;
 
@@ -65,54 +68,38 @@ fn every_public_certificate_is_judged() {
                 Err(seal) => format!("client: {unusable:?}; seal: {seal:?}"),
             },
         };
-        table.insert(name, format!("{:<60} chain: {}", kind, chain(&der, &authorities)));
+        table.insert(name, format!("{:<52} {}", kind, chain(&der, &authorities)));
     }
     // The index lists authorities and leaves; the legacy certificate in DER stands beside it.
     assert_eq!(table.len() + authorities_count, listed + 1);
     let text: String = table.iter().map(|(name, verdict)| format!("{name:<48} {verdict}\n")).collect();
-    let head = "# The public test certificates (certs/INDEX.csv): what each is to us, and whether its chain leads to the\n\
-                # authorities beside it, dates aside.\n";
+    let head = "# The public test certificates (certs/INDEX.csv): what each is to us; what our verifier says of it\n\
+                # in a handshake, and of its chain as a seal, as of a day of its life.\n";
     assert_expected("public_certificates.txt", &format!("{head}{text}"));
 }
 
-fn chain(der: &CertificateDer<'_>, authorities: &[habilis::tls::authority::Authority]) -> String {
-    let anchors: Vec<_> = authorities
-        .iter()
-        .filter(|authority| authority.level() == 0)
-        .map(|authority| webpki::anchor_from_trusted_cert(&authority.der).unwrap().to_owned())
-        .collect();
-    let issuing: Vec<_> = authorities
-        .iter()
-        .filter(|authority| authority.level() > 0)
-        .map(|authority| authority.der.clone())
-        .collect();
-    let at = u64::try_from(valid_at(der).as_second()).unwrap();
-    let at = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));
-    // Any purpose: kinds are judged apart.
-    let purposes = [&[0x2b_u8, 6, 1, 5, 5, 7, 3, 2][..], &[0x2b, 6, 1, 5, 5, 7, 3, 4]];
-    let mut last = String::new();
-    for purpose in purposes {
-        let verified = EndEntityCert::try_from(der).and_then(|leaf| {
-            leaf.verify_for_usage(
-                webpki::ALL_VERIFICATION_ALGS,
-                &anchors,
-                &issuing,
-                at,
-                KeyUsage::required_if_present(purpose),
-                None,
-                None,
-            )
-            .map(|_| ())
-        });
-        match verified {
-            Ok(()) => return "yes".into(),
-            Err(error) => {
-                let text = format!("{error:?}");
-                if !text.starts_with("RequiredEku") {
-                    last = text.split(['(', ' ']).next().unwrap().to_owned();
-                }
-            }
+/// What our verifier says of it in a handshake, and of its chain as a seal, as of a day of its life.
+fn chain(der: &CertificateDer<'_>, authorities: &[Authority]) -> String {
+    let trust =
+        Trust { lists: super::empty_lists(authorities), authorities: authorities.to_vec(), faults: Vec::new() };
+    let revocation = Arc::new(Revocation::default());
+    trust.enforce(&revocation);
+    let verifier =
+        ReloadableVerifier::new(&trust, Arc::clone(&revocation), listener::crypto_provider()).unwrap();
+    let now = valid_at(der);
+    let seconds = u64::try_from(now.as_second()).unwrap();
+    let at = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+    let handshake = match verifier.verify_client_cert(der, &[], at) {
+        Ok(_) => "yes".to_owned(),
+        Err(error) => {
+            let text = format!("{error:?}");
+            let mut words = text.split(['(', ')', ' ', '{']).filter(|word| !word.is_empty());
+            words.find(|word| *word != "InvalidCertificate").unwrap_or("no").to_owned()
         }
-    }
-    format!("no: {last}")
+    };
+    let seal = match seal::verify(der, &revocation, now) {
+        Ok(()) => "yes",
+        Err(_) => "no",
+    };
+    format!("handshake: {handshake:<24} chain of a seal: {seal}")
 }

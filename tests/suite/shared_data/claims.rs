@@ -29,7 +29,7 @@ fn the_published_claims_map_to_callers() {
                 format!(
                     "{id} {} {} {}",
                     profession.code(),
-                    specialities.join("+"),
+                    specialities.iter().chain(&situation.declared_role).cloned().collect::<Vec<_>>().join("+"),
                     situation.structure.unwrap_or_default()
                 )
             }

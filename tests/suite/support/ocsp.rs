@@ -51,6 +51,10 @@ pub enum Behaviour {
     OtherSerial,
     /// Was true from two days ago until yesterday.
     Stale,
+    /// Half an hour old, and still fresh.
+    Older,
+    /// As it should, without `nextUpdate`.
+    WithoutEnd,
     /// HTTP 500.
     Error500,
 }
@@ -186,17 +190,24 @@ impl Shared {
         let now = now();
         let (this_update, next_update) = match behaviour {
             Behaviour::Stale => (now - 2 * DAY, now - DAY),
-            _ => (now - 60, now + 3600),
+            // An answer of half an hour ago that is still fresh: what anybody on the way can send again.
+            Behaviour::Older => (now - 1800, now + 3600),
+            _ => (now, now + 3600),
         };
         let mut id = asked.id.to_vec();
         let mut revoked = self.state.lock().unwrap().revoked.contains(&asked.serial);
         if behaviour == Behaviour::OtherSerial {
             // The serial number stands last.
             *id.last_mut().unwrap() ^= 1;
-            revoked = false;
+            // About the other it says « revoked »: who does not look believes it.
+            revoked = true;
         }
         let status = if revoked { tagged(REVOKED, &time(this_update)) } else { tagged(GOOD, &[]) };
-        let single = sequence(&[id, status, time(this_update), explicit(0, &time(next_update))]);
+        let mut single = vec![id, status, time(this_update)];
+        if behaviour != Behaviour::WithoutEnd {
+            single.push(explicit(0, &time(next_update)));
+        }
+        let single = sequence(&single);
         let signatory = if other { &*STRANGER } else { &self.authority };
         let responder = explicit(2, &tagged(OCTET_STRING, &sha1(&signatory.public_key)));
         let mut response_data = vec![responder, time(this_update), sequence(&[single])];

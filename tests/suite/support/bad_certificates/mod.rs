@@ -176,6 +176,8 @@ fn extensions(pki: &Pki) -> Vec<Case> {
     let profession = |name, value: Vec<u8>| pki.cps(name, |leaf| leaf.put(PROFESSION, value));
     let specialities = |name, value: Vec<u8>| pki.cps(name, |leaf| leaf.put(SPECIALITIES, value));
     vec![
+        pki.organisation("organisation whose OU is no Struct_IdNat", |leaf| leaf.text(UNIT, "HOPITAL")),
+        pki.organisation("organisation with a wrong key", |leaf| leaf.text(UNIT, "1750000011")),
         pki.cps("doctor without a speciality", |leaf| leaf.lose_extension(SPECIALITIES)),
         pki.cps("profession missing", |leaf| leaf.lose_extension(PROFESSION)),
         pki.cps("profession twice", |leaf| leaf.add(PROFESSION, integer(&[60]))),
