@@ -239,7 +239,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         limits: RequestLimits { body: settings.maximum_body, body_deadline: settings.body_deadline },
         budgets: settings.budgets.map(Limits::new),
         responders: Arc::new(OcspFigures::default()),
-        refused_handshakes: AtomicU64::new(0),
+        refused_handshakes: verifier.refused(),
         trust_faults: AtomicU64::new(trust.faults.len() as u64),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
     });
@@ -291,8 +291,8 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         )),
     ];
     if let Some(ocsp) = settings.ocsp {
-        let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders))?;
-        background.push(actix_web::rt::spawn(ask_responders(refresher, Arc::clone(&services))));
+        let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders), environment.clock())?;
+        background.push(actix_web::rt::spawn(ask_responders(refresher)));
     }
     ready(&listening);
     let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
@@ -309,20 +309,29 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
 /// more, because nobody needs a certificate to be refused: how many more there were stands there too.
 async fn trace_refusals(mut refused: tokio::sync::mpsc::Receiver<HandshakeRefusal>, api: Arc<Api>) {
     const A_MINUTE: u64 = 120;
-    let (mut minute, mut written) = (0, 0);
-    while let Some(refusal) = refused.recv().await {
-        api.refused_handshakes.fetch_add(1, Ordering::Relaxed);
+    let (mut minute, mut written, mut told) = (0, 0, api.refused_handshakes.load(Ordering::Relaxed));
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(60), refused.recv()).await;
         let now = api.services.environment.now().as_second();
         if now / 60 != minute {
-            if written > A_MINUTE {
-                trace_handshake(&api, "", &format!("{} more refused", written - A_MINUTE)).await;
+            // Those beyond the minute's, and those that nobody could even take down.
+            let all = api.refused_handshakes.load(Ordering::Relaxed);
+            let untold = all.saturating_sub(told).saturating_sub(u64::from(matches!(next, Ok(Some(_)))));
+            if untold > 0 {
+                trace_handshake(&api, "", &format!("{untold} more refused")).await;
             }
+            told = told.max(all.saturating_sub(u64::from(matches!(next, Ok(Some(_))))));
             (minute, written) = (now / 60, 0);
         }
-        written += 1;
-        if written > A_MINUTE {
+        let refusal = match next {
+            Ok(Some(refusal)) => refusal,
+            Ok(None) => return,
+            Err(_) => continue,
+        };
+        if written >= A_MINUTE {
             continue;
         }
+        (written, told) = (written + 1, told + 1);
         // Nobody has vouched for what stands in it: it may name whom it likes, and it may break a parser.
         let label = std::panic::catch_unwind(|| certificate::label(&refusal.leaf)).unwrap_or_default();
         trace_handshake(&api, &format!("unverified: {label}"), &refusal.reason).await;
@@ -356,9 +365,14 @@ async fn tidy(api: Arc<Api>) {
     }
 }
 
-async fn ask_responders(refresher: Refresher, services: Arc<Services>) {
+/// Each round in a task of its own: a certificate that breaks a parser ends one round and no more.
+async fn ask_responders(refresher: Refresher) {
+    let refresher = Arc::new(refresher);
     loop {
-        refresher.round(services.environment.now()).await;
+        let asking = Arc::clone(&refresher);
+        if let Err(panicked) = actix_web::rt::spawn(async move { asking.round().await }).await {
+            tracing::error!(%panicked, "a round of questions to the responder ended early");
+        }
         actix_web::rt::time::sleep(refresher.interval()).await;
     }
 }
@@ -370,11 +384,14 @@ async fn reload_tables(directory: DirectoryFiles, software: SoftwareFile, servic
     if paths.is_empty() {
         return;
     }
-    let mut seen = modified_files(paths.iter().cloned());
+    // Read once more after the start, and then when the files have changed and stand still again.
+    let (mut seen, mut last) = (Seen::new(), modified_files(paths.iter().cloned()));
     loop {
         actix_web::rt::time::sleep(Duration::from_secs(1)).await;
         let now = modified_files(paths.iter().cloned());
-        if now == seen {
+        let still = now == last;
+        last = now.clone();
+        if now == seen || !still {
             continue;
         }
         seen = now;
@@ -383,10 +400,16 @@ async fn reload_tables(directory: DirectoryFiles, software: SoftwareFile, servic
         match tokio::task::spawn_blocking(move || (directory.read(), software.read())).await {
             Ok((directory, software)) => {
                 match directory {
+                    Ok(read) if read.is_empty() && !services.sessions.directory.load().is_empty() => {
+                        tracing::error!("the directory is empty: the one in force stays");
+                    }
                     Ok(directory) => services.sessions.directory.store(Arc::new(directory)),
                     Err(error) => tracing::error!(error = format!("{error:#}"), "directory not taken"),
                 }
                 match software {
+                    Ok(read) if read.is_empty() && !services.sessions.software.load().is_empty() => {
+                        tracing::error!("the registry of software is empty: the one in force stays");
+                    }
                     Ok(software) => services.sessions.software.store(Arc::new(software)),
                     Err(error) => {
                         tracing::error!(error = format!("{error:#}"), "registry of software not taken")
@@ -415,7 +438,7 @@ async fn reload(
     verifier: Arc<ReloadableVerifier>,
     api: Arc<Api>,
 ) {
-    let (mut told, mut quiet) = (String::new(), Duration::ZERO);
+    let (mut told, mut quiet) = (in_force.faults.join("; "), Duration::ZERO);
     loop {
         actix_web::rt::time::sleep(Duration::from_secs(1)).await;
         quiet += Duration::from_secs(1);
@@ -432,7 +455,14 @@ async fn reload(
         // A parser that panics takes this task's blocking thread with it and nothing else.
         let loaded = tokio::task::spawn_blocking(move || loading.load_beside(&held, at)).await;
         let replaced = match loaded {
-            Ok(loaded) => loaded.and_then(|trust| verifier.replace(&trust).map(|()| trust)),
+            Ok(loaded) => loaded.map(|mut trust| {
+                if let Err(error) = verifier.replace(&trust) {
+                    // The authorities in force stay; the lists are taken all the same.
+                    trust.faults.push(format!("{error:#}: the authorities in force stay"));
+                    trust.authorities.clone_from(&in_force.authorities);
+                }
+                trust
+            }),
             Err(panicked) => Err(anyhow::anyhow!("reading the lists panicked: {panicked}")),
         };
         let (fault, faults) = match replaced {

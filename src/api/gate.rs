@@ -241,9 +241,7 @@ impl<'a> Connected<'a> {
         caller: Option<&Caller>,
     ) -> Result<(), Failure> {
         let Some(limits) = &self.api.budgets else { return Ok(()) };
-        let organisation =
-            matches!(&peer.certificate, Ok(facts) if facts.kind == CertificateKind::OrganisationClient);
-        let who = Who { certificate: peer.chain.fingerprint(), caller, organisation };
+        let who = Who { certificate: peer.chain.fingerprint(), caller, organisation: is_organisation(peer) };
         limits.take(&self.api.services.store, operation.budget, &who, self.now.as_second()).await?;
         self.paid = true;
         Ok(())
@@ -272,7 +270,7 @@ impl<'a> Connected<'a> {
             Err(failure) => {
                 // What no budget has paid costs a durable trace too: it comes at its own pace.
                 if let (false, Some(limits), Some(peer)) = (self.paid, &self.api.budgets, self.peer) {
-                    limits.hold_refusal(peer.chain.fingerprint()).await;
+                    limits.hold_refusal(peer.chain.fingerprint(), is_organisation(peer)).await;
                 }
                 log(&failure, request_id);
                 let answer = to_answer(&failure, request_id);
@@ -291,6 +289,11 @@ impl<'a> Connected<'a> {
         response.extensions_mut().insert(Receipt(()));
         response
     }
+}
+
+/// Many people over one certificate.
+fn is_organisation(peer: &Peer) -> bool {
+    matches!(&peer.certificate, Ok(facts) if facts.kind == CertificateKind::OrganisationClient)
 }
 
 /// The access token of a request, from the one place where it may stand (RFC 6750, 2.1).

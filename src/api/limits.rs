@@ -88,6 +88,7 @@ pub struct Limits {
     local: [DefaultKeyedRateLimiter<Key>; 4],
     establishments: [DefaultKeyedRateLimiter<Key>; 4],
     refusals: DefaultKeyedRateLimiter<Key>,
+    refusals_of_establishments: DefaultKeyedRateLimiter<Key>,
 }
 
 /// An establishment has as many people at work at one time.
@@ -112,6 +113,7 @@ impl Limits {
             local: Budget::ALL.map(|budget| limiter(budgets.of(budget))),
             establishments: Budget::ALL.map(|budget| limiter(budgets.of(budget).times(ESTABLISHMENT))),
             refusals: limiter(REFUSALS),
+            refusals_of_establishments: limiter(REFUSALS.times(ESTABLISHMENT)),
         }
     }
 
@@ -121,14 +123,15 @@ impl Limits {
     /// [`Reason::BudgetSpent`]; the store's, when nodes share.
     pub async fn take(&self, store: &Store, budget: Budget, who: &Who<'_>, now: i64) -> Result<(), Failure> {
         let allowance = self.budgets.of(budget);
-        if who.is_establishment() {
+        // The person first: who has spent his own takes nothing of his colleagues'.
+        if who.caller.is_some() || !who.organisation {
+            self.take_one(store, &self.local, (budget, allowance), self.key(budget, who), now).await?;
+        }
+        if who.organisation {
             let all = allowance.times(ESTABLISHMENT);
             self.take_one(store, &self.establishments, (budget, all), who.of_certificate(), now).await?;
-            if who.caller.is_none() {
-                return Ok(());
-            }
         }
-        self.take_one(store, &self.local, (budget, allowance), self.key(budget, who), now).await
+        Ok(())
     }
 
     async fn take_one(
@@ -139,14 +142,16 @@ impl Limits {
         key: Key,
         now: i64,
     ) -> Result<(), Failure> {
+        let Some(limiter) = limiters.get(budget as usize) else { return Ok(()) };
+        // Shared or not, what is too much for one node need not be counted over all.
+        limiter.check_key(&key).map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            spent(budget, wait)
+        })?;
         if self.budgets.shared {
             return take_shared(store, (budget, allowance), key, now).await;
         }
-        let Some(limiter) = limiters.get(budget as usize) else { return Ok(()) };
-        limiter.check_key(&key).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
-            spent(budget, wait).into()
-        })
+        Ok(())
     }
 
     fn key(&self, budget: Budget, who: &Who<'_>) -> Key {
@@ -155,10 +160,11 @@ impl Limits {
     }
 
     /// Waits until a refusal of this certificate may be answered.
-    pub async fn hold_refusal(&self, certificate: &[u8; 32]) {
-        let key = Who { certificate, caller: None, organisation: false }.of_certificate();
+    pub async fn hold_refusal(&self, certificate: &[u8; 32], organisation: bool) {
+        let key = Who { certificate, caller: None, organisation }.of_certificate();
+        let limiter = if organisation { &self.refusals_of_establishments } else { &self.refusals };
         let begun = DefaultClock::default().now();
-        while let Err(until) = self.refusals.check_key(&key) {
+        while let Err(until) = limiter.check_key(&key) {
             let now = DefaultClock::default().now();
             if now.duration_since(begun) >= LONGEST_WAIT {
                 return;
@@ -171,7 +177,12 @@ impl Limits {
 
     /// Forgets callers who have their whole budget again. To be called from time to time: governor forgets nobody.
     pub fn forget_idle(&self) {
-        for limiter in self.local.iter().chain(&self.establishments).chain([&self.refusals]) {
+        for limiter in self
+            .local
+            .iter()
+            .chain(&self.establishments)
+            .chain([&self.refusals, &self.refusals_of_establishments])
+        {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
@@ -224,11 +235,6 @@ pub struct Who<'a> {
 }
 
 impl Who<'_> {
-    /// Many people over one certificate.
-    fn is_establishment(&self) -> bool {
-        self.organisation
-    }
-
     fn key(&self) -> Key {
         let Some(caller) = self.caller else { return self.of_certificate() };
         let structure = caller.structure.as_deref().unwrap_or_default();

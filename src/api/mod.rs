@@ -46,7 +46,7 @@ pub struct Api {
     /// What of the trust folder is not taken.
     pub trust_faults: std::sync::atomic::AtomicU64,
     /// Handshakes that were refused for their certificate.
-    pub refused_handshakes: std::sync::atomic::AtomicU64,
+    pub refused_handshakes: Arc<std::sync::atomic::AtomicU64>,
     /// Memory for the bodies of all requests under way, one permit a KiB.
     pub body_memory: Arc<Semaphore>,
 }

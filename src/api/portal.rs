@@ -100,7 +100,13 @@ async fn ready(portal: web::Data<Portal>) -> HttpResponse {
 async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
     let services = &portal.api.services;
     let now = services.environment.now().as_second();
-    let lists = portal.api.services.sessions.revocation.earliest_next_update().map_or(0, |next| next - now);
+    let lists = portal
+        .api
+        .services
+        .sessions
+        .revocation
+        .earliest_next_update()
+        .map_or(0, |next| next.saturating_sub(now));
     let figures = services.store.writer().figures();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(format!(
         "# HELP habilis_revocation_lists_seconds Seconds until the first revocation list is due.\n\

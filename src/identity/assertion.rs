@@ -4,8 +4,6 @@
 //! connection's own certificate. `INDIRECTE` feeds and looks up references; `INDIRECTE_RENFORCEE` (AIR) reads and never
 //! feeds, lives thirty seconds and says how the person was authenticated. Each counts once, whichever node it reaches.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -20,7 +18,6 @@ use super::tokens::{Audience, ConceptCode, Extensions, REINFORCED_LIFETIME, sign
 use super::{AccessMode, Actor, Authentication, Profession, RoleDetail, role_detail};
 use crate::certificate::{CertificateFacts, is_invisible};
 use crate::error::{Reason, Refusal};
-use crate::tls::revocation::ChainLink;
 use crate::tls::{Revocation, seal};
 
 /// Assertions are short.
@@ -194,10 +191,6 @@ impl Reader<'_> {
         };
         // The kind first: whoever signs with another certificate is told so, rather than that a purpose is missing.
         let facts = CertificateFacts::read_seal(&leaf).map_err(|unusable| not_a_seal(unusable.to_string()))?;
-        // Asked about at the responder, as the certificates of connections are.
-        if let Ok((_, certificate)) = X509Certificate::from_der(&leaf) {
-            self.revocation.note(&ChainLink::of(&certificate), &Arc::from(leaf.as_slice()), self.now);
-        }
         seal::verify(&leaf, self.revocation, self.now)
             .map_err(|error| not_a_seal(format!("the certificate that signed does not count: {error:#}")))?;
         if facts.subject.structure.as_deref() != Some(self.client) {
@@ -330,7 +323,7 @@ impl Reader<'_> {
                 }
                 // What the directory says counts: an establishment does not choose what its people may read.
                 let profession = Profession::new(&first.code);
-                let known = self.directory.role_detail(&claims.sub, profession.code());
+                let known = self.directory.role_detail(&claims.sub, profession.code(), Some(self.client));
                 let detail = match said.first() {
                     Some(first) => role_detail(&profession, in_training, known, Some(first))?,
                     None => RoleDetail { proven: Vec::new(), declared: None },

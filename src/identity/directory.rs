@@ -105,9 +105,7 @@ impl Directory {
             let there = &*activity.structure;
             *activity.profession == *profession
                 && !there.is_empty()
-                && (there == structure
-                    || self.is_site_of(there, structure)
-                    || self.is_site_of(structure, there))
+                && (there == structure || self.is_site_of(there, structure))
         })
     }
 
@@ -117,9 +115,17 @@ impl Directory {
         there.map(|activity| &*activity.structure).find(|structure| self.is_regulation_centre(structure))
     }
 
-    /// Specialities or section of the professional in this profession, as far as the directory says.
-    pub fn role_detail(&self, professional: &str, profession: &str) -> Vec<String> {
-        let activities = self.activities(professional).filter(|activity| *activity.profession == *profession);
+    /// Specialities or section of the professional in this profession, as far as the directory says; in a structure, those
+    /// of the activities there or at its sites.
+    pub fn role_detail(&self, professional: &str, profession: &str, structure: Option<&str>) -> Vec<String> {
+        let there = |activity: &Activity| {
+            structure.is_none_or(|structure| {
+                *activity.structure == *structure || self.is_site_of(&activity.structure, structure)
+            })
+        };
+        let activities = self
+            .activities(professional)
+            .filter(|activity| *activity.profession == *profession && there(activity));
         let mut codes: Vec<String> =
             activities.flat_map(|activity| &activity.detail).map(|code| code.to_string()).collect();
         codes.sort();
@@ -135,6 +141,11 @@ impl Directory {
     /// Whether the first is a geographic site of the second, which is a legal entity (« EJ/EG »).
     pub fn is_site_of(&self, site: &str, legal_entity: &str) -> bool {
         self.structures.get(site).is_some_and(|site| site.legal_entity.as_deref() == Some(legal_entity))
+    }
+
+    /// Nobody and nothing.
+    pub fn is_empty(&self) -> bool {
+        self.professionals.is_empty() && self.structures.is_empty()
     }
 
     /// A structure.
@@ -157,7 +168,7 @@ mod tests {
 
     fn directory() -> Directory {
         Directory::parse(
-            "810100000016\t10\t1750000101\tSM26\n810100000099\t10\t1750000028\n810100000040\t60\t\n",
+            "810100000016\t10\t1750000101\tSM26\n810100000024\t10\t1750000010\n810100000099\t10\t1750000028\n810100000040\t60\t\n",
             "1750000101\t\tno\tCABINET\n1750000028\t1750000010\tyes\tSAMU\n1750000010\t\tno\tHOPITAL\n",
         )
         .unwrap()
@@ -170,7 +181,11 @@ mod tests {
         assert!(!directory.exercises("810100000016", "21", "1750000101"), "another profession");
         assert!(!directory.exercises("810100000016", "10", "1750000028"), "another structure");
         assert!(directory.exercises("810100000099", "10", "1750000010"), "the legal entity of the site");
-        assert!(!directory.exercises("810100000016", "10", "1750000010"), "and not the reverse");
+        assert!(directory.exercises("810100000024", "10", "1750000010"));
+        assert!(
+            !directory.exercises("810100000024", "10", "1750000028"),
+            "at the legal entity, not at each site"
+        );
         assert!(!directory.exercises("810100000040", "60", ""), "no structure is none");
         assert!(directory.knows("810100000040", "60"));
         assert!(!directory.knows("810100000999", "10"));
@@ -182,7 +197,9 @@ mod tests {
         assert_eq!(directory.regulation_centre_of("810100000099", "10"), Some("1750000028"));
         assert_eq!(directory.regulation_centre_of("810100000099", "60"), None, "another profession");
         assert_eq!(directory.regulation_centre_of("810100000016", "10"), None);
-        assert_eq!(directory.role_detail("810100000016", "10"), ["SM26"]);
+        assert_eq!(directory.role_detail("810100000016", "10", None), ["SM26"]);
+        assert_eq!(directory.role_detail("810100000016", "10", Some("1750000101")), ["SM26"]);
+        assert!(directory.role_detail("810100000016", "10", Some("1750000010")).is_empty(), "said elsewhere");
         assert!(directory.is_site_of("1750000028", "1750000010"));
         assert!(!directory.is_site_of("1750000010", "1750000028"));
     }

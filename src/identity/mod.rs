@@ -355,6 +355,15 @@ impl Caller {
         }
     }
 
+    /// Every second value of the role, proven or merely declared: what restricts counts either way.
+    pub fn said_specialities(&self) -> impl Iterator<Item = &str> {
+        let proven = match &self.actor {
+            Actor::Professional { specialities, .. } => specialities.as_slice(),
+            _ => &[],
+        };
+        proven.iter().chain(&self.declared_role).map(String::as_str)
+    }
+
     /// The way of authentication, for traces: with the proof where there is one (EX_AIR-050, EX_AIR-070).
     pub fn authentication_label(&self) -> String {
         match &self.proof {

@@ -155,6 +155,11 @@ impl SoftwareRegistry {
         Ok(Self { products, allowed, unregistered })
     }
 
+    /// No product at all.
+    pub fn is_empty(&self) -> bool {
+        self.products.is_empty()
+    }
+
     /// Judges what a call says of its software. `None`: it says nothing.
     ///
     /// # Errors

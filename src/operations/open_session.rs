@@ -171,7 +171,7 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
         }
         let mut known = std::mem::take(specialities);
         if known.is_empty() {
-            known = directory.role_detail(&id, profession.code());
+            known = directory.role_detail(&id, profession.code(), context.structure.as_deref());
         }
         let detail = role_detail(profession, *in_training, known, context.specialite.as_deref())?;
         *specialities = detail.proven;

@@ -136,10 +136,10 @@ impl ActorCategory {
 
     fn in_person(caller: &Caller, is_medecin_traitant: bool) -> Option<Self> {
         match &caller.actor {
-            Actor::Professional { profession, specialities, .. } => {
-                let occupational = specialities
-                    .iter()
-                    .any(|speciality| OCCUPATIONAL_SPECIALITIES.contains(&speciality.as_str()));
+            Actor::Professional { profession, .. } => {
+                let occupational = caller
+                    .said_specialities()
+                    .any(|speciality| OCCUPATIONAL_SPECIALITIES.contains(&speciality));
                 Some(if profession.code() != Profession::DOCTOR {
                     ActorCategory::Professional
                 } else if is_medecin_traitant {

@@ -28,7 +28,7 @@ impl Column {
     pub fn of(caller: &Caller) -> Vec<Column> {
         let Actor::Professional { profession, specialities, .. } = &caller.actor else { return Vec::new() };
         let occupational =
-            specialities.iter().any(|speciality| OCCUPATIONAL_SPECIALITIES.contains(&speciality.as_str()));
+            caller.said_specialities().any(|speciality| OCCUPATIONAL_SPECIALITIES.contains(&speciality));
         match profession.code() {
             Profession::DOCTOR if occupational => vec![Column("10-travail".into())],
             // TRE_G05, note (b): G is biology, A, D, E and H dispense. A card names no section.
@@ -270,6 +270,8 @@ mod tests {
     #[test]
     fn the_occupational_doctor_stands_apart() {
         let matrix = HabilitationMatrix::demonstration().unwrap();
+        let declared = Caller { declared_role: Some("SM25".into()), ..professional("10", &[]) };
+        assert!(matrix.readable(&declared, now()).types.is_empty(), "declaring opens no more than proving");
         assert!(matrix.readable(&professional("10", &[]), now()).types.len() > 90);
         assert!(matrix.readable(&professional("10", &["SM25"]), now()).types.is_empty());
     }

@@ -58,14 +58,15 @@ impl Authority {
     pub fn issuing(der: CertificateDer<'static>, above: &[Authority], now: Timestamp) -> Result<Self> {
         let (_, certificate) = parsed(&der)?;
         let own = openssl::x509::X509::from_der(&der)?;
-        let mut issuers = above.iter().filter(|issuer| issuer.name == certificate.issuer().as_raw());
+        // As the check of each request finds it: by name and key.
+        let link = ChainLink::of(&certificate);
+        let mut issuers = above.iter().filter(|issuer| issuer.may_have_issued(&link) && issuer.room != Some(0));
         let issuer = issuers
             .find(|issuer| {
                 let key = openssl::x509::X509::from_der(&issuer.der).and_then(|issuer| issuer.public_key());
                 key.is_ok_and(|key| own.verify(&key).unwrap_or(false))
             })
-            .context("none of the authorities above it has signed it")?;
-        ensure!(issuer.room != Some(0), "« {} » may have no authority below it", issuer.label);
+            .context("none of the authorities above it has signed it, or may have one below it")?;
         let mut authority = Self::read(&der, &certificate, issuer.level + 1, now)?;
         authority.room = match (issuer.room, authority.room) {
             (Some(above), Some(own)) => Some(own.min(above - 1)),

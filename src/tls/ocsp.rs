@@ -5,7 +5,7 @@
 //! responder that is late, wrong or away leaves the revocation lists to decide (`docs/decisions/0014`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,6 +20,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authority::Authority;
 use super::revocation::{CLOCK_SKEW, ChainLink, Revocation};
+use crate::environment::Clock;
 
 /// Which responder, and how often.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Refresher {
     revocation: Arc<Revocation>,
     http: reqwest::Client,
     figures: Arc<OcspFigures>,
+    clock: Arc<dyn Clock>,
+    rounds: AtomicUsize,
 }
 
 /// Certificates that made no request for so long are not asked about.
@@ -68,7 +71,12 @@ impl Refresher {
     ///
     /// # Errors
     /// The URL is not one, or no HTTP client can be made.
-    pub fn new(settings: OcspSettings, revocation: Arc<Revocation>, figures: Arc<OcspFigures>) -> Result<Self> {
+    pub fn new(
+        settings: OcspSettings,
+        revocation: Arc<Revocation>,
+        figures: Arc<OcspFigures>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         ensure!(settings.url.starts_with("http://"), "an OCSP responder is asked over http://");
         let tls = rustls::ClientConfig::builder_with_provider(super::listener::crypto_provider())
             .with_safe_default_protocol_versions()?
@@ -81,14 +89,18 @@ impl Refresher {
             .no_proxy()
             .build()?;
         revocation.begin_asking();
-        Ok(Self { settings, revocation, http, figures })
+        Ok(Self { settings, revocation, http, figures, clock, rounds: AtomicUsize::new(0) })
     }
 
     /// Asks once about each certificate in use.
-    pub async fn round(&self, now: Timestamp) {
+    pub async fn round(&self) {
+        let now = self.clock.now();
         let authorities = self.revocation.authorities();
-        let seen = self.revocation.seen_since(now.saturating_sub(IN_USE).unwrap_or(Timestamp::MIN));
-        let asked = seen.iter().map(|seen| self.ask(&seen.leaf, &authorities, now));
+        let mut seen = self.revocation.seen_since(now.saturating_sub(IN_USE).unwrap_or(Timestamp::MIN));
+        // Each round begins elsewhere: one that ends early does not always leave out the same.
+        let start = self.rounds.fetch_add(1, Ordering::Relaxed).wrapping_mul(997) % seen.len().max(1);
+        seen.rotate_left(start);
+        let asked = seen.iter().map(|seen| self.ask(&seen.leaf, &authorities));
         let mut failures = 0;
         let mut answers = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE);
         while let Some(answer) = answers.next().await {
@@ -102,7 +114,8 @@ impl Refresher {
                 Err(error) => {
                     self.figures.failed.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(error = format!("{error:#}"), "no answer of the OCSP responder");
-                    failures += 1;
+                    // That it knows nothing of one certificate says nothing of the next.
+                    failures += usize::from(error.downcast_ref::<reqwest::Error>().is_some());
                     // A responder that is away is not asked fifty thousand times: the next round asks again.
                     if failures >= ENOUGH_FAILURES {
                         return;
@@ -117,7 +130,7 @@ impl Refresher {
         self.settings.interval
     }
 
-    async fn ask(&self, leaf: &[u8], authorities: &[Authority], now: Timestamp) -> Result<(ChainLink, Word)> {
+    async fn ask(&self, leaf: &[u8], authorities: &[Authority]) -> Result<(ChainLink, Word)> {
         let link = ChainLink::of(&X509Certificate::from_der(leaf)?.1);
         let issuer = authorities.iter().find(|authority| authority.may_have_issued(&link));
         let issuer = X509::from_der(&issuer.context("no authority of ours issued it")?.der)?;
@@ -131,7 +144,7 @@ impl Refresher {
             .await?
             .error_for_status()?;
         let bytes = bounded(answer).await?;
-        Ok((link, believe(&bytes, &leaf, &issuer, authorities, now)?))
+        Ok((link, believe(&bytes, &leaf, &issuer, authorities, self.clock.now())?))
     }
 }
 

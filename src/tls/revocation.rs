@@ -138,9 +138,12 @@ impl Revocation {
         }
     }
 
-    /// The earliest `nextUpdate` of all lists, seconds since the epoch; `None` without lists.
+    /// The earliest `nextUpdate` of the authorities' lists, seconds since the epoch; `None` without authorities.
     pub fn earliest_next_update(&self) -> Option<i64> {
-        self.state.load().lists.values().map(|list| list.next_update).min()
+        let state = self.state.load();
+        let of = |authority: &Authority| Some(state.lists.get(&authority.issuer_key())?.next_update);
+        // An authority without its list: nothing is in force for it.
+        state.authorities.iter().map(|authority| of(authority).unwrap_or(i64::MIN)).min()
     }
 
     /// The authorities in force.

@@ -2,6 +2,8 @@
 //!
 //! As in the handshake, paths go through the operator's own authorities alone.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -46,7 +48,10 @@ pub fn verify(leaf: &[u8], revocation: &Revocation, now: Timestamp) -> Result<()
         )
         .context("its chain does not lead to an anchor")?;
     let (_, certificate) = X509Certificate::from_der(leaf).ok().context("it cannot be parsed")?;
-    match revocation.verdict(&ChainLink::of(&certificate), now) {
+    let link = ChainLink::of(&certificate);
+    // Its responder is asked about it, as about the certificates of connections. Only now: one of ours has issued it.
+    revocation.note(&link, &Arc::from(leaf), now);
+    match revocation.verdict(&link, now) {
         RevocationVerdict::Good => Ok(()),
         RevocationVerdict::Revoked => Err(anyhow::anyhow!("it is revoked")),
         RevocationVerdict::Expired => Err(anyhow::anyhow!("it is out of its dates")),

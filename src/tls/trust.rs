@@ -61,15 +61,18 @@ impl Trust {
 }
 
 impl IssuerList {
-    /// Made later, or the same.
+    fn order(&self) -> (usize, &[u8]) {
+        (self.number.len(), &self.number)
+    }
+
+    /// Made later, or at the same second and numbered no lower.
     fn is_newer(&self, other: &IssuerList) -> bool {
-        self.this_update >= other.this_update
+        (self.this_update, self.order()) >= (other.this_update, other.order())
     }
 
     /// Numbered lower, though made later: RFC 5280 (5.2.3) has no such thing.
     fn runs_backwards(&self, other: &IssuerList) -> bool {
-        let number = |list: &IssuerList| (list.number.len(), list.number.clone());
-        self.this_update > other.this_update && number(self) < number(other)
+        self.this_update > other.this_update && self.order() < other.order()
     }
 }
 
@@ -123,11 +126,16 @@ impl TrustFolder {
     pub fn load_beside(&self, in_force: &Trust, now: Timestamp) -> Result<Trust> {
         let mut faults = Vec::new();
         let mut read = |path: &Path, anchors: bool| {
-            read_certificates(path).unwrap_or_else(|error| {
-                faults.push(format!("{error:#}: those in force stay"));
-                let kept = in_force.authorities.iter().filter(|authority| authority.is_anchor() == anchors);
-                kept.map(|authority| authority.der.clone()).collect()
-            })
+            let kept = in_force.authorities.iter().filter(|authority| authority.is_anchor() == anchors);
+            let kept: Vec<_> = kept.map(|authority| authority.der.clone()).collect();
+            // A file that is being written, or that a full disk cut short, may read as nothing at all.
+            let fault = match read_certificates(path) {
+                Ok(read) if !read.is_empty() || kept.is_empty() => return read,
+                Ok(_) => format!("{}: no certificate", path.display()),
+                Err(error) => format!("{error:#}"),
+            };
+            faults.push(format!("{fault}: those in force stay"));
+            kept
         };
         let (anchors, issuing) = (read(&self.anchors, true), read(&self.authorities, false));
         let mut trust = self.load_with(anchors, issuing, &in_force.lists, now)?;
@@ -158,13 +166,16 @@ impl TrustFolder {
         let (authorities, left) = authorities(anchors, issuing, ISSUING_LEVELS, now);
         faults.extend(left);
         let mut lists: Lists = in_force.clone();
-        lists.retain(|issuer, _| authorities.iter().any(|authority| authority.issuer_key() == *issuer));
         let mut newest = Lists::new();
         for path in list_files(&self.revocation_lists)? {
             match read_file(&path).and_then(|bytes| read_list(&bytes, &authorities, now)) {
                 // An older list beside the newer one is no fault; it only never counts.
                 Ok((issuer, read)) => {
-                    if newest.get(&issuer).is_none_or(|other| read.is_newer(other)) {
+                    let held = lists.get(&issuer).filter(|held| held.next_update > now.as_second());
+                    if held.is_some_and(|held| read.runs_backwards(held)) {
+                        let what = "a later list with a lower number; the one in force stays";
+                        faults.push(format!("{}: {what}", path.display()));
+                    } else if newest.get(&issuer).is_none_or(|other| read.is_newer(other)) {
                         newest.insert(issuer, Arc::new(read));
                     }
                 }
@@ -177,10 +188,6 @@ impl TrustFolder {
             match lists.get(&issuer) {
                 Some(held) if held.next_update > now.as_second() && !read.is_newer(held) => {
                     faults.push(format!("« {label} »: only an older list lies there; the one in force stays"));
-                }
-                Some(held) if held.next_update > now.as_second() && read.runs_backwards(held) => {
-                    faults
-                        .push(format!("« {label} »: a later list with a lower number; the one in force stays"));
                 }
                 _ => {
                     lists.insert(issuer, read);

@@ -7,6 +7,7 @@
 //! whoever listens, so that it stands in the trace.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -52,6 +53,7 @@ pub struct ReloadableVerifier {
     hints: Vec<DistinguishedName>,
     revocation: Arc<Revocation>,
     refusals: Option<mpsc::Sender<HandshakeRefusal>>,
+    refused: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,14 @@ impl ReloadableVerifier {
     pub fn new(trust: &Trust, revocation: Arc<Revocation>, provider: Arc<CryptoProvider>) -> Result<Self> {
         let inner = build(trust, &provider)?;
         let hints = inner.verifier.root_hint_subjects().to_vec();
-        Ok(Self { inner: ArcSwap::from_pointee(inner), provider, hints, revocation, refusals: None })
+        Ok(Self {
+            inner: ArcSwap::from_pointee(inner),
+            provider,
+            hints,
+            revocation,
+            refusals: None,
+            refused: Arc::default(),
+        })
     }
 
     /// Tells of refusals from now on. When the listener does not keep up, refusals go untold, and are refused all the
@@ -88,7 +97,13 @@ impl ReloadableVerifier {
         Ok(())
     }
 
+    /// Handshakes refused so far.
+    pub fn refused(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.refused)
+    }
+
     fn tell(&self, end_entity: &CertificateDer<'_>, error: &Error) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
         if let Some(refusals) = &self.refusals {
             let leaf = if end_entity.len() > MAXIMUM_CERTIFICATE { Vec::new() } else { end_entity.to_vec() };
             // Full: see `telling`.
@@ -113,7 +128,11 @@ impl ReloadableVerifier {
         let now = Timestamp::from_second(seconds).map_err(|_| Error::FailedToGetCurrentTime)?;
         match self.revocation.verdict(&link, now) {
             RevocationVerdict::Good => Ok(verified),
-            RevocationVerdict::Revoked => Err(CertificateError::Revoked.into()),
+            RevocationVerdict::Revoked => {
+                // Whether its responder lifts it again is asked, though it gets no connection.
+                self.revocation.note(&link, &Arc::from(end_entity.as_ref()), now);
+                Err(CertificateError::Revoked.into())
+            }
             RevocationVerdict::Expired => Err(CertificateError::Expired.into()),
             RevocationVerdict::Unknown => Err(CertificateError::UnknownRevocationStatus.into()),
         }

@@ -1,9 +1,10 @@
 //! The provider's keys, for access tokens that are JWT.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tokio::sync::Mutex;
 
 use super::{ProSanteConnect, TokenFacts, invalid, read};
 use crate::error::Failure;
@@ -19,10 +20,13 @@ pub(super) struct ProviderKeys {
 struct Held {
     keys: Option<JwkSet>,
     fetched: i64,
+    tried: i64,
 }
 
 /// Between two fetches for a key id that is unknown, seconds: made-up ones make us ask no more often.
 const INTERVAL: i64 = 30;
+/// After a fetch that failed, seconds.
+const PAUSE: i64 = 2;
 /// A key that the provider withdrew is forgotten after so long, seconds.
 const LONGEST: i64 = 3600;
 
@@ -46,23 +50,49 @@ impl ProviderKeys {
         Ok(decoded.map_err(|_| Failure::from(invalid("the JWT's signature is not the provider's")))?.claims)
     }
 
-    /// The key of an id. `None`: the provider has none. While no keys could be fetched, nobody is called a forger.
+    /// The key of an id. `None`: the provider has none. While no keys could be fetched, nobody is called a forger; and nobody
+    /// waits for a provider that is slow, but the one who asks it.
     async fn key(
         &self,
         provider: &ProSanteConnect,
         key_id: &str,
         now: i64,
     ) -> Result<Option<DecodingKey>, Failure> {
-        // Held while the keys are fetched: whoever comes meanwhile waits for them.
-        let mut held = self.held.lock().await;
-        let age = now - held.fetched;
-        let known = held.keys.as_ref().is_some_and(|keys| keys.find(key_id).is_some());
-        if held.keys.is_none() || age >= LONGEST || (!known && age >= INTERVAL) {
-            let url = format!("{}/protocol/openid-connect/certs", provider.settings.issuer);
-            held.keys = Some(read(&provider.answer(provider.http.get(url), false).await?)?);
-            held.fetched = now;
+        {
+            let mut held = self.held();
+            let known = held.find(key_id);
+            if known.is_some() && now - held.fetched < LONGEST {
+                return Ok(known);
+            }
+            if now - held.tried < INTERVAL {
+                return match (&held.keys, known) {
+                    (None, _) => Err(Failure::unavailable("Pro Santé Connect: no keys yet")),
+                    (Some(_), known) => Ok(known),
+                };
+            }
+            held.tried = now;
         }
-        let found = held.keys.as_ref().and_then(|keys| keys.find(key_id));
-        Ok(found.and_then(|key| DecodingKey::from_jwk(key).ok()))
+        let url = format!("{}/protocol/openid-connect/certs", provider.settings.issuer);
+        let fetched = provider.answer(provider.http.get(url), false).await.and_then(|text| read(&text));
+        let mut held = self.held();
+        match fetched {
+            Ok(keys) => (held.keys, held.fetched) = (Some(keys), now),
+            Err(failure) => {
+                // Asked again by whoever comes next, but a little later.
+                held.tried = now - INTERVAL + PAUSE;
+                return Err(failure);
+            }
+        }
+        Ok(held.find(key_id))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn find(&self, key_id: &str) -> Option<DecodingKey> {
+        DecodingKey::from_jwk(self.keys.as_ref()?.find(key_id)?).ok()
     }
 }
