@@ -1,7 +1,8 @@
 //! Budgets: how often a caller may call, each kind of call for itself.
 //!
-//! They are keyed by who was authenticated (person and structure, or the certificate where nobody acts), never by address.
-//! What a caller merely says of itself, its software, is no part of the key: it would be a fresh budget for the typing. The
+//! They are keyed by who was authenticated (person, structure, and the software whose organisation certificate it is; the
+//! certificate alone where nobody acts), never by address. What a client merely says of itself, a name or a homologation id,
+//! is no part of the key: it would be a fresh budget for the typing. The
 //! people whom an establishment names are counted apart from the same people in person, and all together on the
 //! establishment's certificate. Searches, reads, feeds and tokens have budgets of their own, so that searching never holds up
 //! feeding (EX_3.1-2035). Each node counts for itself, unless the configuration says that nodes share: then the counts stand
@@ -243,7 +244,9 @@ impl Who<'_> {
             Authentication::Card | Authentication::ProSanteConnect => "in person",
             Authentication::Indirect | Authentication::IndirectReinforced => "named",
         };
-        hashed(&[caller.id().as_bytes(), structure.as_bytes(), way.as_bytes()])
+        // The software is the one that its certificate proves, and not the one that it says it is.
+        let software: &[u8] = if self.organisation { self.certificate } else { &[] };
+        hashed(&[caller.id().as_bytes(), structure.as_bytes(), way.as_bytes(), software])
     }
 
     fn of_certificate(&self) -> Key {
@@ -322,6 +325,8 @@ mod tests {
         let software = crate::identity::software::Software { registered: true, ..Default::default() };
         let typed = Caller { software: Some(software), ..first.clone() };
         assert_eq!(key(&one, Some(&first)), key(&one, Some(&typed)), "what is merely said is no new budget");
+        let over = |certificate| Who { certificate, caller: Some(&first), organisation: true }.key();
+        assert_ne!(over(&one), over(&two), "two products of one professional");
         let named = Caller { authentication: Authentication::Indirect, ..first.clone() };
         assert_ne!(key(&one, Some(&first)), key(&one, Some(&named)), "an establishment spends nobody's own");
     }

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -77,20 +77,6 @@ impl Directory {
             ensure!(previous.is_none(), "structures: {id} stands twice");
         }
         Ok(directory)
-    }
-
-    /// Reads the two tables from files; either may be missing from the configuration.
-    ///
-    /// # Errors
-    /// Names the file and the line at fault.
-    pub fn read(professionals: Option<&std::path::Path>, structures: Option<&std::path::Path>) -> Result<Self> {
-        let text = |path: Option<&std::path::Path>| match path {
-            Some(path) => {
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-            }
-            None => Ok(String::new()),
-        };
-        Self::parse(&text(professionals)?, &text(structures)?)
     }
 
     /// Whether the directory knows this professional in this profession.
