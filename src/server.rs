@@ -430,8 +430,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force. While a file
-/// is at fault it is looked at again each time: it may be one that was being written.
+/// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force.
 async fn reload(
     (folder, mut seen): (TrustFolder, Seen),
     mut in_force: Trust,

@@ -162,26 +162,26 @@ impl<'a> Connected<'a> {
         standing(verdict).map_or(Ok(peer), Err)
     }
 
-    /// Lets in whoever has a certificate of a usable kind, and counts the call.
-    async fn admit(&mut self, operation: Operation) -> Result<(), Failure> {
+    /// The peer, if its certificate is of a usable kind: one that is of no use does not become one by a token. An organisation
+    /// without a token is nobody who acts, but it may ask what the server is.
+    fn usable_peer(&self) -> Result<&'a Peer, Refusal> {
         let peer = self.peer()?;
         match &peer.caller {
-            // An organisation without a token is nobody who acts, but it may ask what the server is.
-            Err(refusal) if refusal.reason != Reason::TokenRequired => return Err(refusal.clone().into()),
-            _ => {}
+            Err(refusal) if refusal.reason != Reason::TokenRequired => Err(refusal.clone()),
+            _ => Ok(peer),
         }
+    }
+
+    /// Lets in whoever has a certificate of a usable kind, and counts the call.
+    async fn admit(&mut self, operation: Operation) -> Result<(), Failure> {
+        let peer = self.usable_peer()?;
         self.count(operation, peer, peer.caller.as_deref().ok()).await
     }
 
     /// Who acts: by the token where there is one, else by the certificate alone. A token that does not count is no reason
     /// to fall back on the certificate: who presents one is held to it.
     async fn caller(&mut self, operation: Operation) -> Result<Arc<Caller>, Failure> {
-        let peer = self.peer()?;
-        // A certificate that is of no use does not become one by a token.
-        match &peer.caller {
-            Err(refusal) if refusal.reason != Reason::TokenRequired => return Err(refusal.clone().into()),
-            _ => {}
-        }
+        let peer = self.usable_peer()?;
         let caller = match bearer(self.request)? {
             Some(token) => {
                 let caller = self.caller_of(peer, &token)?;

@@ -64,7 +64,7 @@ pub async fn form(request: &HttpRequest, payload: web::Payload) -> Result<Parame
     /// A search is short.
     const FORM: usize = 64 << 10;
     if request.content_type() != "application/x-www-form-urlencoded" {
-        return Err(json::malformed("a search by POST is application/x-www-form-urlencoded").into());
+        return Err(json::malformed("the body is application/x-www-form-urlencoded").into());
     }
     let body = body(request, payload, FORM).await?;
     let text = std::str::from_utf8(&body.value).map_err(|_| json::malformed("the form is not UTF-8"))?;

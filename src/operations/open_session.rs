@@ -15,7 +15,6 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::identity::assertion::{self, Assertion};
 use crate::identity::scope::{Scopes, Transaction};
 use crate::identity::software::Admitted;
-use crate::identity::tokens::REINFORCED_LIFETIME;
 use crate::identity::{AccessMode, Actor, Authentication, Caller, Profession, Session, role_detail};
 use crate::rights::SessionGrant;
 
@@ -65,9 +64,11 @@ pub async fn run(connection: &Connection, request: &TokenRequest) -> Result<Trac
         }
     };
     let context = &request.context;
+    // An assertion says these itself; what stands beside it agrees.
+    let asked = caller.session.clone().unwrap_or_else(|| context.session());
     let caller = Caller {
         software: caller.software.clone().or_else(|| context.software()),
-        session: Some(caller.session.clone().unwrap_or_else(|| context.session())),
+        session: Some(asked.clone()),
         ..caller
     };
     // Who acts is known from here on: what is refused now stands in the trace under that name.
@@ -76,19 +77,19 @@ pub async fn run(connection: &Connection, request: &TokenRequest) -> Result<Trac
     let scopes = scopes(request, &caller, &admitted).map_err(known)?;
     let grant = connection.services.tables.decide_opening(&caller).granted().map_err(known)?;
 
+    let longest = now.as_second() + sessions.tokens.lifetime(&caller).as_secs().cast_signed();
+    let reinforced = caller.authentication == Authentication::IndirectReinforced;
     let expires_at = match &once {
         // The token of an AIR assertion lives no longer than the assertion itself.
-        Some((_, expires_at)) if caller.authentication == Authentication::IndirectReinforced => {
-            (*expires_at).min(now.as_second() + REINFORCED_LIFETIME.as_secs().cast_signed())
-        }
-        _ => now.as_second() + sessions.tokens.lifetime(&caller).as_secs().cast_signed(),
+        Some((_, expires_at)) if reinforced => longest.min(*expires_at),
+        _ => longest,
     };
     let session = Session {
         id: connection.services.environment.next_id(),
         scopes,
-        single_use: caller.authentication == Authentication::IndirectReinforced,
+        single_use: reinforced,
         expires_at,
-        ..caller.session.clone().unwrap_or_else(|| context.session())
+        ..asked
     };
     let caller = Caller { software: admitted.software, session: Some(session.clone()), ..caller };
     if let Some((once, expires_at)) = once
@@ -97,13 +98,12 @@ pub async fn run(connection: &Connection, request: &TokenRequest) -> Result<Trac
         let spent = Refusal::new(Reason::TokenSpent, "an assertion with this jti was used already");
         return Err(Failure::Refused(Box::new(spent.of_caller(&caller))));
     }
-    let record = record(connection, grant, &session).await?;
+    let (record, rule) = record(connection, grant, &session).await?;
     let client = client_name(&connection.certificate);
     let access_token = sessions
         .tokens
         .issue(&caller, client, &connection.fingerprint, now)
         .map_err(|error| Failure::internal(format_args!("{error:#}")))?;
-    let (record, rule) = record;
     let trace = connection.trace.now_known(&caller).granted(
         200,
         &rule,
@@ -160,7 +160,6 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
     caller.mode = context.mode;
     caller.sector = context.sector()?;
     let id = caller.id().to_owned();
-    let of_caller = |refusal: Refusal, caller: &Caller| refusal.of_caller(caller);
     let directory = sessions.directory.load();
     let mut regulates = false;
     if let Actor::Professional { profession, specialities, in_training, .. } = &mut caller.actor {
@@ -185,14 +184,14 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
                     Reason::StructureNotLinked,
                     "the directory knows no activity of the professional in this structure",
                 );
-                return Err(of_caller(refusal.by("PS et structure non liés"), &caller));
+                return Err(refusal.by("PS et structure non liés").of_caller(&caller));
             }
             caller.structure_name = directory.structure(structure).map(|structure| structure.name.clone());
             caller.structure = Some(structure.clone());
         }
         (Actor::Staff { structure: own, .. }, Some(named)) if own != named => {
             let refusal = Refusal::new(Reason::StructureNotLinked, "the structure is that of the card (OU)");
-            return Err(of_caller(refusal, &caller));
+            return Err(refusal.of_caller(&caller));
         }
         _ => {}
     }
@@ -204,12 +203,12 @@ fn by_card(connection: &Connection, context: &Context) -> Result<Caller, Refusal
             None => directory.regulation_centre_of(&id, Profession::DOCTOR),
         };
         let Some(centre) = centre.filter(|_| regulates) else {
-            return Err(of_caller(no_regulation(), &caller));
+            return Err(no_regulation().of_caller(&caller));
         };
         caller.structure_name = directory.structure(centre).map(|structure| structure.name.clone());
         caller.structure = Some(centre.to_owned());
     }
-    emergency(&caller, context).map_err(|refusal| of_caller(refusal, &caller))?;
+    emergency(&caller, context).map_err(|refusal| refusal.of_caller(&caller))?;
     Ok(caller)
 }
 

@@ -162,14 +162,7 @@ impl ClientCertVerifier for ReloadableVerifier {
         presented: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, presented, now).inspect_err(|error| {
-            if let Some(refusals) = &self.refusals {
-                let leaf =
-                    if end_entity.len() > MAXIMUM_CERTIFICATE { Vec::new() } else { end_entity.to_vec() };
-                // Full: see `telling`.
-                let _ = refusals.try_send(HandshakeRefusal { leaf, reason: reason(error) });
-            }
-        })
+        self.verify(end_entity, presented, now).inspect_err(|error| self.tell(end_entity, error))
     }
 
     fn verify_tls12_signature(

@@ -60,6 +60,11 @@ fn get(stream: &mut (impl Read + Write), path: &str) -> std::io::Result<String> 
 #[test]
 fn who_does_not_get_a_connection() {
     let world = World::start(Engine::Sqlite);
+    let refused = || {
+        let metrics = world.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix("habilis_refused_handshakes_total "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
     for (card, alert) in [
         (None, "CertificateRequired"),
         (Some("cps-inconnu"), "UnknownCA"),
@@ -67,9 +72,13 @@ fn who_does_not_get_a_connection() {
         (Some("cps-revoque"), "CertificateRevoked"),
         (Some("org-hopital-sign"), "UnsupportedCertificate"),
     ] {
+        let before = refused();
         let error = attempt(&world, tls_config(&world.certs, card)).unwrap_err();
         assert!(error.contains(alert), "{card:?}: {error}");
+        // Only a card that was shown is counted.
+        assert_eq!(refused() > before, card.is_some(), "{card:?}");
     }
+    let before = refused();
     // Control: every usable kind gets in, and an SSL server certificate is told what it is.
     for (card, status) in [
         ("cps-medecin", "200"),
@@ -83,6 +92,7 @@ fn who_does_not_get_a_connection() {
         let (answer, _) = attempt(&world, tls_config(&world.certs, Some(card))).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{card}: {answer}");
     }
+    assert_eq!(refused(), before);
 }
 
 #[test]
@@ -173,10 +183,6 @@ fn a_fault_in_the_trust_holds_up_no_revocation() {
     let folder = tempfile::tempdir().unwrap();
     let certs = pki_copy(folder.path());
     let world = World::start_with(Engine::Sqlite, Options { certs: Some(certs.clone()), ..Options::default() });
-    let metrics = || {
-        let url = format!("http://{}/metrics", world.listening.portal);
-        reqwest::blocking::get(url).unwrap().text().unwrap()
-    };
     let within = |what: &str, done: &dyn Fn() -> bool| {
         let begun = Instant::now();
         while !done() {
@@ -184,7 +190,7 @@ fn a_fault_in_the_trust_holds_up_no_revocation() {
             std::thread::sleep(Duration::from_millis(100));
         }
     };
-    assert!(metrics().contains("habilis_trust_faults 0"));
+    assert!(world.metrics().contains("habilis_trust_faults 0"));
     // An authority of the other branch, one without a list, half a file: each time a card is revoked all the same.
     let authorities = certs.join("trust/authorities.pem");
     let good = std::fs::read(&authorities).unwrap();
@@ -199,12 +205,12 @@ fn a_fault_in_the_trust_holds_up_no_revocation() {
         let client = world.client(card);
         assert_eq!(client.get("/metadata").status, 200, "{card}");
         std::fs::write(&authorities, &content).unwrap();
-        within("the fault is counted", &|| !metrics().contains("habilis_trust_faults 0"));
+        within("the fault is counted", &|| !world.metrics().contains("habilis_trust_faults 0"));
         PkiFolder::new(&certs).revoke(card, jiff_now()).unwrap();
         within(card, &|| client.get("/metadata").status == 401);
         assert_eq!(world.client("cps-medecin").get("/metadata").status, 200, "control: another card");
         std::fs::write(&authorities, &good).unwrap();
-        within("healed", &|| metrics().contains("habilis_trust_faults 0"));
+        within("healed", &|| world.metrics().contains("habilis_trust_faults 0"));
     }
 }
 

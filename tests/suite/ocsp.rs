@@ -54,11 +54,10 @@ fn what_a_responder_revokes_is_refused_on_an_open_connection() {
         assert_eq!(ask(), 200, "{behaviour:?}");
         responder.restore(&serial("cps-infirmier"));
     }
-    let metrics = || {
-        let url = format!("http://{}/metrics", world.listening.portal);
-        reqwest::blocking::get(url).unwrap().text().unwrap()
-    };
-    assert!(!metrics().contains("habilis_ocsp_answers_total{status=\"failed\"} 0"), "failures are counted");
+    assert!(
+        !world.metrics().contains("habilis_ocsp_answers_total{status=\"failed\"} 0"),
+        "failures are counted"
+    );
 
     responder.behave(OcspBehaviour::Good);
     responder.revoke(&serial("cps-infirmier"));

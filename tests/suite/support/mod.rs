@@ -194,6 +194,12 @@ impl World {
         Client::new(&self.certs, Some(card), self.listening.api.port())
     }
 
+    /// What the portal tells to be scraped.
+    pub fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.listening.portal);
+        reqwest::blocking::get(url).unwrap().text().unwrap()
+    }
+
     /// All traces so far.
     pub fn traces(&self) -> Vec<TraceRow> {
         let url = DatabaseUrl::parse(&self.database_url).unwrap();
