@@ -12,11 +12,12 @@ use serde::Deserialize;
 
 use crate::api::limits::{Allowance, Budgets};
 use crate::identity::identifiers::IdentifierChecks;
+use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect;
 use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
-use crate::rights::HabilitationMatrix;
+use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters};
 use crate::server::{DirectoryFiles, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
@@ -35,6 +36,8 @@ struct File {
     bodies: BodiesSection,
     #[serde(default)]
     rights: RightsSection,
+    #[serde(default)]
+    patient_side: PatientSideSection,
     #[serde(default)]
     feed: FeedSection,
     tokens: TokensSection,
@@ -267,13 +270,105 @@ struct S3Section {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct RightsSection {
-    matrix: Option<PathBuf>,
+    matrix: Option<OneOrMore>,
     authorisation_days: u32,
+    archiving_by_doctors: ArchivingByDoctors,
+    replacing_after_opposition: bool,
+    #[serde(rename = "cumul-invisible_patient-masque_ps")]
+    cumul_invisible_patient_masque_ps: bool,
+    one_way_visibility: bool,
+    reading_deleted_documents: bool,
+    role_professionals: bool,
+    occupational_doctor_reads: bool,
+    closing_attached_records: bool,
+    age_of_majority: i8,
+    search_limit_without_ins: u32,
+}
+
+/// A file, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(PathBuf),
+    More(Vec<PathBuf>),
 }
 
 impl Default for RightsSection {
     fn default() -> Self {
-        Self { matrix: None, authorisation_days: 365 }
+        let parameters = Parameters::default();
+        Self {
+            matrix: None,
+            authorisation_days: 365,
+            archiving_by_doctors: parameters.archiving_by_doctors,
+            replacing_after_opposition: parameters.replacing_after_opposition,
+            cumul_invisible_patient_masque_ps: parameters.cumul_invisible_patient_masque_ps,
+            one_way_visibility: parameters.one_way_visibility,
+            reading_deleted_documents: parameters.reading_deleted_documents,
+            role_professionals: parameters.role_professionals,
+            occupational_doctor_reads: parameters.occupational_doctor_reads,
+            closing_attached_records: parameters.closing_attached_records,
+            age_of_majority: parameters.age_of_majority,
+            search_limit_without_ins: parameters.search_limit_without_ins,
+        }
+    }
+}
+
+impl RightsSection {
+    fn parameters(&self) -> Result<Parameters> {
+        ensure!((1..=30).contains(&self.age_of_majority), "rights.age-of-majority is 1 to 30 years");
+        ensure!(
+            (1..=200).contains(&self.search_limit_without_ins),
+            "rights.search-limit-without-ins is 1 to 200 patients"
+        );
+        Ok(Parameters {
+            archiving_by_doctors: self.archiving_by_doctors,
+            replacing_after_opposition: self.replacing_after_opposition,
+            cumul_invisible_patient_masque_ps: self.cumul_invisible_patient_masque_ps,
+            one_way_visibility: self.one_way_visibility,
+            reading_deleted_documents: self.reading_deleted_documents,
+            role_professionals: self.role_professionals,
+            occupational_doctor_reads: self.occupational_doctor_reads,
+            closing_attached_records: self.closing_attached_records,
+            age_of_majority: self.age_of_majority,
+            search_limit_without_ins: self.search_limit_without_ins,
+        })
+    }
+
+    /// The matrix: the version in force at each date decides.
+    fn matrix(&self) -> Result<HabilitationMatrix> {
+        let paths = match &self.matrix {
+            None => return HabilitationMatrix::known(),
+            Some(OneOrMore::One(path)) => std::slice::from_ref(path),
+            Some(OneOrMore::More(paths)) => paths,
+        };
+        let tables: Vec<String> = paths
+            .iter()
+            .map(|path| {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+            })
+            .collect::<Result<_>>()?;
+        let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+        HabilitationMatrix::parse(&tables).context("rights.matrix")
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct PatientSideSection {
+    certificates: Vec<String>,
+}
+
+impl PatientSideSection {
+    fn read(self) -> Result<PatientSideList> {
+        for entry in &self.certificates {
+            ensure!(
+                entry
+                    .split_once('/')
+                    .is_some_and(|(structure, name)| !structure.is_empty() && !name.is_empty()),
+                "patient-side.certificates: « {entry} » is not Struct_IdNat/common name"
+            );
+        }
+        Ok(PatientSideList::new(self.certificates))
     }
 }
 
@@ -307,14 +402,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         }
         _ => bail!("[bodies] wants either folder or s3"),
     };
-    let matrix = match &file.rights.matrix {
-        Some(path) => {
-            let table =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            HabilitationMatrix::parse(&[&table]).with_context(|| path.display().to_string())?
-        }
-        None => HabilitationMatrix::known()?,
-    };
+    let matrix = file.rights.matrix()?;
     ensure!(!matrix.is_demonstration(), "a demonstration matrix does not serve real records");
     if let Some(ocsp) = &file.trust.ocsp {
         ensure!(ocsp.url.starts_with("http://"), "trust.ocsp.url begins with http://: its answers are signed");
@@ -355,6 +443,8 @@ pub fn read(path: &Path) -> Result<Settings> {
         database,
         bodies,
         matrix,
+        parameters: file.rights.parameters()?,
+        patient_side: file.patient_side.read()?,
         sessions,
         budgets: file.limits.budgets(),
         ocsp: file.trust.ocsp.map(|ocsp| OcspSettings {

@@ -225,6 +225,22 @@ pub enum Reason {
     Blocked,
     /// The patient is opposed to feeding.
     OpposedToFeeding,
+    /// A secret connection to the record of somebody who is of age.
+    SecretForMinors,
+    /// The document is another author's.
+    NotTheAuthor,
+    /// The record is attached to Mon espace santé, where its holder closes it.
+    AttachedToMonEspaceSante,
+    /// A search without INS found too many patients.
+    TooManyHits,
+    /// FHIR allows the update, the DMP does not.
+    UpdateNotAllowed,
+    /// A PATCH of an element that never changes.
+    ElementNotUpdatable,
+    /// There is a record for this patient already.
+    RecordExists,
+    /// `If-Match` names another version, or there is none where one is wanted.
+    VersionConflict,
     /// Unknown, or not to be seen: the same answer.
     NotFound,
     /// No record for this INS.
@@ -261,7 +277,7 @@ struct Entry {
 
 impl Reason {
     /// Every reason, for the error catalogue and its tests.
-    pub const ALL: [Reason; 45] = [
+    pub const ALL: [Reason; 53] = [
         Reason::MalformedBody,
         Reason::BodyTooSlow,
         Reason::BodyTooLarge,
@@ -295,6 +311,14 @@ impl Reason {
         Reason::AuthorisationExpired,
         Reason::Blocked,
         Reason::OpposedToFeeding,
+        Reason::SecretForMinors,
+        Reason::NotTheAuthor,
+        Reason::AttachedToMonEspaceSante,
+        Reason::TooManyHits,
+        Reason::UpdateNotAllowed,
+        Reason::ElementNotUpdatable,
+        Reason::RecordExists,
+        Reason::VersionConflict,
         Reason::NotFound,
         Reason::UnknownRecord,
         Reason::MethodNotAllowed,
@@ -351,6 +375,14 @@ impl Reason {
             Reason::AuthorisationExpired => entry(403, "forbidden", FORBIDDEN, "L'autorisation donnée par le patient a expiré."),
             Reason::Blocked => entry(403, "forbidden", FORBIDDEN, "Le patient a bloqué votre accès à son DMP."),
             Reason::OpposedToFeeding => entry(403, "forbidden", FORBIDDEN, "Le patient s'est opposé à l'alimentation de son DMP."),
+            Reason::SecretForMinors => entry(403, "forbidden", FORBIDDEN, "La connexion secrète est réservée au DMP d'un patient mineur."),
+            Reason::NotTheAuthor => entry(403, "forbidden", FORBIDDEN, "Seul l'auteur de ce document peut faire cette action."),
+            Reason::AttachedToMonEspaceSante => entry(403, "forbidden", FORBIDDEN, "Ce DMP est rattaché à Mon espace santé : son titulaire le ferme lui-même."),
+            Reason::TooManyHits => entry(422, "too-costly", Some("AE"), "Trop de patients correspondent à la recherche. Précisez-la."),
+            Reason::UpdateNotAllowed => entry(422, "business-rule", METADATA, "Cette modification n'est pas permise par les règles du DMP."),
+            Reason::ElementNotUpdatable => entry(405, "not-supported", None, "Cet élément du document ne peut pas être modifié."),
+            Reason::RecordExists => entry(409, "duplicate", None, "Ce patient a déjà un DMP."),
+            Reason::VersionConflict => entry(412, "conflict", None, "L'élément a été modifié entre-temps. Relisez-le et recommencez."),
             Reason::NotFound => entry(404, "not-found", None, "L'élément demandé n'existe pas."),
             Reason::UnknownRecord => entry(404, "not-found", Some("XDSUnknownPatientId"), "Ce patient n'a pas de DMP."),
             Reason::MethodNotAllowed => entry(405, "not-supported", None, "Cette action n'est pas proposée."),
@@ -413,7 +445,7 @@ mod tests {
     #[test]
     fn the_catalogue_speaks_to_professionals_and_stays_within_the_contract() {
         // The contract's statuses, with 408 and 413 (docs/decisions/0011).
-        const STATUSES: [u16; 11] = [400, 401, 403, 404, 405, 406, 408, 409, 413, 422, 429];
+        const STATUSES: [u16; 12] = [400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 422, 429];
         for reason in Reason::ALL {
             assert!(STATUSES.contains(&reason.status()), "{reason:?}");
             assert!(reason.french().ends_with('.'), "{reason:?}");

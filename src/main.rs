@@ -1,5 +1,7 @@
 //! The command line.
 
+mod commands;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,12 @@ enum Command {
     /// Issue or revoke test certificates of a sandbox.
     #[command(subcommand)]
     Pki(PkiCommand),
+    /// Check, compare and import files of the habilitation matrix.
+    #[command(subcommand)]
+    Matrix(commands::matrix::MatrixCommand),
+    /// Say what one actor may do with one record or document, and by which rule.
+    #[command(subcommand)]
+    Rights(commands::rights::RightsCommand),
     /// Write the OpenAPI description.
     Openapi {
         /// The folder to write to.
@@ -179,6 +187,8 @@ fn run_command(cli: Cli) -> Result<()> {
         Command::Pki(PkiCommand::Revoke { name, certs }) => {
             PkiFolder::new(certs).revoke(&name, Environment::system().now())
         }
+        Command::Matrix(command) => commands::matrix::run(command),
+        Command::Rights(command) => commands::rights::run(command),
         Command::Openapi { folder } => {
             std::fs::create_dir_all(&folder)?;
             std::fs::write(folder.join("habilis.json"), habilis::api::openapi::json()?)?;

@@ -20,11 +20,12 @@ use crate::environment::Environment;
 use crate::fhir::codes::Codes;
 use crate::identity::directory::Directory;
 use crate::identity::identifiers::IdentifierChecks;
+use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect::{self, ProSanteConnect};
 use crate::identity::software::{SoftwareRegistry, Unregistered};
 use crate::identity::tokens::{Keys, Lifetimes, Tokens};
 use crate::operations::{Services, Sessions, Strictness};
-use crate::rights::{HabilitationMatrix, Tables};
+use crate::rights::{HabilitationMatrix, Parameters, Tables};
 use crate::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
 use crate::tls::ocsp::{OcspFigures, OcspSettings, Refresher};
 use crate::tls::verifier::{HandshakeRefusal, ReloadableVerifier};
@@ -51,6 +52,10 @@ pub struct Settings {
     pub bodies: BodyStoreLocation,
     /// The habilitation matrix.
     pub matrix: HabilitationMatrix,
+    /// Where the sources disagree.
+    pub parameters: Parameters,
+    /// Certificates that speak for the patient.
+    pub patient_side: PatientSideList,
     /// How sessions are opened.
     pub sessions: SessionSettings,
     /// How often a caller may call. None: as often as it likes.
@@ -191,11 +196,12 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
     };
     Ok(Arc::new(Services {
         environment,
-        tables: Tables::new(matrix)?,
+        tables: Tables::new(matrix, settings.parameters)?,
         codes: Codes::built_in()?,
         store,
         sessions,
         strictness: settings.strictness,
+        patient_side: settings.patient_side.clone(),
         feeds: Arc::new(tokio::sync::Semaphore::new(cores() * 2)),
         authorisation_duration: i64::from(settings.authorisation_days) * DAY,
     }))

@@ -4,13 +4,20 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::respond::Answer;
-use super::search_parameters::DocumentSearch;
+use super::search_parameters::{DocumentSearch, invalid};
 use super::{Api, gate, request, respond};
 use crate::audit::Traced;
-use crate::error::Failure;
-use crate::fhir::bundle::{searchset, with_base};
+use crate::error::{Failure, Reason, Refusal};
+use crate::fhir::bundle::{SearchEntry, searchset, with_base};
+use crate::fhir::document_reference::{self, reference};
+use crate::fhir::patch::Patch;
 use crate::operations::feed::{self, Form};
-use crate::operations::{Call, find_documents, read_document};
+use crate::operations::find_documents::Hits;
+use crate::operations::update_document::{self, DocumentKey};
+use crate::operations::{Budget, Call, Operation, find_documents, read_document};
+
+/// A search of documents, before its parameters have said whether it is a look-up (TD3.1b).
+const SEARCH: Operation = Operation::without_scope("TD3.1 find documents", Budget::Search);
 
 /// Find documents (TD3.1a, TD3.1b; ITI-67).
 ///
@@ -40,10 +47,8 @@ use crate::operations::{Call, find_documents, read_document};
     )
 )]
 pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
-    gate::serve(&request, find_documents::OPERATION, async |call| {
-        find(&request, &api, call, request::query(&request)?).await
-    })
-    .await
+    gate::serve(&request, SEARCH, async |call| find(&request, &api, call, request::query(&request)?).await)
+        .await
 }
 
 /// Find documents (TD3.1a, TD3.1b; ITI-67), the INS in the body.
@@ -61,7 +66,7 @@ pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
     )
 )]
 pub async fn search_by_post(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
-    gate::serve(&request, find_documents::OPERATION, async |call| {
+    gate::serve(&request, SEARCH, async |call| {
         let parameters = request::form(&request, payload).await?;
         find(&request, &api, call, parameters).await
     })
@@ -82,9 +87,30 @@ async fn find(
     Ok(found.map(|found| {
         let record_id = found.record_id.as_deref();
         let this = DocumentSearch::link(&repeated, record_id, after.as_ref());
-        let next = found.page.next.as_ref().map(|next| DocumentSearch::link(&repeated, record_id, Some(next)));
-        let page = &found.page;
-        Answer::fhir(200, searchset(&api.base, page.total, Some(&this), next.as_deref(), &page.entries))
+        match &found.page {
+            Hits::Documents(page) => {
+                let next =
+                    page.next.as_ref().map(|next| DocumentSearch::link(&repeated, record_id, Some(next)));
+                Answer::fhir(200, searchset(&api.base, page.total, Some(&this), next.as_deref(), &page.entries))
+            }
+            Hits::References(references) => {
+                let entries: Vec<SearchEntry> = references
+                    .iter()
+                    .map(|one| SearchEntry {
+                        path: format!("DocumentReference/{}", one.id),
+                        resource: document_reference::reference_of(
+                            &one.id,
+                            one.version,
+                            one.last_updated,
+                            &one.status,
+                            &one.unique_id,
+                        ),
+                        link: None,
+                    })
+                    .collect();
+                Answer::fhir(200, searchset(&api.base, entries.len() as u64, Some(&this), None, &entries))
+            }
+        }
     }))
 }
 
@@ -124,6 +150,121 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
         }))
     })
     .await
+}
+
+/// Change a document by its identifier (TD3.3a to d).
+///
+/// As the PATCH by id; `identifier` is the unique id.
+#[utoipa::path(
+    patch, path = "/fhir/DocumentReference", tag = "TD3.3", operation_id = "patchDocumentReferenceByIdentifier",
+    params(("identifier" = String, Query, description = "unique id", example = "urn:ietf:rfc:3986|urn:oid:1.2.250.1")),
+    request_body(content(
+        (super::openapi::Claims = "application/json-patch+json"),
+        (super::openapi::Resource = "application/fhir+json")
+    ), description = "status, securityLabel, isArchived"),
+    responses(
+        (status = 200, description = "Changed; the DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 405, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 408, response = super::openapi::Outcome), (status = 412, response = super::openapi::Outcome),
+        (status = 413, response = super::openapi::Outcome), (status = 422, response = super::openapi::Outcome),
+        (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn patch_by_identifier(
+    request: HttpRequest,
+    api: web::Data<Api>,
+    payload: web::Payload,
+) -> HttpResponse {
+    gate::serve(&request, update_document::OPERATION, async |call| {
+        let key = unique_id(request::query(&request)?)?;
+        change(&request, &api, call, key, payload).await
+    })
+    .await
+}
+
+/// Change a document (TD3.3a to d).
+///
+/// `status` to entered-in-error, `securityLabel`, the isArchived extension, and nothing else; JSON Patch or FHIRPath Patch. `If-Match`
+/// says which version is meant. What may not be seen is answered like what does not exist.
+#[utoipa::path(
+    patch, path = "/fhir/DocumentReference/{id}", tag = "TD3.3", operation_id = "patchDocumentReference",
+    params(("id" = String, Path, description = "DocumentReference.id")),
+    request_body(content(
+        (super::openapi::Claims = "application/json-patch+json"),
+        (super::openapi::Resource = "application/fhir+json")
+    ), description = "status, securityLabel, isArchived"),
+    responses(
+        (status = 200, description = "Changed; the DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 405, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 408, response = super::openapi::Outcome), (status = 412, response = super::openapi::Outcome),
+        (status = 413, response = super::openapi::Outcome), (status = 422, response = super::openapi::Outcome),
+        (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn patch(
+    request: HttpRequest,
+    api: web::Data<Api>,
+    id: web::Path<String>,
+    payload: web::Payload,
+) -> HttpResponse {
+    gate::serve(&request, update_document::OPERATION, async |call| {
+        change(&request, &api, call, DocumentKey::Id(id.into_inner()), payload).await
+    })
+    .await
+}
+
+fn unique_id(parameters: request::Parameters) -> Result<DocumentKey, Refusal> {
+    let mut found = None;
+    for (name, value) in &parameters {
+        match name.as_str() {
+            "identifier" if found.is_none() => {
+                let (_, value) = value.split_once('|').unwrap_or(("", value));
+                found = Some(DocumentKey::UniqueId(value.to_owned()));
+            }
+            "_format" | "_pretty" => {}
+            _ => return Err(invalid(name, "a conditional PATCH carries identifier, once")),
+        }
+    }
+    found.ok_or_else(|| {
+        let why = "a conditional PATCH carries identifier (the document's unique id)";
+        Refusal::at(Reason::MissingSearchParameter, "identifier", why)
+    })
+}
+
+async fn change(
+    request: &HttpRequest,
+    api: &Api,
+    call: Call,
+    key: DocumentKey,
+    payload: web::Payload,
+) -> Result<Traced<Answer>, Failure> {
+    request::Accepted::of(request, &[]).require_fhir_json()?;
+    // Before the body is taken in: who may not, costs no memory.
+    update_document::permitted_at_all(&call)?;
+    let if_match = request::if_match(request)?;
+    let (form, mut held) = request::patch_body(request, payload).await?;
+    let patch = match form {
+        request::PatchForm::Json => Patch::of_json_patch(&held.take())?,
+        request::PatchForm::FhirPath => Patch::of_parameters(&held.take())?,
+    };
+    let request_id = call.trace.request_id.clone();
+    let updated = update_document::run(&call, key, patch, if_match).await?;
+    Ok(updated.map(|updated| match updated {
+        Ok(updated) => {
+            let document = &updated.document;
+            let resource = match updated.seen {
+                true => with_base(&document.resource, document.link, &api.base),
+                // Its author may change it, not read it: the answer says which version stands, and no more.
+                false => reference(&document.resource),
+            };
+            Answer::fhir(200, resource).with(header::ETAG, format!("W/\"{}\"", document.version))
+        }
+        Err(refusal) => respond::failure(&refusal.into(), &request_id),
+    }))
 }
 
 /// Read one DocumentReference.

@@ -25,8 +25,11 @@ use super::respond::{self, Answer};
 use crate::audit::{TraceContext, Traced};
 use crate::certificate::CertificateKind;
 use crate::error::{Failure, Reason, Refusal};
+use crate::identity::patient_side::PatientSide;
+use crate::identity::scope::Scopes;
 use crate::identity::{Caller, Session};
 use crate::operations::open_session::Connection;
+use crate::operations::patient_side::PatientCall;
 use crate::operations::{Budget, Call, Operation, introspect};
 use crate::tls::RevocationVerdict;
 
@@ -45,7 +48,8 @@ where
     let result = match connected.caller(operation).await {
         Ok(caller) => {
             let services = Arc::clone(&connected.api.services);
-            run(Call { caller, trace: connected.trace.clone(), services }).await
+            let scopes = caller.session.as_ref().map(|session| session.scopes.and(connected.admitted));
+            run(Call { caller, trace: connected.trace.clone(), services, scopes }).await
         }
         Err(failure) => Err(failure),
     };
@@ -62,6 +66,22 @@ where
         Ok(answer) => {
             let trace = connected.trace.granted(answer.status, "concerns no record", None, &[]);
             connected.api.services.store.writer().record(trace, answer).await
+        }
+        Err(failure) => Err(failure),
+    };
+    connected.answer(result, respond::failure).await
+}
+
+/// Serves the patient's side: a connection whose certificate is on its list, and nobody else's. A token says nothing here.
+pub async fn serve_patient_side<F>(request: &HttpRequest, operation: Operation, run: F) -> HttpResponse
+where
+    F: AsyncFnOnce(PatientCall) -> Result<Traced<Answer>, Failure>,
+{
+    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let result = match connected.patient_side(operation).await {
+        Ok(side) => {
+            let services = Arc::clone(&connected.api.services);
+            run(PatientCall { side, trace: connected.trace.clone(), services }).await
         }
         Err(failure) => Err(failure),
     };
@@ -128,6 +148,8 @@ struct Connected<'a> {
     now: Timestamp,
     /// A budget has paid the call.
     paid: bool,
+    /// What the software may do, of what its token is for.
+    admitted: Scopes,
 }
 
 impl<'a> Connected<'a> {
@@ -150,7 +172,7 @@ impl<'a> Connected<'a> {
         if let Some(peer) = peer {
             peer.note(&api.services.sessions.revocation, now);
         }
-        Some(Self { api, request, peer, trace, now, paid: false })
+        Some(Self { api, request, peer, trace, now, paid: false, admitted: Scopes::all() })
     }
 
     /// The peer, if its certificate counts now.
@@ -195,6 +217,7 @@ impl<'a> Connected<'a> {
                     let why = format!("the access token's scope does not hold {}", scope.name());
                     return Err(Refusal::new(Reason::InsufficientScope, why).into());
                 }
+                self.admitted = admitted.scopes;
                 self.count(operation, peer, Some(&caller)).await?;
                 if session.single_use && !self.spend(session).await? {
                     return Err(Refusal::new(Reason::TokenSpent, "the access token was used already").into());
@@ -210,6 +233,19 @@ impl<'a> Connected<'a> {
             }
         };
         Ok(caller)
+    }
+
+    /// The patient's side, if the certificate is on its list. Whoever else calls pays as for any other call.
+    async fn patient_side(&mut self, operation: Operation) -> Result<PatientSide, Failure> {
+        let peer = self.usable_peer()?;
+        let listed = peer.certificate.as_ref().ok();
+        if let Some(side) = listed.and_then(|facts| self.api.services.patient_side.recognise(facts)) {
+            self.paid = true;
+            return Ok(side);
+        }
+        self.count(operation, peer, peer.caller.as_deref().ok()).await?;
+        let why = "this path is for the SI Mon espace santé alone";
+        Err(Refusal::new(Reason::NoFunctionalRight, why).by("contract: listed certificates").into())
     }
 
     fn caller_of(&self, peer: &Peer, token: &str) -> Result<Arc<Caller>, Failure> {

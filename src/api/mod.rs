@@ -9,6 +9,7 @@ mod consent;
 mod document_reference;
 pub mod gate;
 pub mod limits;
+mod mes;
 mod metadata;
 pub mod openapi;
 mod patient;
@@ -78,19 +79,56 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/fhir/metadata").route(web::get().to(metadata::capability_statement)))
         .service(resource("/fhir/Patient").route(web::get().to(patient::search)))
         .service(resource("/fhir/Patient/_search").route(web::post().to(patient::search_by_post)))
-        .service(resource("/fhir/Consent").route(web::post().to(consent::create)))
+        .service(resource("/fhir/Patient/{id}/$fermer").route(web::post().to(patient::close)))
+        .service(resource("/fhir/Patient/{id}").route(web::get().to(patient::read)))
+        .service(
+            resource("/fhir/Consent")
+                .route(web::get().to(consent::search))
+                .route(web::post().to(consent::create)),
+        )
+        .service(resource("/fhir/Consent/_search").route(web::post().to(consent::search_by_post)))
+        .service(resource("/fhir/Consent/{id}").route(web::patch().to(consent::patch)))
         .service(
             resource("/fhir/DocumentReference")
                 .route(web::get().to(document_reference::search))
-                .route(web::post().to(document_reference::create)),
+                .route(web::post().to(document_reference::create))
+                .route(web::patch().to(document_reference::patch_by_identifier)),
         )
         .service(
             resource("/fhir/DocumentReference/_search")
                 .route(web::post().to(document_reference::search_by_post)),
         )
-        .service(resource("/fhir/DocumentReference/{id}").route(web::get().to(document_reference::read)))
+        .service(
+            resource("/fhir/DocumentReference/{id}")
+                .route(web::get().to(document_reference::read))
+                .route(web::patch().to(document_reference::patch)),
+        )
         .service(resource("/fhir/Binary/{id}").route(web::get().to(binary::read)))
         .service(resource("/fhir").route(web::post().to(bundle::transaction)))
         .service(resource("/fhir/").route(web::post().to(bundle::transaction)))
+        .configure(patient_side)
         .default_service(web::to(gate::unknown_path));
+}
+
+/// The routes of the patient's side.
+fn patient_side(config: &mut web::ServiceConfig) {
+    let resource =
+        |path: &str| web::resource(format!("/mes/v1{path}")).default_service(web::to(gate::method_not_allowed));
+    config
+        .service(resource("/dossiers").route(web::post().to(mes::open)))
+        .service(resource("/dossiers/recherche").route(web::post().to(mes::find)))
+        .service(
+            resource("/dossiers/{id}")
+                .route(web::get().to(mes::read))
+                .route(web::patch().to(mes::change))
+                .route(web::delete().to(mes::erase)),
+        )
+        .service(
+            resource("/dossiers/{id}/professionnels/{professionnel}")
+                .route(web::put().to(mes::set_professional))
+                .route(web::delete().to(mes::forget_professional)),
+        )
+        .service(resource("/dossiers/{id}/documents").route(web::get().to(mes::list_documents)))
+        .service(resource("/dossiers/{id}/documents/{document}").route(web::patch().to(mes::change_document)))
+        .service(resource("/dossiers/{id}/traces").route(web::get().to(mes::accesses)));
 }

@@ -32,9 +32,26 @@ pub struct OperationOutcome(serde_json::Value);
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema, never a value")]
 pub struct PatientSearchForm {
-    /// INS as system|value.
+    /// TD0.2: INS as system|value.
     #[schema(example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
-    identifier: String,
+    identifier: Option<String>,
+    /// TD0.5: how the birth name begins.
+    family: Option<String>,
+    /// TD0.5: day of birth.
+    #[schema(example = "1979-03-28")]
+    birthdate: Option<String>,
+}
+
+/// `POST /Consent/_search`: the parameters of the search by GET.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct ConsentSearchForm {
+    /// TD1.6: INS as system|value.
+    #[schema(rename = "patient.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
+    patient_identifier: Option<String>,
+    /// TD0.4: since when.
+    #[schema(example = "ge2026-01-01")]
+    date: Option<String>,
 }
 
 /// `POST /DocumentReference/_search`: the parameters of the search by GET.
@@ -57,7 +74,8 @@ pub struct TokenForm {
     /// urn:ietf:params:oauth:grant-type:jwt-bearer.
     #[schema(example = "client_credentials")]
     grant_type: String,
-    /// Names of transactions with spaces between: TD0.2 TD0.3 ITI-65 ITI-105 ITI-67 ITI-68. Mandatory in a
+    /// Names of transactions with spaces between: TD0.2 TD0.3 TD0.4 TD0.5 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-65
+    /// ITI-105 ITI-67 ITI-68. Mandatory in a
     /// token-exchange, else all.
     #[schema(example = "TD0.2 ITI-67 ITI-68")]
     scope: Option<String>,
@@ -149,17 +167,34 @@ pub struct TokenRefusal(serde_json::Value);
         super::metadata::capability_statement,
         super::patient::search,
         super::patient::search_by_post,
+        super::patient::read,
+        super::patient::close,
         super::consent::create,
+        super::consent::patch,
+        super::consent::search,
+        super::consent::search_by_post,
         super::bundle::transaction,
         super::document_reference::create,
         super::document_reference::search,
         super::document_reference::search_by_post,
         super::document_reference::read,
+        super::document_reference::patch,
+        super::document_reference::patch_by_identifier,
         super::binary::read,
+        super::mes::open,
+        super::mes::find,
+        super::mes::read,
+        super::mes::change,
+        super::mes::erase,
+        super::mes::set_professional,
+        super::mes::forget_professional,
+        super::mes::list_documents,
+        super::mes::change_document,
+        super::mes::accesses,
     ),
     components(
         schemas(
-            Resource, OperationOutcome, PatientSearchForm, DocumentSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Resource, OperationOutcome, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
             Claims, TokenRefusal
         ),
         responses(Outcome, TokenError)
@@ -169,9 +204,12 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "TD0.1", description = "Sessions"),
         (name = "TD0.2", description = "Existence of a record"),
         (name = "TD0.3", description = "Authorisation"),
+        (name = "TD1", description = "The record itself"),
         (name = "TD2", description = "Feeding"),
         (name = "TD3.1", description = "Finding documents"),
         (name = "TD3.2", description = "Reading documents"),
+        (name = "TD3.3", description = "Masking, visibility, archive, deletion"),
+        (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),
     ),
     modifiers(&MutualTls),
 )]

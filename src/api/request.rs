@@ -56,6 +56,54 @@ pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<H
     Ok(Held { value, _share })
 }
 
+/// The form of a PATCH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchForm {
+    /// RFC 6902, `application/json-patch+json`.
+    Json,
+    /// A Parameters resource, `application/fhir+json`.
+    FhirPath,
+}
+
+/// The body of a PATCH.
+///
+/// # Errors
+/// As [`json_body`].
+pub async fn patch_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<(PatchForm, Held<String>), Failure> {
+    /// A change of labels is short.
+    const PATCH: usize = 64 << 10;
+    let form = match request.content_type() {
+        "application/json-patch+json" => PatchForm::Json,
+        "application/fhir+json" | "application/json" => PatchForm::FhirPath,
+        other => {
+            let why = format!(
+                "Content-Type is application/json-patch+json or application/fhir+json (Parameters), not « {other} »"
+            );
+            return Err(json::malformed(&why).into());
+        }
+    };
+    let Held { value, _share } = body(request, payload, PATCH).await?;
+    let text = String::from_utf8(value).map_err(|error| json::malformed(&format!("not UTF-8: {error}")))?;
+    json::admit(&text)?;
+    Ok((form, Held { value: text, _share }))
+}
+
+/// The version that `If-Match` names, `W/"3"` or `"3"`.
+///
+/// # Errors
+/// [`Reason::VersionConflict`]: it is no version of ours.
+pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Refusal> {
+    let Some(value) = request.headers().get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    let version = text.strip_prefix("W/").unwrap_or(text).trim_matches('"').parse();
+    version.map(Some).map_err(|_| {
+        Refusal::new(Reason::VersionConflict, "If-Match names no version of this server").by("If-Match")
+    })
+}
+
 /// The pairs of a form body (`POST …/_search`) and of the query.
 ///
 /// # Errors

@@ -116,6 +116,59 @@ impl DocumentSearch {
     }
 }
 
+/// A page of a list: how many entries, behind how many others.
+#[derive(Clone, Copy, Debug)]
+pub struct ListPage {
+    /// Entries on a page.
+    pub count: usize,
+    /// Entries on the pages before.
+    pub offset: usize,
+}
+
+impl Default for ListPage {
+    fn default() -> Self {
+        Self { count: DEFAULT_COUNT, offset: 0 }
+    }
+}
+
+impl ListPage {
+    /// Reads `_count` or `_offset`.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidSearchParameter`].
+    pub fn read(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        let number: usize = value.parse().map_err(|_| invalid(name, "not a number"))?;
+        match name {
+            "_count" => self.count = number.min(MAXIMUM_COUNT),
+            _ => self.offset = number,
+        }
+        Ok(())
+    }
+
+    /// The link of a page.
+    pub fn link(self, kind: &str, parameters: &[(&str, String)], offset: usize) -> String {
+        let own = [("_count", self.count.to_string()), ("_offset", offset.to_string())];
+        let query = parameters
+            .iter()
+            .chain(&own)
+            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
+            .collect::<Vec<_>>()
+            .join("&");
+        format!("{kind}?{query}")
+    }
+}
+
+/// `ge…` or `gt…`: since when, inclusive, microseconds.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`].
+pub fn since(name: &str, value: &str) -> Result<i64, Refusal> {
+    match range(name, value)? {
+        DateRange { from: Some(from), until: None } => Ok(from),
+        _ => Err(invalid(name, "wants ge and a date: since when")),
+    }
+}
+
 /// A patient named by a search parameter.
 ///
 /// # Errors

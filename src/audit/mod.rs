@@ -79,6 +79,12 @@ impl TraceContext {
         }
     }
 
+    /// The same beginning, now that the parameters say which operation it is.
+    #[must_use]
+    pub fn of_operation(&self, operation: &'static str) -> Self {
+        Self { operation, ..self.clone() }
+    }
+
     fn entry(&self, status: u16, outcome: &'static str, rule: String) -> TraceEntry {
         // PostgreSQL keeps no U+0000, and one trace that cannot be kept would fail its neighbours' commit.
         let clean =

@@ -133,6 +133,18 @@ pub fn searchset(
     next: Option<&str>,
     entries: &[SearchEntry],
 ) -> String {
+    searchset_with_included(base, total, this, next, entries, &[])
+}
+
+/// As [`searchset`], with what `_include` asked for behind the matches.
+pub fn searchset_with_included(
+    base: &str,
+    total: u64,
+    this: Option<&str>,
+    next: Option<&str>,
+    entries: &[SearchEntry],
+    included: &[SearchEntry],
+) -> String {
     let size: usize = entries.iter().map(|entry| entry.resource.len() + entry.path.len() + 160).sum();
     let mut text = String::with_capacity(size + 512);
     text.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":");
@@ -152,7 +164,9 @@ pub fn searchset(
     // FHIR has no empty arrays.
     if !entries.is_empty() {
         text.push_str(",\"entry\":[");
-        for (position, entry) in entries.iter().enumerate() {
+        let all = entries.iter().zip(std::iter::repeat("match"));
+        let all = all.chain(included.iter().zip(std::iter::repeat("include")));
+        for (position, (entry, mode)) in all.enumerate() {
             if position > 0 {
                 text.push(',');
             }
@@ -162,7 +176,9 @@ pub fn searchset(
             text.push_str(&entry.path);
             text.push_str("\",\"resource\":");
             push_with_base(&mut text, &entry.resource, entry.link, base);
-            text.push_str(",\"search\":{\"mode\":\"match\"}}");
+            text.push_str(",\"search\":{\"mode\":\"");
+            text.push_str(mode);
+            text.push_str("\"}}");
         }
         text.push(']');
     }

@@ -2,18 +2,27 @@
 
 use serde_json::{Value, json};
 
-use super::json::to_json;
+use super::json::{set, to_json};
 
 /// The statement, for a base URL.
 pub fn statement(base: &str, version: &str, date: &str) -> String {
     let search = |name: &str, kind: &str| json!({ "name": name, "type": kind });
     let resource = |kind: &str, interactions: &[&str], parameters: Vec<Value>| {
-        let interactions: Vec<_> = interactions.iter().map(|code| json!({ "code": code })).collect();
-        if parameters.is_empty() {
-            json!({ "type": kind, "interaction": interactions })
-        } else {
-            json!({ "type": kind, "interaction": interactions, "searchParam": parameters })
+        let listed: Vec<_> = interactions.iter().map(|code| json!({ "code": code })).collect();
+        let mut resource = json!({ "type": kind, "interaction": listed });
+        if !parameters.is_empty() {
+            set(&mut resource, "searchParam", parameters);
         }
+        match kind {
+            // A PATCH of a document by its unique id.
+            "DocumentReference" => set(&mut resource, "conditionalUpdate", true),
+            "Patient" => {
+                let definition = "https://github.com/habilis/OperationDefinition/patient-fermer";
+                set(&mut resource, "operation", json!([{ "name": "fermer", "definition": definition }]));
+            }
+            _ => {}
+        }
+        resource
     };
     let documents = vec![
         search("patient", "reference"),
@@ -28,6 +37,20 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         search("date", "date"),
         search("creation", "date"),
         search("_id", "token"),
+    ];
+    let patients = vec![
+        search("identifier", "token"),
+        search("family", "string"),
+        search("birthdate", "date"),
+        search("gender", "token"),
+    ];
+    let consents = vec![
+        search("patient", "reference"),
+        search("patient.identifier", "token"),
+        search("actor:identifier", "token"),
+        search("date", "date"),
+        search("status", "token"),
+        search("provision-type", "token"),
     ];
     to_json(&json!({
         "resourceType": "CapabilityStatement",
@@ -50,9 +73,9 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
                 }] }],
             },
             "resource": [
-                resource("Patient", &["search-type"], vec![search("identifier", "token")]),
-                resource("Consent", &["create"], vec![]),
-                resource("DocumentReference", &["create", "read", "search-type"], documents),
+                resource("Patient", &["read", "search-type"], patients),
+                resource("Consent", &["create", "patch", "search-type"], consents),
+                resource("DocumentReference", &["create", "patch", "read", "search-type"], documents),
                 resource("Binary", &["read"], vec![]),
             ],
             "interaction": [{ "code": "transaction" }],

@@ -37,6 +37,11 @@ pub struct Codes {
 }
 
 impl Codes {
+    /// Every document type code, JDV_J66, in no order.
+    pub fn document_types(&self) -> impl Iterator<Item = &str> {
+        self.types.keys().copied()
+    }
+
     /// The tables that come with the program.
     ///
     /// # Errors

@@ -4,9 +4,10 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::codes::system;
 use super::document_reference::Period;
 use super::elements::{Identifier, PatientReference, Reference, end_of, instant, to_instant};
-use super::json::{BorrowedText, RawObject, malformed, quoted, to_json, unreadable};
+use super::json::{BorrowedText, RawObject, malformed, quoted, set, to_json, unreadable};
 use crate::error::{Issue, Reason, Refusal};
 
 /// The elements that are read.
@@ -26,6 +27,26 @@ pub struct Consent<'a> {
     provision: Option<Provision<'a>>,
     #[serde(borrow, default)]
     modifier_extension: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    contained: Vec<CareTeam<'a>>,
+}
+
+/// A contained `CareTeam`: the professionals whom R1111-46 deems authorised with the one who declares.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CareTeam<'a> {
+    #[serde(borrow, default)]
+    resource_type: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    id: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    participant: Vec<Participant<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Participant<'a> {
+    #[serde(borrow, default)]
+    member: Reference<'a>,
 }
 
 /// What a declaration may say. A narrower one (a purpose, a class of data, a nested denial) is refused rather than kept
@@ -117,6 +138,37 @@ impl<'a> Consent<'a> {
             .map_err(|issue| Refusal { issues: vec![issue], ..missing() })
     }
 
+    /// The members of the care team that the declaration names: system and identifier of each. `None`: it names no team.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidMetadata`]: a member without an identifier, or more of them than a team has.
+    pub fn care_team(&self) -> Result<Option<Vec<(&str, &str)>>, Refusal> {
+        const MOST: usize = 100;
+        let actors = self.provision.as_ref().map_or(&[][..], |provision| &provision.actor);
+        let [actor] = actors else { return Ok(None) };
+        let Some(id) = actor.reference.literal().strip_prefix('#') else { return Ok(None) };
+        let invalid = |expression: &'static str, why: &'static str| {
+            Err(Refusal::at(Reason::InvalidMetadata, expression, why))
+        };
+        let named = |team: &&CareTeam<'_>| team.resource_type.0 == "CareTeam" && team.id.0 == id;
+        let Some(team) = self.contained.iter().find(named) else {
+            return invalid("Consent.provision.actor.reference", "no contained CareTeam has this id");
+        };
+        if team.participant.len() > MOST {
+            return invalid("Consent.contained.participant", "a care team has at most 100 members here");
+        }
+        let mut members = Vec::new();
+        for participant in &team.participant {
+            match &participant.member.identifier {
+                Some(identifier) if !identifier.value().is_empty() => {
+                    members.push((identifier.system(), identifier.value()));
+                }
+                _ => return invalid("Consent.contained.participant.member", "a member is named by identifier"),
+            }
+        }
+        Ok(Some(members))
+    }
+
     /// The actor's identifier; none means the caller.
     pub fn actor(&self) -> Option<&Identifier<'a>> {
         let actor = self.provision.as_ref()?.actor.first()?;
@@ -128,6 +180,84 @@ impl<'a> Consent<'a> {
         let actors = self.provision.as_ref().map_or(&[][..], |provision| &provision.actor);
         let literal = actors.iter().any(|actor| !actor.reference.literal().is_empty());
         actors.len() > 1 || literal || (actors.len() == 1 && self.actor().is_none())
+    }
+}
+
+/// A Consent as it stands in a list: an authorisation, a blocking, or what makes somebody médecin traitant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldConsent {
+    /// `Consent.id`.
+    pub id: String,
+    /// The record.
+    pub record_id: String,
+    /// PS_IdNat or Struct_IdNat.
+    pub holder: String,
+    /// The holder is a structure.
+    pub is_structure: bool,
+    /// The holder's name, where it is known.
+    pub name: Option<String>,
+    /// TRE_G15, where it is known.
+    pub profession: Option<String>,
+    /// `MEDECIN_TRAITANT`, `DROITS_EQUIVALENTS`; an authorisation has none.
+    pub role: Option<&'static str>,
+    /// Blocked by the patient.
+    pub denied: bool,
+    /// Given to the care team.
+    pub care_team: bool,
+    /// Microseconds.
+    pub since: i64,
+    /// Microseconds; a status has no end.
+    pub until: Option<i64>,
+}
+
+impl HeldConsent {
+    /// Whether it is in force.
+    pub fn is_active(&self, now: i64) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+
+    /// The resource. `inactive`: after it was taken back.
+    pub fn to_text(&self, now: i64, taken_back: bool) -> String {
+        const PROFESSIONS: &str =
+            "https://mos.esante.gouv.fr/NOS/TRE_G15-ProfessionSante/FHIR/TRE-G15-ProfessionSante";
+        const ROLES: &str = "https://interop.esante.gouv.fr/ig/fhir/dmp/CodeSystem/dmp-role-autorisation";
+        let (kind, holder_system) = match self.is_structure {
+            false => ("Practitioner", system::PROFESSIONAL),
+            true => ("Organization", system::STRUCTURE),
+        };
+        let mut reference =
+            json!({ "type": kind, "identifier": { "system": holder_system, "value": self.holder } });
+        if let Some(name) = &self.name {
+            set(&mut reference, "display", name.as_str());
+        }
+        let role = match (self.role, self.care_team) {
+            (Some(role), _) => role,
+            (None, true) => "EQUIPE_DE_SOINS",
+            (None, false) => "AUTORISATION",
+        };
+        let mut codings = vec![json!({ "system": ROLES, "code": role })];
+        if let Some(profession) = &self.profession {
+            codings.push(json!({ "system": PROFESSIONS, "code": profession }));
+        }
+        let mut period = json!({ "start": to_instant(self.since.max(0)) });
+        if let Some(until) = self.until.filter(|until| *until < i64::MAX) {
+            set(&mut period, "end", to_instant(until));
+        }
+        let active = self.is_active(now) && !taken_back;
+        to_json(&json!({
+            "resourceType": "Consent",
+            "id": self.id,
+            "status": if active { "active" } else { "inactive" },
+            "scope": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] },
+            "category": [{ "coding": [{ "system": "http://loinc.org", "code": "59284-0" }] }],
+            "patient": { "reference": format!("Patient/{}", self.record_id) },
+            "dateTime": to_instant(self.since.max(0)),
+            "provision": {
+                "type": if self.denied { "deny" } else { "permit" },
+                "period": period,
+                "actor": [{ "role": { "coding": codings }, "reference": reference }],
+            },
+        }))
     }
 }
 

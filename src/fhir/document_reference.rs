@@ -10,7 +10,7 @@ use super::codes::{label, system};
 use super::elements::{CodeableConcept, Coding, Identifier, Reference, to_instant};
 use super::json::{BorrowedText, RawObject, malformed, quoted, to_json, unreadable};
 use crate::error::{Issue, Refusal};
-use crate::rights::Labels;
+use crate::rights::{DocumentStatus, Labels};
 
 /// The elements that are read. All are optional here: which must be there is a rule, with its own answer.
 #[derive(Debug, Default, Deserialize)]
@@ -323,6 +323,153 @@ pub fn superseded(text: &str, version: i64, last_updated: i64) -> Result<String,
     Ok(resource.to_text())
 }
 
+/// A kept document in its next version.
+#[derive(Clone, Copy, Debug)]
+pub struct NextVersion {
+    /// `meta.versionId`.
+    pub version: i64,
+    /// `meta.lastUpdated`, microseconds.
+    pub last_updated: i64,
+    /// `status`.
+    pub status: DocumentStatus,
+    /// `securityLabel`.
+    pub labels: Labels,
+    /// The extension of PDSm.
+    pub archived: bool,
+}
+
+/// What a look-up tells of a document (TD3.1b): that it is there, under which id, in which version.
+pub fn reference_of(id: &str, version: i64, last_updated: i64, status: &str, unique_id: &str) -> String {
+    to_json(&json!({
+        "resourceType": "DocumentReference",
+        "id": id,
+        "meta": {
+            "versionId": version.to_string(),
+            "lastUpdated": to_instant(last_updated),
+            "tag": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED" }],
+        },
+        "masterIdentifier": { "system": system::URI, "value": unique_id },
+        "status": status,
+    }))
+}
+
+/// As [`reference_of`], from the kept text.
+pub fn reference(text: &str) -> String {
+    let read = |key: &str| RawObject::parse(text).ok().and_then(|object| object.get(key).map(str::to_owned));
+    let parts = ["id", "meta", "masterIdentifier", "status"]
+        .into_iter()
+        .filter_map(|key| Some(format!("{}:{}", quoted(key), read(key)?)));
+    let parts: Vec<String> =
+        std::iter::once("\"resourceType\":\"DocumentReference\"".to_owned()).chain(parts).collect();
+    format!("{{{}}}", parts.join(","))
+}
+
+/// PDSm's extension for archived documents.
+pub const IS_ARCHIVED: &str =
+    "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived";
+
+/// The text of a document after a change, and where its link begins. Nothing but status, labels and archive changes.
+///
+/// # Errors
+/// The kept text is no object, which would be a fault of ours.
+pub fn next_version(
+    text: &str,
+    binary_id: &str,
+    next: &NextVersion,
+) -> Result<(String, Option<usize>), Refusal> {
+    let mut resource = RawObject::parse(text)?;
+    let profiles = received_profiles(resource.get("meta"));
+    let meta = meta(next.version, &to_instant(next.last_updated), profiles.as_deref());
+    resource.set("meta", meta, Some("id"));
+    resource.set("status", quoted(next.status.code()), None);
+    let labels = with_labels(resource.get("securityLabel").unwrap_or("[]"), next.labels)?;
+    resource.set("securityLabel", labels, Some("author"));
+    let extensions = with_archived(resource.get("extension").unwrap_or("[]"), next.archived)?;
+    match extensions {
+        Some(extensions) => resource.set("extension", extensions, Some("meta")),
+        None => resource.remove("extension"),
+    }
+    let text = resource.to_text();
+    let link = link_position(&text, binary_id);
+    Ok((text, link))
+}
+
+/// The text as somebody sees it to whom the announcement is over, or who may not know of what the document replaced.
+///
+/// # Errors
+/// As [`next_version`].
+pub fn shown(
+    text: &str,
+    binary_id: &str,
+    announcement_over: bool,
+    names_hidden: bool,
+) -> Result<(String, Option<usize>), Refusal> {
+    let mut resource = RawObject::parse(text)?;
+    if announcement_over {
+        let labels = DocumentReference::read(text)?.labels().map_err(|issue| malformed(&issue.diagnostics))?;
+        let labels = Labels { invisible_to_patient: false, ..labels };
+        let labels = with_labels(resource.get("securityLabel").unwrap_or("[]"), labels)?;
+        resource.set("securityLabel", labels, Some("author"));
+    }
+    if names_hidden {
+        resource.remove("relatesTo");
+    }
+    let text = resource.to_text();
+    let link = link_position(&text, binary_id);
+    Ok((text, link))
+}
+
+/// `securityLabel` with these labels: what was received and still holds stays as it was.
+fn with_labels(text: &str, labels: Labels) -> Result<String, Refusal> {
+    const STATUS: &str =
+        "https://mos.esante.gouv.fr/NOS/TRE_A07-StatutVisibiliteDocument/FHIR/TRE-A07-StatutVisibiliteDocument";
+    const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+    let held: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|error| unreadable("securityLabel", &error))?;
+    let wanted = [
+        (label::NORMAL, true, CONFIDENTIALITY),
+        (label::MASQUE_PS, labels.masked, STATUS),
+        (label::INVISIBLE_PATIENT, labels.invisible_to_patient, STATUS),
+        (label::INVISIBLE_REPRESENTANTS_LEGAUX, labels.invisible_to_representatives, STATUS),
+    ];
+    let mut kept: Vec<Cow<'_, str>> = Vec::new();
+    let mut stand: Vec<&str> = Vec::new();
+    for concept in held {
+        let read: CodeableConcept<'_> =
+            serde_json::from_str(concept.get()).map_err(|error| unreadable("securityLabel", &error))?;
+        let known = wanted.iter().find(|(code, holds, _)| *holds && *code == read.code());
+        // One concept with several labels is taken apart below.
+        if let (1, Some((code, ..))) = (read.coding.len(), known)
+            && !stand.contains(code)
+        {
+            stand.push(code);
+            kept.push(Cow::Borrowed(concept.get()));
+        }
+    }
+    for (code, holds, system) in wanted {
+        if holds && !stand.contains(&code) {
+            kept.push(to_json(&json!({ "coding": [{ "system": system, "code": code }] })).into());
+        }
+    }
+    Ok(format!("[{}]", kept.join(",")))
+}
+
+/// `extension` with the archive's, or without; `None` when there is none left.
+fn with_archived(text: &str, archived: bool) -> Result<Option<String>, Refusal> {
+    let held: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| unreadable("extension", &error))?;
+    let mut kept: Vec<Cow<'_, str>> = Vec::new();
+    for extension in held {
+        let url = RawObject::parse(extension.get())?.get("url").map(str::to_owned);
+        if url.as_deref() != Some(quoted(IS_ARCHIVED).as_str()) {
+            kept.push(Cow::Borrowed(extension.get()));
+        }
+    }
+    if archived {
+        kept.push(to_json(&json!({ "url": IS_ARCHIVED, "valueBoolean": true })).into());
+    }
+    Ok((!kept.is_empty()).then(|| format!("[{}]", kept.join(","))))
+}
+
 fn received_profiles(meta: Option<&str>) -> Option<String> {
     let meta = RawObject::parse(meta?).ok()?;
     meta.get("profile").map(str::to_owned)
@@ -370,6 +517,40 @@ mod tests {
         let next = superseded(&text, 2, 1_000_000).unwrap();
         assert!(next.contains(r#""versionId":"2","lastUpdated":"1970-01-01T00:00:01Z","profile":["p"]"#));
         assert!(next.contains(r#""status":"superseded""#));
+    }
+
+    #[test]
+    fn a_change_touches_status_labels_and_archive_alone() {
+        let text = r#"{"resourceType":"DocumentReference","id":"d","meta":{"versionId":"1"},"extension":[{"url":"x","valueDecimal":1.10}],"status":"current","author":[],"securityLabel":[{"coding":[{"code":"N","display":"kept"}]},{"coding":[{"code":"INVISIBLE_PATIENT"}]}],"content":[{"attachment":{"url":"Binary/bin-1"}}],"relatesTo":[{"code":"replaces"}]}"#;
+        let labels = Labels { masked: true, ..Labels::default() };
+        let next = NextVersion {
+            version: 2,
+            last_updated: 0,
+            status: DocumentStatus::Current,
+            labels,
+            archived: true,
+        };
+        let (changed, link) = next_version(text, "bin-1", &next).unwrap();
+        assert!(
+            changed.contains(
+                r#""securityLabel":[{"coding":[{"code":"N","display":"kept"}]},{"coding":[{"system":"#
+            ),
+            "{changed}"
+        );
+        assert!(
+            changed.contains(r#""extension":[{"url":"x","valueDecimal":1.10},{"url":"https://interop"#)
+                || changed.contains("valueBoolean"),
+            "{changed}"
+        );
+        assert!(changed[link.unwrap()..].starts_with("Binary/bin-1"));
+        let back = NextVersion { version: 3, labels: Labels::default(), archived: false, ..next };
+        let (back, _) = next_version(&changed, "bin-1", &back).unwrap();
+        assert!(back.contains(r#""extension":[{"url":"x","valueDecimal":1.10}],"#), "{back}");
+        assert!(back.contains(r#""securityLabel":[{"coding":[{"code":"N","display":"kept"}]}]"#), "{back}");
+
+        let (over, _) = shown(text, "bin-1", true, true).unwrap();
+        assert!(!over.contains("INVISIBLE_PATIENT") && !over.contains("relatesTo"), "{over}");
+        assert!(over.contains(r#""versionId":"1""#));
     }
 
     #[test]

@@ -218,6 +218,13 @@ impl<'de> Deserialize<'de> for RawObject<'de> {
     }
 }
 
+/// Sets a member of an object; what is no object stays as it is.
+pub fn set(value: &mut serde_json::Value, key: &str, member: impl Into<serde_json::Value>) {
+    if let Some(object) = value.as_object_mut() {
+        object.insert(key.to_owned(), member.into());
+    }
+}
+
 /// A text as JSON, with its quotes.
 pub fn quoted(text: &str) -> String {
     to_json(&text)

@@ -12,5 +12,6 @@ pub mod document_reference;
 pub mod elements;
 pub mod json;
 pub mod outcome;
+pub mod patch;
 pub mod patient;
 pub mod submission_set;

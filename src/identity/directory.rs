@@ -119,6 +119,19 @@ impl Directory {
         codes
     }
 
+    /// Whether a professional exercises in a structure, whatever the profession; one of the structure's own staff
+    /// (PS_IdNat `3<FINESS>/…`) is of it by number.
+    pub fn works_in(&self, professional: &str, structure: &str) -> bool {
+        let staff = || {
+            let (own, _) = professional.split_once('/')?;
+            Some(own.get(1..)? == structure.get(1..)?)
+        };
+        let there = |activity: &Activity| {
+            *activity.structure == *structure || self.is_site_of(&activity.structure, structure)
+        };
+        staff().unwrap_or(false) || self.activities(professional).any(there)
+    }
+
     /// Whether this is a regulation centre.
     pub fn is_regulation_centre(&self, structure: &str) -> bool {
         self.structures.get(structure).is_some_and(|structure| structure.regulation)

@@ -17,17 +17,38 @@ pub enum Transaction {
     Find,
     /// ITI-68: retrieve documents.
     Retrieve,
+    /// TD0.4: the records that one may read.
+    ListRecords,
+    /// TD0.5: find a patient without INS.
+    FindPatient,
+    /// TD1.3a: who the patient is.
+    ReadPatient,
+    /// TD1.4: close a record.
+    Close,
+    /// TD1.6: who is authorised and who is blocked.
+    ListProfessionals,
+    /// TD3.1b: the reference of one's own document.
+    LookUp,
+    /// TD3.3a to d: labels, archive, deletion.
+    Update,
 }
 
 impl Transaction {
     /// Every transaction.
-    pub const ALL: [Transaction; 6] = [
+    pub const ALL: [Transaction; 13] = [
         Transaction::TestExistence,
         Transaction::Declare,
         Transaction::ProvideBundle,
         Transaction::Publish,
         Transaction::Find,
         Transaction::Retrieve,
+        Transaction::ListRecords,
+        Transaction::FindPatient,
+        Transaction::ReadPatient,
+        Transaction::Close,
+        Transaction::ListProfessionals,
+        Transaction::LookUp,
+        Transaction::Update,
     ];
 
     /// Its name as a scope.
@@ -39,6 +60,13 @@ impl Transaction {
             Transaction::Publish => "ITI-105",
             Transaction::Find => "ITI-67",
             Transaction::Retrieve => "ITI-68",
+            Transaction::ListRecords => "TD0.4",
+            Transaction::FindPatient => "TD0.5",
+            Transaction::ReadPatient => "TD1.3a",
+            Transaction::Close => "TD1.4",
+            Transaction::ListProfessionals => "TD1.6",
+            Transaction::LookUp => "TD3.1b",
+            Transaction::Update => "TD3.3",
         }
     }
 

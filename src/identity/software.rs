@@ -58,14 +58,21 @@ impl Profile {
         // Whoever feeds or reads first asks whether there is a record.
         match self {
             Profile::Alimentation => {
-                [Transaction::TestExistence, Transaction::ProvideBundle, Transaction::Publish]
-                    .into_iter()
-                    .collect()
+                // With what an author needs to take back his own (EX_3.3-1060).
+                [
+                    Transaction::TestExistence,
+                    Transaction::ProvideBundle,
+                    Transaction::Publish,
+                    Transaction::ReadPatient,
+                    Transaction::LookUp,
+                    Transaction::Update,
+                ]
+                .into_iter()
+                .collect()
             }
             Profile::Consultation => {
-                [Transaction::TestExistence, Transaction::Declare, Transaction::Find, Transaction::Retrieve]
-                    .into_iter()
-                    .collect()
+                let feeds = [Transaction::ProvideBundle, Transaction::Publish].into_iter().collect();
+                Scopes::all().without(feeds)
             }
             Profile::WebPs => Scopes::default(),
         }
@@ -248,7 +255,7 @@ mod tests {
         assert!(both.consults && both.software.unwrap().registered);
         assert_eq!(both.scopes, Scopes::all());
         let feeds = registry.admit(Some(&named("Ancien", "7", "DMP-2"))).unwrap();
-        assert_eq!(feeds.scopes.to_string(), "TD0.2 ITI-65 ITI-105");
+        assert_eq!(feeds.scopes.to_string(), "TD0.2 ITI-65 ITI-105 TD1.3a TD3.1b TD3.3");
         assert!(!feeds.consults);
     }
 
@@ -268,7 +275,7 @@ mod tests {
         assert_eq!(marking.admit(None).unwrap().software, None);
         // A version that is not homologated gives no more than one that is.
         let other = marking.admit(Some(&named("Ancien", "0.1", "DMP-2"))).unwrap();
-        assert_eq!(other.scopes.to_string(), "TD0.2 ITI-65 ITI-105");
+        assert_eq!(other.scopes.to_string(), "TD0.2 ITI-65 ITI-105 TD1.3a TD3.1b TD3.3");
         assert!(!other.software.unwrap().registered);
     }
 

@@ -5,7 +5,9 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::codes::system;
 use crate::fhir::consent::{self, Consent};
 use crate::identity::scope::Transaction;
-use crate::store::{NewAuthorisation, RecordKey, Step};
+use crate::identity::{Actor, Caller};
+use crate::rights::Basis;
+use crate::store::{NewAuthorisation, RecordKey, Step, basis_code};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation =
@@ -37,11 +39,17 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
     permitted_at_all(call)?;
     let now = call.now();
     let latest = now.saturating_add(call.services.authorisation_duration);
-    let (patient, until) = {
+    let (patient, until, team) = {
         let consent = Consent::read(&body)?;
-        actor_is_the_caller(&consent, call)?;
+        let team = match consent.care_team()? {
+            Some(members) => care_team(&members, call)?,
+            None => {
+                actor_is_the_caller(&consent, call)?;
+                Vec::new()
+            }
+        };
         let patient = PatientKey::of_reference(&consent.patient()?, "Consent.patient")?;
-        (patient, consent.until(now, latest)?)
+        (patient, consent.until(now, latest)?, team)
     };
     let reading = call.clone();
     let grant = call
@@ -49,7 +57,7 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         .store
         .read(move |reader| {
             let record = reading.record(reader, &patient)?;
-            let decision = reading.services.tables.decide_declaration(&reading.caller, &record);
+            let decision = reading.services.tables.decide_declaration(&reading.caller, &record, reading.at()?);
             Ok(decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?)
         })
         .await?;
@@ -64,7 +72,22 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         until,
         consent_id: id.clone(),
         consent: resource.clone(),
+        basis: basis_code(match (team.is_empty(), grant.holder() == call.caller.id()) {
+            (false, _) => Basis::CareTeam,
+            (true, true) => Basis::Person,
+            (true, false) => Basis::Structure,
+        }),
+        name: match grant.holder() == call.caller.id() {
+            true => call.caller.name.clone(),
+            false => call.caller.structure_name.clone(),
+        },
+        profession: profession(&call.caller),
+        declared_by: grant.holder().to_owned(),
     };
+    let of_member = |holder: String| NewAuthorisation { holder, name: None, profession: None, ..new.clone() };
+    let members: Vec<NewAuthorisation> =
+        team.into_iter().filter(|member| member != grant.holder()).map(of_member).collect();
+    let at = call.at()?;
     let declared = Declared { id: id.clone(), resource };
     let committing = call.clone();
     let traced = call
@@ -78,12 +101,16 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
             let key = RecordKey::Id(grant.record_id().to_owned());
             let decided = match transaction.record_facts(&key, &committing.caller, trace.at)? {
                 Some(record) => {
-                    committing.services.tables.decide_declaration(&committing.caller, &record).granted()
+                    let tables = &committing.services.tables;
+                    tables.decide_declaration(&committing.caller, &record, at).granted()
                 }
                 None => Err(Refusal::new(Reason::UnknownRecord, "the record is gone")),
             };
             let decided = match decided {
-                Ok(_) if transaction.authorise(&grant, &new)? => Ok(()),
+                Ok(_) if transaction.authorise(&grant, &new)? => {
+                    transaction.authorise_team(&grant, &members)?;
+                    Ok(())
+                }
                 Ok(_) => Err(Refusal::new(Reason::Blocked, "the patient has blocked the professional")),
                 Err(refusal) => Err(refusal),
             };
@@ -104,7 +131,41 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
     Ok(traced.map(|kept: Result<(), Refusal>| kept.map(|()| declared)))
 }
 
-/// TD0.3 declares for oneself; no actor means the caller.
+/// TRE_G15, of a professional.
+fn profession(caller: &Caller) -> Option<String> {
+    match &caller.actor {
+        Actor::Professional { profession, .. } => Some(profession.code().to_owned()),
+        _ => None,
+    }
+}
+
+/// R1111-46, L1110-12: the patient's consent to one member of the care team is deemed given to the team that he declares. The caller
+/// is one of it, as a person or by the structure for which he acts.
+fn care_team(members: &[(&str, &str)], call: &Call) -> Result<Vec<String>, Refusal> {
+    const EXPRESSION: &str = "Consent.contained.participant.member";
+    let own = |id: &str| id == call.caller.id() || call.caller.structure.as_deref() == Some(id);
+    if !members.iter().any(|(_, id)| own(id)) {
+        let why = "the caller is a member of the care team that it declares";
+        return Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, why).by("R1111-46: care team"));
+    }
+    let checks = call.services.sessions.checks;
+    let mut team = Vec::new();
+    for (member_system, id) in members {
+        let known = match *member_system {
+            system::PROFESSIONAL => checks.is_professional_id(id) || checks.is_staff_id(id),
+            system::STRUCTURE => checks.is_structure_id(id),
+            _ => false,
+        };
+        if !known {
+            let why = "a member is named by PS_IdNat or Struct_IdNat";
+            return Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, why).by("R1111-46: care team"));
+        }
+        team.push((*id).to_owned());
+    }
+    Ok(team)
+}
+
+/// TD0.3 declares for oneself; no actor means the caller. To declare for somebody else is no right of anybody's.
 fn actor_is_the_caller(consent: &Consent<'_>, call: &Call) -> Result<(), Refusal> {
     const EXPRESSION: &str = "Consent.provision.actor.reference";
     let other = "TD0.3 declares the caller's own authorisation: name no actor, or the caller by identifier";
@@ -118,5 +179,9 @@ fn actor_is_the_caller(consent: &Consent<'_>, call: &Call) -> Result<(), Refusal
         system::STRUCTURE => call.caller.accountable_structure() == Some(actor.value()),
         _ => false,
     };
-    if own { Ok(()) } else { Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, other)) }
+    if own {
+        return Ok(());
+    }
+    let why = "TD0.3 declares the caller's own authorisation, not another's";
+    Err(Refusal::at(Reason::NoFunctionalRight, EXPRESSION, why).by("TD0.3: for oneself only"))
 }

@@ -1,12 +1,15 @@
-//! TD3.1, ITI-67: which documents of a record are there for the caller.
+//! TD3.1, ITI-67: which documents of a record are there for the caller; TD3.1b: the reference of one's own document.
 
 use super::{Budget, Call, Operation, PatientKey, Traced};
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 use crate::identity::scope::Transaction;
-use crate::store::{Page, SearchCriteria, SearchPage};
+use crate::rights::RecordFacts;
+use crate::store::{DocumentSummary, Page, Reader, SearchCriteria, SearchPage};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation = Operation::new("TD3.1 find documents", Transaction::Find, Budget::Search);
+/// The name of looking up one reference.
+pub const LOOK_UP: Operation = Operation::new("TD3.1b look up reference", Transaction::LookUp, Budget::Search);
 
 /// What the caller may see of what it asked for.
 #[derive(Debug)]
@@ -14,10 +17,29 @@ pub struct Found {
     /// The record, for the links of pages; `None` when there is no record.
     pub record_id: Option<String>,
     /// The page.
-    pub page: SearchPage,
+    pub page: Hits,
 }
 
-/// Searches. A record that does not exist is an empty answer: TD0.2 tells the same.
+/// Whole documents, or references of one's own.
+#[derive(Debug)]
+pub enum Hits {
+    /// TD3.1a.
+    Documents(SearchPage),
+    /// TD3.1b, without reading right: cut down.
+    References(Vec<DocumentSummary>),
+}
+
+impl Hits {
+    fn ids(&self) -> Vec<String> {
+        match self {
+            Hits::Documents(page) => page.ids.clone(),
+            Hits::References(found) => found.iter().map(|one| one.id.clone()).collect(),
+        }
+    }
+}
+
+/// Searches. A record that does not exist is an empty answer: TD0.2 tells the same. Who may not list may look up the references of
+/// its own documents, named by `identifier` (TD3.1b).
 ///
 /// # Errors
 /// [`crate::error::Reason::NoAuthorisation`] and its kin, [`crate::error::Reason::InvalidIns`], or the store's.
@@ -27,7 +49,12 @@ pub async fn run(
     criteria: SearchCriteria,
     page: Page,
 ) -> Result<Traced<Found>, Failure> {
-    call.services.tables.decide_searching_at_all(&call.caller).granted()?;
+    let by_reference = !criteria.unique_ids.is_empty();
+    let call = &match call.turn_to(OPERATION) {
+        Err(_) if by_reference => call.turn_to(LOOK_UP)?,
+        turned => turned?,
+    };
+    call.services.tables.decide_searching_at_all(&call.caller, by_reference).granted()?;
     call.must_be_of_the_session(&patient)?;
     let searching = call.clone();
     let (found, rule) = call
@@ -40,15 +67,45 @@ pub async fn run(
                     return Err(patient.unknown().into());
                 }
                 let empty = SearchPage { entries: Vec::new(), ids: Vec::new(), total: 0, next: None };
-                return Ok((Found { record_id: None, page: empty }, "no such record".to_owned()));
+                let found = Found { record_id: None, page: Hits::Documents(empty) };
+                return Ok((found, "no such record".to_owned()));
             };
-            let at = jiff::Timestamp::from_microsecond(call.now()).map_err(Failure::internal)?;
-            let decision = call.services.tables.decide_scope(&call.caller, &record, at);
-            let scope = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
-            let page = reader.search(&scope, &criteria, &page)?;
-            Ok((Found { record_id: Some(record.id), page }, scope.rule().to_owned()))
+            let decision = call.services.tables.decide_scope(&call.caller, &record, call.at()?);
+            let (page, rule) = match decision.granted() {
+                Ok(scope) if call.trace.operation == OPERATION.name => {
+                    let page = reader.search(&scope, &criteria, &page, call.now())?;
+                    (Hits::Documents(page), scope.rule().to_owned())
+                }
+                refused if by_reference => look_up(call, reader, &record, &criteria, refused.err())?,
+                refused => {
+                    let refusal = refused.err().unwrap_or_else(for_look_ups_alone);
+                    return Err(refusal.concerning(&record.id, None).into());
+                }
+            };
+            Ok((Found { record_id: Some(record.id), page }, rule))
         })
         .await?;
-    let trace = call.trace.granted(200, &rule, found.record_id.as_deref(), &found.page.ids);
+    let trace = call.trace.granted(200, &rule, found.record_id.as_deref(), &found.page.ids());
     call.services.store.writer().record(trace, found).await
+}
+
+/// A token for look-ups alone, and a search that names no identifier: `turn_to` has refused it already.
+fn for_look_ups_alone() -> Refusal {
+    Refusal::new(crate::error::Reason::InsufficientScope, "the access token is for look-ups alone")
+}
+
+/// Without reading right: one's own, by its identifier. What refused the reading is the answer where a look-up is not
+/// allowed either.
+fn look_up(
+    call: &Call,
+    reader: &mut Reader<'_>,
+    record: &RecordFacts,
+    criteria: &SearchCriteria,
+    refused: Option<Refusal>,
+) -> Result<(Hits, String), Failure> {
+    let decision = call.services.tables.decide_references(&call.caller, record, call.at()?);
+    let references =
+        decision.granted().map_err(|refusal| refused.unwrap_or(refusal).concerning(&record.id, None))?;
+    let found = reader.look_up(&references, criteria)?;
+    Ok((Hits::References(found), references.rule().to_owned()))
 }

@@ -2,14 +2,22 @@
 //!
 //! An operation takes a [`Call`] and what was asked, and gives a [`Traced`] value: the proof that its trace is durable.
 
+pub mod close_record;
 pub mod declare_authorisation;
 pub mod feed;
 pub mod find_documents;
+pub mod find_patient;
 pub mod introspect;
+pub mod list_own_records;
+pub mod list_professionals;
 pub mod open_session;
+pub mod patient_side;
 pub mod read_document;
+pub mod read_patient;
+pub mod revoke_authorisation;
 pub mod session_request;
 pub mod test_existence;
+pub mod update_document;
 
 use std::sync::Arc;
 
@@ -24,8 +32,9 @@ use crate::fhir::elements::PatientReference;
 use crate::identity::Caller;
 use crate::identity::directory::Directory;
 use crate::identity::identifiers::{IdentifierChecks, Ins};
+use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect::ProSanteConnect;
-use crate::identity::scope::Transaction;
+use crate::identity::scope::{Scopes, Transaction};
 use crate::identity::software::SoftwareRegistry;
 use crate::identity::tokens::Tokens;
 use crate::rights::{RecordFacts, Tables};
@@ -126,6 +135,8 @@ pub struct Services {
     pub strictness: Strictness,
     /// Places for feeds that are being taken apart: as many as the machine has cores, twice.
     pub feeds: Arc<tokio::sync::Semaphore>,
+    /// Certificates that speak for the patient.
+    pub patient_side: PatientSideList,
     /// How long an authorisation lasts, microseconds. No source gives the figure: `docs/decisions/0007`.
     pub authorisation_duration: i64,
 }
@@ -139,12 +150,34 @@ pub struct Call {
     pub trace: TraceContext,
     /// What every operation works with.
     pub services: Arc<Services>,
+    /// What the access token is for; `None`: there is no token, and nothing limits what the caller is for.
+    pub scopes: Option<Scopes>,
 }
 
 impl Call {
     /// The instant of the request, microseconds.
     fn now(&self) -> i64 {
         self.trace.at
+    }
+
+    /// The instant of the request.
+    fn at(&self) -> Result<jiff::Timestamp, Failure> {
+        jiff::Timestamp::from_microsecond(self.now()).map_err(Failure::internal)
+    }
+
+    /// The same request, now that its parameters say which operation it is.
+    ///
+    /// # Errors
+    /// [`Reason::InsufficientScope`].
+    pub fn turn_to(&self, operation: Operation) -> Result<Self, Refusal> {
+        if let (Some(wanted), Some(scopes)) = (operation.scope, self.scopes)
+            && !scopes.hold(wanted)
+        {
+            let why = format!("the access token's scope does not hold {}", wanted.name());
+            return Err(Refusal::new(Reason::InsufficientScope, why));
+        }
+        let trace = self.trace.of_operation(operation.name);
+        Ok(Self { trace, ..self.clone() })
     }
 
     /// A token that opens one record says nothing of others, not even whether they exist.

@@ -1,5 +1,7 @@
 //! What a decision needs to know of a record and of a document.
 
+use jiff::civil::Date;
+
 /// Whether a record is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordState {
@@ -22,6 +24,30 @@ pub enum Authorisation {
     Blocked,
 }
 
+/// Where an authorisation in force comes from (R1111-46).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// The patient authorised the person.
+    #[default]
+    Person,
+    /// The patient authorised the structure for which the person acts.
+    Structure,
+    /// The patient authorised a member of the care team to which the person belongs (L1110-12).
+    CareTeam,
+}
+
+/// What the patient made of the caller beyond an authorisation (R1111-54).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// Nothing.
+    #[default]
+    None,
+    /// One of the médecins traitants.
+    MedecinTraitant,
+    /// A professional with rights equal to those of the médecin traitant.
+    EqualRights,
+}
+
 /// A record as it stands towards one caller at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordFacts {
@@ -35,12 +61,20 @@ pub struct RecordFacts {
     pub opposed_to_bris_de_glace: bool,
     /// The holder opposed access by the regulating doctor (L1111-17 I).
     pub opposed_to_centre_15: bool,
+    /// The holder masked every document, those to come included.
+    pub all_masked: bool,
     /// The holder opted in to masked documents being read in emergencies.
     pub masked_open_in_emergencies: bool,
     /// The caller's authorisation.
     pub authorisation: Authorisation,
-    /// The caller is a médecin traitant of the holder.
-    pub is_medecin_traitant: bool,
+    /// Where the authorisation comes from, when it is in force.
+    pub basis: Basis,
+    /// What the patient made of the caller.
+    pub relation: Relation,
+    /// The patient's date of birth, where it is a date.
+    pub birth_date: Option<Date>,
+    /// Attached to Mon espace santé.
+    pub attached: bool,
     /// The caller's token opens another record, and this one not.
     pub outside_the_session: bool,
 }
@@ -107,4 +141,8 @@ pub struct DocumentFacts {
     pub author_id: String,
     /// Struct_IdNat of who fed it.
     pub author_structure: Option<String>,
+    /// The patient deposited it.
+    pub by_patient: bool,
+    /// `meta.versionId`: what was decided on is what is changed.
+    pub version: i64,
 }

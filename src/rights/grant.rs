@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::decision::Decision;
+use super::documents::DocumentAction;
 use super::facts::{DocumentFacts, DocumentStatus};
 use super::matrix::ReadableTypes;
 
@@ -27,12 +28,110 @@ pub struct DeclarationGrant {
     pub(super) rule: String,
 }
 
+/// May take back authorisations on a record (TD0.3): those held by itself, or by the structure for which it acts.
+#[derive(Debug)]
+pub struct RevocationGrant {
+    pub(super) record_id: String,
+    pub(super) holders: Vec<String>,
+    pub(super) rule: String,
+}
+
+/// May give up being médecin traitant of a record's holder (TD0.3).
+#[derive(Debug)]
+pub struct GiveUpGrant {
+    pub(super) record_id: String,
+    pub(super) professional: String,
+    pub(super) rule: String,
+}
+
+/// May list the records on which these hold an authorisation (TD0.4).
+#[derive(Clone, Debug)]
+pub struct OwnRecordsGrant {
+    pub(super) holders: Vec<String>,
+    pub(super) rule: String,
+}
+
+/// May look for a patient without INS (TD0.5): open records of patients who neither opposed it nor blocked the caller.
+#[derive(Clone, Debug)]
+pub struct IdentitySearchGrant {
+    pub(super) holders: Vec<String>,
+    pub(super) limit: u32,
+    pub(super) rule: String,
+}
+
+/// May read the administrative data of a record (TD1.3a).
+#[derive(Debug)]
+pub struct AdministrativeGrant {
+    pub(super) record_id: String,
+    pub(super) rule: String,
+}
+
+/// May list who is authorised on a record, blocked from it, or médecin traitant (TD1.6).
+#[derive(Debug)]
+pub struct ProfessionalsGrant {
+    pub(super) record_id: String,
+    pub(super) rule: String,
+}
+
+/// May close a record at the patient's request (TD1.4).
+#[derive(Debug)]
+pub struct ClosureGrant {
+    pub(super) record_id: String,
+    pub(super) rule: String,
+}
+
+/// Whose documents count as one's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// Those that this person fed.
+    Person(String),
+    /// Those that this structure, or staff of it, fed (note 9).
+    Structure(String),
+}
+
+impl Own {
+    /// Whether a document is one's own.
+    pub fn holds(&self, document: &DocumentFacts) -> bool {
+        match self {
+            Own::Person(id) => document.author_id == *id && !document.by_patient,
+            Own::Structure(id) => {
+                (document.author_structure.as_ref() == Some(id) || document.author_id == *id)
+                    && !document.by_patient
+            }
+        }
+    }
+}
+
+/// May look up the reference of its own documents, one by one (TD3.1b): without reading right, and cut down.
+#[derive(Clone, Debug)]
+pub struct References {
+    pub(super) record_id: String,
+    pub(super) own: Own,
+    pub(super) rule: String,
+}
+
+/// May change a document: labels, archive, deletion (TD3.3a to d).
+#[derive(Debug)]
+pub struct UpdateGrant {
+    pub(super) record_id: String,
+    pub(super) document_id: String,
+    pub(super) actions: Vec<DocumentAction>,
+    pub(super) rule: String,
+}
+
+/// May do what the patient asks, as the SI Mon espace santé.
+#[derive(Clone, Debug)]
+pub struct PatientSideGrant {
+    pub(super) rule: String,
+}
+
 /// May feed a record (TD2.1, TD2.2).
 #[derive(Debug)]
 pub struct FeedGrant {
     pub(super) record_id: String,
     pub(super) author_id: String,
     pub(super) structure: Option<String>,
+    pub(super) is_minor: bool,
     pub(super) rule: String,
 }
 
@@ -41,6 +140,7 @@ pub struct FeedGrant {
 pub struct ReplaceGrant {
     pub(super) record_id: String,
     pub(super) document_id: String,
+    pub(super) version: i64,
     pub(super) rule: String,
 }
 
@@ -62,9 +162,11 @@ pub struct Scope {
     pub(super) caller_id: String,
     pub(super) readable: Arc<ReadableTypes>,
     pub(super) masked: MaskedDocuments,
+    pub(super) all_masked: bool,
     pub(super) hidden: bool,
     pub(super) archived: bool,
     pub(super) superseded: bool,
+    pub(super) deleted: bool,
     pub(super) rule: String,
     pub(super) read_rule: String,
 }
@@ -98,6 +200,66 @@ accessors! {
         holder -> str,
         /// The rule that decided.
         rule -> str;
+    RevocationGrant:
+        /// The record.
+        record_id -> str,
+        /// PS_IdNat and Struct_IdNat whose authorisation may go.
+        holders -> [String],
+        /// The rule that decided.
+        rule -> str;
+    GiveUpGrant:
+        /// The record.
+        record_id -> str,
+        /// PS_IdNat.
+        professional -> str,
+        /// The rule that decided.
+        rule -> str;
+    OwnRecordsGrant:
+        /// Whose authorisations.
+        holders -> [String],
+        /// The rule that decided.
+        rule -> str;
+    IdentitySearchGrant:
+        /// PS_IdNat and Struct_IdNat that must not be blocked.
+        holders -> [String],
+        /// Hits, at most.
+        limit -> u32,
+        /// The rule that decided.
+        rule -> str;
+    AdministrativeGrant:
+        /// The record.
+        record_id -> str,
+        /// The rule that decided.
+        rule -> str;
+    ProfessionalsGrant:
+        /// The record.
+        record_id -> str,
+        /// The rule that decided.
+        rule -> str;
+    ClosureGrant:
+        /// The record.
+        record_id -> str,
+        /// The rule that decided.
+        rule -> str;
+    References:
+        /// The record.
+        record_id -> str,
+        /// Whose documents.
+        own -> Own,
+        /// The rule that decided.
+        rule -> str;
+    UpdateGrant:
+        /// The record.
+        record_id -> str,
+        /// The document.
+        document_id -> str,
+        /// What may be done.
+        actions -> [DocumentAction],
+        /// The rule that decided.
+        rule -> str;
+    PatientSideGrant:
+        /// The rule that decided.
+        rule -> str;
     FeedGrant:
         /// The record.
         record_id -> str,
@@ -105,6 +267,8 @@ accessors! {
         author_id -> str,
         /// Struct_IdNat to which the deposit is attributed.
         structure -> Option<String>,
+        /// The patient is a minor.
+        is_minor -> bool,
         /// The rule that decided.
         rule -> str;
     ReplaceGrant:
@@ -112,6 +276,8 @@ accessors! {
         record_id -> str,
         /// The document to be superseded.
         document_id -> str,
+        /// The version that was decided on.
+        version -> i64,
         /// The rule that decided.
         rule -> str;
     Scope:
@@ -123,12 +289,16 @@ accessors! {
         readable -> ReadableTypes,
         /// Which masked documents.
         masked -> MaskedDocuments,
+        /// Every document counts as masked.
+        all_masked -> bool,
         /// With those hidden from the patient or the representatives.
         hidden -> bool,
         /// With the archived ones.
         archived -> bool,
         /// With the superseded ones.
         superseded -> bool,
+        /// With the deleted ones.
+        deleted -> bool,
         /// The rules that decided.
         rule -> str;
     ReadGrant:
@@ -141,34 +311,76 @@ accessors! {
 impl Scope {
     /// Whether the scope holds a document: what `store` says in SQL for many, said for one.
     pub fn admit(&self, document: &DocumentFacts) -> Decision<ReadGrant> {
-        let hide = |rule: &str| Decision::Hide { rule: format!("{rule}; {}", self.rule) };
-        if document.record_id != self.record_id {
-            return hide("another record");
-        }
-        if !self.readable.types.contains(&document.type_code) {
-            return hide(&format!("{} × {} is not yes", self.readable.rule, document.type_code));
-        }
-        let labels = document.labels;
-        let own = document.author_id == self.caller_id;
-        if labels.masked
-            && !(self.masked == MaskedDocuments::All || (self.masked == MaskedDocuments::Own && own))
-        {
-            return hide("MASQUE_PS");
-        }
-        if (labels.invisible_to_patient || labels.invisible_to_representatives) && !self.hidden {
-            return hide("hidden from the patient");
-        }
-        if document.archived && !self.archived {
-            return hide("archived");
-        }
-        match document.status {
-            DocumentStatus::Superseded if !self.superseded => hide("superseded"),
-            // The sheet would show deleted documents; the FHIR mapping hides them (identity-and-rights.md, 2).
-            DocumentStatus::EnteredInError => hide("deleted"),
-            _ => {
+        match self.outside(document) {
+            Some(why) => {
+                let why = match why {
+                    Outside::Type => format!("{} × {} is not yes", self.readable.rule, document.type_code),
+                    other => other.label().to_owned(),
+                };
+                Decision::Hide { rule: format!("{why}; {}", self.rule) }
+            }
+            None => {
                 let rule = format!("{} × {}", self.read_rule, document.type_code);
                 Decision::Permit(ReadGrant { document_id: document.id.clone(), rule })
             }
+        }
+    }
+
+    /// Why a document is not in the scope.
+    pub(super) fn outside(&self, document: &DocumentFacts) -> Option<Outside> {
+        if document.record_id != self.record_id {
+            return Some(Outside::Record);
+        }
+        if !self.readable.types.contains(&document.type_code) {
+            return Some(Outside::Type);
+        }
+        let labels = document.labels;
+        let own = document.author_id == self.caller_id && !document.by_patient;
+        let masked = labels.masked || self.all_masked;
+        let closed = match self.masked {
+            MaskedDocuments::All => false,
+            MaskedDocuments::Own => masked && !own,
+            MaskedDocuments::None => masked,
+        };
+        if closed {
+            return Some(Outside::Masked);
+        }
+        if (labels.invisible_to_patient || labels.invisible_to_representatives) && !self.hidden {
+            return Some(Outside::HiddenFromPatient);
+        }
+        if document.archived && !self.archived {
+            return Some(Outside::Archived);
+        }
+        match document.status {
+            DocumentStatus::Superseded if !self.superseded => Some(Outside::Superseded),
+            DocumentStatus::EnteredInError if !self.deleted => Some(Outside::Deleted),
+            _ => None,
+        }
+    }
+}
+
+/// Why a document is not in a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outside {
+    Record,
+    Type,
+    Masked,
+    HiddenFromPatient,
+    Archived,
+    Superseded,
+    Deleted,
+}
+
+impl Outside {
+    const fn label(self) -> &'static str {
+        match self {
+            Outside::Record => "another record",
+            Outside::Type => "type",
+            Outside::Masked => "MASQUE_PS",
+            Outside::HiddenFromPatient => "hidden from the patient",
+            Outside::Archived => "archived",
+            Outside::Superseded => "superseded",
+            Outside::Deleted => "deleted (parameter reading-deleted-documents = false)",
         }
     }
 }

@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 
 use crate::identity::{Actor, Caller, Profession};
 
-use super::functional::OCCUPATIONAL_SPECIALITIES;
+use super::functional::{is_occupational, role_table};
 
 /// A column of the matrix: a profession, with the pharmacist's sections and the occupational doctor apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,9 +26,16 @@ impl Column {
     /// The columns that must all say yes for a caller. Several where the card does not tell which applies: a pharmacist's
     /// card does not name his section. None for who is no professional.
     pub fn of(caller: &Caller) -> Vec<Column> {
-        let Actor::Professional { profession, specialities, .. } = &caller.actor else { return Vec::new() };
-        let occupational =
-            caller.said_specialities().any(|speciality| OCCUPATIONAL_SPECIALITIES.contains(&speciality));
+        let (profession, specialities) = match &caller.actor {
+            Actor::Professional { profession, specialities, .. } => (profession, specialities),
+            // A role of TRE_R85, R94 or R95, should the functional rights let such a professional read.
+            Actor::NamedStaff { role, .. } => {
+                let column = role_table(role).map(|(code, table)| Column(format!("{table}-{code}")));
+                return column.into_iter().collect();
+            }
+            _ => return Vec::new(),
+        };
+        let occupational = is_occupational(caller);
         match profession.code() {
             Profession::DOCTOR if occupational => vec![Column("10-travail".into())],
             // TRE_G05, note (b): G is biology, A, D, E and H dispense. A card names no section.

@@ -9,22 +9,33 @@
 //!
 //! Every branch carries the rule that decided: a cell of the functional-rights sheet, a cell of the habilitation
 //! matrix with its version, or an article. The trace and the refusal quote it. Grants have private fields and are made
-//! in [`decision`] alone, so a store call without a decision does not compile:
+//! in [`records`] and [`documents`] alone, so a store call without a decision does not compile:
 //!
 //! ```compile_fail
-//! let forged = habilis::rights::FeedGrant { record_id: "1".into(), author_id: "2".into(), structure: None, rule: "".into() };
+//! let forged = habilis::rights::FeedGrant { record_id: "1".into(), author_id: "2".into(), structure: None, is_minor: false, rule: "".into() };
 //! ```
 
 mod decision;
+mod documents;
 mod facts;
 mod functional;
 mod grant;
 mod matrix;
+pub mod matrix_files;
+mod parameters;
+mod records;
 
 pub use decision::{Decision, Tables};
-pub use facts::{Authorisation, DocumentFacts, DocumentStatus, Labels, RecordFacts, RecordState};
-pub use functional::{Action, ActorCategory, Allowance, FunctionalRights, OCCUPATIONAL_SPECIALITIES};
+pub use documents::DocumentAction;
+pub use facts::{
+    Authorisation, Basis, DocumentFacts, DocumentStatus, Labels, RecordFacts, RecordState, Relation,
+};
+pub use functional::{Action, ActorCategory, Allowance, Cell, FunctionalRights, OCCUPATIONAL_SPECIALITIES};
 pub use grant::{
-    DeclarationGrant, ExistenceGrant, FeedGrant, MaskedDocuments, ReadGrant, ReplaceGrant, Scope, SessionGrant,
+    AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant,
+    IdentitySearchGrant, MaskedDocuments, Own, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant,
+    ReadGrant, References, ReplaceGrant, RevocationGrant, Scope, SessionGrant, UpdateGrant,
 };
 pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, ReadableTypes};
+pub use parameters::{ArchivingByDoctors, Parameters};
+pub use records::{FeedPurpose, ListOf};

@@ -4,14 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use super::example;
 use crate::audit::TraceContext;
+use crate::fhir::json::set;
 use crate::identity::{Actor, Caller, Profession};
 use crate::operations::feed::{self, Form};
 use crate::operations::{Call, Services};
 use crate::pki::{Holder, HolderKind, Validity};
-use crate::store::{NewAuthorisation, NewRecord, Step};
+use crate::rights::{Basis, PatientSideGrant, Relation};
+use crate::store::{NewAuthorisation, NewRecord, Step, basis_code, family_key};
 
 const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
 const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
@@ -151,6 +154,9 @@ DEMO-DMP-0002\tAlimenteur de démonstration\t1.0\t\tAlimentation\tactif
 DEMO-DMP-0003\tLogiciel suspendu\t1.0\t\tAlimentation,Consultation\tsuspendu
 ";
 
+/// The SI Mon espace santé of the sandbox, `org-mes`.
+pub const PATIENT_SIDE: &str = "1750000044/SI patient";
+
 /// The records of the contract: INS, family name, given name, birth date.
 #[rustfmt::skip]
 pub fn records() -> [(&'static str, &'static str, &'static str, &'static str); 12] {
@@ -170,6 +176,37 @@ pub fn records() -> [(&'static str, &'static str, &'static str, &'static str); 1
     ]
 }
 
+/// Open, without documents, not attached to Mon espace santé.
+const OUVERT: &str = "185067599900166";
+const MINEURE: &str = "217057599900827";
+
+/// Contacts, and the legal representatives of the minor, as FHIR elements of Patient.
+fn administrative(ins: &str) -> String {
+    let mut elements = json!({
+        "address": [{ "line": ["1 rue de l'Essai"], "postalCode": "75001", "city": "PARIS", "country": "FR" }],
+        "telecom": [{ "system": "email", "value": "patient@example.org" }],
+    });
+    if ins == MINEURE {
+        let parent = |given: &str| {
+            json!({
+                "relationship": [{ "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "PRN" }] }],
+                "name": { "family": "MINEURE", "given": [given] },
+            })
+        };
+        set(&mut elements, "contact", json!([parent("PAULE"), parent("PIERRE")]));
+    }
+    elements.to_string()
+}
+
+/// First digit of the INS: 1 and 7 are men, 2 and 8 women.
+fn gender(ins: &str) -> &'static str {
+    match ins.as_bytes().first() {
+        Some(b'1' | b'7') => "male",
+        Some(b'2' | b'8') => "female",
+        _ => "unknown",
+    }
+}
+
 /// Creates what is not there yet.
 pub(super) async fn fill(services: &Arc<Services>, more: Option<&Path>) -> Result<()> {
     let now = services.environment.now().as_microsecond();
@@ -183,6 +220,10 @@ pub(super) async fn fill(services: &Arc<Services>, more: Option<&Path>) -> Resul
             opposed_to_bris_de_glace: ins == "155127599900576",
             opposed_to_centre_15: ins == "248037599900630",
             masked_open_in_emergencies: ins == "163097599900722",
+            all_masked: ins == "276067599901258",
+            // One record that a professional may close (TD1.4, note 10).
+            mon_espace_sante: ins != OUVERT,
+            administrative: administrative(ins),
             ..new_record(services, TEST, ins, family, given, birth_date)
         };
         if create(services, record.clone()).await? {
@@ -243,8 +284,18 @@ fn new_record(
         opposed_to_bris_de_glace: false,
         opposed_to_centre_15: false,
         masked_open_in_emergencies: false,
+        all_masked: false,
+        gender: gender(value).into(),
+        family_key: family_key(family),
+        administrative: "{}".into(),
         created_at: services.environment.now().as_microsecond(),
     }
+}
+
+/// The sandbox makes records as the patient's side does.
+fn patient_side(services: &Services) -> Result<PatientSideGrant> {
+    let side = services.patient_side.first().context("no certificate speaks for the patient")?;
+    Ok(services.tables.decide_patient_side(&side))
 }
 
 /// The trace of what the sandbox itself does.
@@ -254,12 +305,13 @@ fn trace(services: &Services, operation: &'static str) -> TraceContext {
 }
 
 async fn create(services: &Arc<Services>, record: NewRecord) -> Result<bool> {
+    let grant = patient_side(services)?;
     let entry = trace(services, "sandbox: create record").granted(201, "sandbox", Some(&record.id), &[]);
     let created = services
         .store
         .writer()
         .commit(move |transaction| {
-            let created = transaction.create_record(&record)?;
+            let created = transaction.create_record(&grant, &record)?;
             Ok(Step { value: created, trace: entry.clone(), keep: created })
         })
         .await?;
@@ -281,13 +333,18 @@ async fn standing(
         until,
         consent_id: services.environment.next_id(),
         consent: String::new(),
+        basis: basis_code(Basis::Person),
+        name: None,
+        profession: None,
+        declared_by: String::new(),
     };
+    let grant = patient_side(services)?;
     let entry = trace(services, "sandbox: patient's decision").granted(200, "sandbox", Some(record), &[]);
     let done = services
         .store
         .writer()
         .commit(move |transaction| {
-            transaction.set_standing(&new)?;
+            transaction.set_standing(&grant, &new)?;
             Ok(Step { value: (), trace: entry.clone(), keep: true })
         })
         .await?;
@@ -299,11 +356,13 @@ async fn medecin_traitant(services: &Arc<Services>, record: &str, professional: 
     let (record, professional) = (record.to_owned(), professional.to_owned());
     let context = trace(services, "sandbox: médecin traitant");
     let entry = context.granted(200, "sandbox", Some(&record), &[]);
+    let (grant, consent_id) = (patient_side(services)?, services.environment.next_id());
     let done = services
         .store
         .writer()
         .commit(move |transaction| {
-            transaction.name_medecin_traitant(&record, &professional, context.at)?;
+            let relation = Relation::MedecinTraitant;
+            transaction.name_professional(&grant, &record, &professional, relation, &consent_id, context.at)?;
             Ok(Step { value: (), trace: entry.clone(), keep: true })
         })
         .await?;
@@ -339,6 +398,7 @@ async fn masked_document(services: &Arc<Services>, ins: &str, family: &str) -> R
         ),
         caller: Arc::new(caller),
         services: Arc::clone(services),
+        scopes: None,
     };
     let fed = feed::run(&call, Form::Transaction, document.transaction()).await?;
     fed.into_inner()?;

@@ -18,12 +18,13 @@ pub use fixtures::{holders, records};
 use crate::api::limits::Budgets;
 use crate::environment::Environment;
 use crate::identity::identifiers::IdentifierChecks;
+use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect::Client;
 use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::{Services, Strictness};
 use crate::pki::{Authority, PkiFolder};
-use crate::rights::HabilitationMatrix;
+use crate::rights::{HabilitationMatrix, Parameters};
 use crate::server::{self, DirectoryFiles, Listening, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::ocsp::OcspSettings;
@@ -115,6 +116,8 @@ impl Sandbox {
             database,
             bodies: BodyStoreLocation::Folder(options.data.join("bodies")),
             matrix: HabilitationMatrix::demonstration()?,
+            parameters: Parameters::default(),
+            patient_side: PatientSideList::new([fixtures::PATIENT_SIDE.to_owned()]),
             sessions: session_settings(&options, &pki, &provider)?,
             budgets: options.budgets,
             ocsp: options.ocsp.clone(),

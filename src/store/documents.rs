@@ -1,5 +1,7 @@
 //! Documents: search and read. `submissions` has the feed.
 
+use std::collections::HashSet;
+
 use anyhow::Result as AnyResult;
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -9,11 +11,17 @@ use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::schema::{document, readable_type};
 use super::unavailable;
+use super::updates::UpdatedDocument;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;
+use crate::fhir::document_reference;
 use crate::rights::{
-    DocumentFacts, DocumentStatus, HabilitationMatrix, Labels, MaskedDocuments, ReadGrant, Scope,
+    DocumentFacts, DocumentStatus, HabilitationMatrix, Labels, MaskedDocuments, Own, PatientSideGrant,
+    ReadGrant, References, Scope, UpdateGrant,
 };
+
+/// Who fed a document that the patient deposited himself, in place of a professional's identifier.
+pub const PATIENT: &str = "patient";
 
 /// What a search asks for beyond the record. Lists are alternatives; an empty list asks for nothing.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +106,13 @@ pub struct SearchPage {
 pub struct KeptDocument {
     /// What a decision needs.
     pub facts: DocumentFacts,
+    content: ContentRow,
+    visible_from: Option<i64>,
+}
+
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = document)]
+struct ContentRow {
     body_key: String,
     sha256: String,
     size: i64,
@@ -106,6 +121,65 @@ pub struct KeptDocument {
     link: i32,
     version: i64,
     binary_id: String,
+    replaces_id: Option<String>,
+}
+
+/// One document of a page.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = document)]
+struct PageRow {
+    date: i64,
+    id: String,
+    link: i32,
+    resource: String,
+    binary_id: String,
+    replaces_id: Option<String>,
+    invisible_to_patient: bool,
+    visible_from: Option<i64>,
+}
+
+impl PageRow {
+    fn shown(&self, now: i64, names_hidden: bool) -> Result<(String, Option<usize>), Failure> {
+        let over = self.invisible_to_patient && self.visible_from.is_some_and(|from| from <= now);
+        shown(&self.resource, usize::try_from(self.link).ok(), &self.binary_id, over, names_hidden)
+    }
+}
+
+/// What a look-up tells of one's own document: that it is there, and under which id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentSummary {
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// `meta.versionId`.
+    pub version: i64,
+    /// `current`, `superseded`.
+    pub status: String,
+    /// `masterIdentifier`.
+    pub unique_id: String,
+    /// Microseconds.
+    pub last_updated: i64,
+}
+
+/// A document as the patient's side lists it.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = document)]
+pub struct PatientDocument {
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// JDV_J66.
+    pub type_code: String,
+    /// `current`, `superseded`.
+    pub status: String,
+    /// `MASQUE_PS`, on it or on the version that replaced it.
+    pub masked: bool,
+    /// `INVISIBLE_REPRESENTANTS_LEGAUX`.
+    pub invisible_to_representatives: bool,
+    /// Archived.
+    pub archived: bool,
+    /// Who fed it; [`PATIENT`] for the patient himself.
+    pub author_id: String,
+    /// Microseconds.
+    pub created_at: i64,
 }
 
 /// A document opened by a grant.
@@ -127,27 +201,55 @@ pub struct OpenedDocument {
     pub version: i64,
     /// `Binary.id`.
     pub binary_id: String,
+    replaces_id: Option<String>,
+    visible_from: Option<i64>,
 }
 
 impl KeptDocument {
     /// Opens it with the grant that a decision made for it; `None` when the grant is for another document.
     pub fn open(self, grant: &ReadGrant) -> Option<OpenedDocument> {
-        (grant.document_id() == self.facts.id).then(|| OpenedDocument {
-            link: usize::try_from(self.link).ok(),
-            body_key: self.body_key,
-            size: u64::try_from(self.size).unwrap_or_default(),
-            sha256: self.sha256,
-            content_type: self.content_type,
-            resource: self.resource,
-            version: self.version,
-            binary_id: self.binary_id,
+        (grant.document_id() == self.facts.id).then(|| self.opened())
+    }
+
+    /// The document as it stands, for a change that changes nothing.
+    pub fn unchanged(self, grant: &UpdateGrant) -> Option<UpdatedDocument> {
+        (grant.document_id() == self.facts.id).then(|| UpdatedDocument {
+            version: self.content.version,
+            link: usize::try_from(self.content.link).ok(),
+            resource: self.content.resource,
         })
+    }
+
+    /// The text, for what a PATCH would change of it. It leaves the server with a grant alone.
+    pub fn text_to_compare(&self) -> &str {
+        &self.content.resource
+    }
+
+    /// `meta.versionId`.
+    pub fn version(&self) -> i64 {
+        self.content.version
+    }
+
+    fn opened(self) -> OpenedDocument {
+        let content = self.content;
+        OpenedDocument {
+            link: usize::try_from(content.link).ok(),
+            body_key: content.body_key,
+            size: u64::try_from(content.size).unwrap_or_default(),
+            sha256: content.sha256,
+            content_type: content.content_type,
+            resource: content.resource,
+            version: content.version,
+            binary_id: content.binary_id,
+            replaces_id: content.replaces_id,
+            visible_from: self.visible_from,
+        }
     }
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = document)]
-struct FactsRow {
+pub(super) struct FactsRow {
     id: String,
     record_id: String,
     type_code: String,
@@ -158,11 +260,15 @@ struct FactsRow {
     archived: bool,
     author_id: String,
     author_structure: Option<String>,
+    visible_from: Option<i64>,
+    version: i64,
 }
 
-impl From<FactsRow> for DocumentFacts {
-    fn from(row: FactsRow) -> Self {
-        Self {
+impl FactsRow {
+    /// The facts at an instant: `INVISIBLE_PATIENT` ends by itself (R1111-53).
+    pub(super) fn at(self, now: i64) -> DocumentFacts {
+        let row = self;
+        DocumentFacts {
             id: row.id,
             record_id: row.record_id,
             type_code: row.type_code,
@@ -170,12 +276,15 @@ impl From<FactsRow> for DocumentFacts {
             status: DocumentStatus::of_code(&row.status).unwrap_or(DocumentStatus::EnteredInError),
             labels: Labels {
                 masked: row.masked,
-                invisible_to_patient: row.invisible_to_patient,
+                invisible_to_patient: row.invisible_to_patient
+                    && row.visible_from.is_none_or(|from| now < from),
                 invisible_to_representatives: row.invisible_to_representatives,
             },
             archived: row.archived,
+            by_patient: row.author_id == PATIENT,
             author_id: row.author_id,
             author_structure: row.author_structure,
+            version: row.version,
         }
     }
 }
@@ -189,16 +298,21 @@ fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
     let readable = readable_type::table
         .filter(readable_type::set_id.eq(&scope.readable().id))
         .filter(readable_type::type_code.eq(document::type_code));
-    let mut query = document::table
-        .filter(document::record_id.eq(scope.record_id()))
-        .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
-        .filter(exists(readable))
-        .into_boxed();
+    let mut query =
+        document::table.filter(document::record_id.eq(scope.record_id())).filter(exists(readable)).into_boxed();
+    if !scope.deleted() {
+        query = query.filter(document::status.ne(DocumentStatus::EnteredInError.code()));
+    }
     query = match scope.masked() {
         MaskedDocuments::All => query,
         MaskedDocuments::Own => {
-            query.filter(document::masked.eq(false).or(document::author_id.eq(scope.caller_id())))
+            let own = document::author_id.eq(scope.caller_id());
+            match scope.all_masked() {
+                true => query.filter(own),
+                false => query.filter(document::masked.eq(false).or(own)),
+            }
         }
+        MaskedDocuments::None if *scope.all_masked() => query.filter(document::masked.ne(document::masked)),
         MaskedDocuments::None => query.filter(document::masked.eq(false)),
     };
     if !scope.hidden() {
@@ -216,7 +330,26 @@ fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
 }
 
 fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria) -> document::BoxedQuery<'a, Backend> {
-    let mut query = visible(scope);
+    narrowed(visible(scope), criteria)
+}
+
+/// One's own documents, deleted ones apart: the predicate of [`References`] in SQL.
+fn own<'a>(references: &'a References) -> document::BoxedQuery<'a, Backend> {
+    let query = document::table
+        .filter(document::record_id.eq(references.record_id()))
+        .filter(document::status.ne(DocumentStatus::EnteredInError.code()));
+    match references.own() {
+        Own::Person(id) => query.filter(document::author_id.eq(id)).into_boxed(),
+        Own::Structure(id) => query
+            .filter(document::author_structure.eq(id).or(document::author_id.eq(id)).assume_not_null())
+            .into_boxed(),
+    }
+}
+
+fn narrowed<'a>(
+    mut query: document::BoxedQuery<'a, Backend>,
+    criteria: &'a SearchCriteria,
+) -> document::BoxedQuery<'a, Backend> {
     macro_rules! any_of {
         ($($column:ident: $values:ident),+) => {$(
             match &criteria.$values[..] {
@@ -255,8 +388,9 @@ impl Reader<'_> {
         scope: &Scope,
         criteria: &SearchCriteria,
         page: &Page,
+        now: i64,
     ) -> Result<SearchPage, Failure> {
-        let mut rows: Vec<(i64, String, i32, String)> = Vec::new();
+        let mut rows: Vec<PageRow> = Vec::new();
         if page.size > 0 {
             let mut query = matching(scope, criteria);
             if let Some(after) = &page.after {
@@ -269,7 +403,7 @@ impl Reader<'_> {
             rows = query
                 .order((document::date.desc(), document::id.desc()))
                 .limit(i64::try_from(page.size).unwrap_or(i64::MAX - 1) + 1)
-                .select((document::date, document::id, document::link, document::resource))
+                .select(PageRow::as_select())
                 .load(self.connection)
                 .map_err(unavailable)?;
         }
@@ -283,75 +417,154 @@ impl Reader<'_> {
             u64::try_from(total).unwrap_or_default()
         };
         let next = match rows.last() {
-            Some((date, id, ..)) if more => Some(PageCursor { date: *date, id: id.clone() }),
+            Some(last) if more => Some(PageCursor { date: last.date, id: last.id.clone() }),
             _ => None,
         };
-        let ids = rows.iter().map(|(_, id, ..)| id.clone()).collect();
+        let replaced: Vec<&str> = rows.iter().filter_map(|row| row.replaces_id.as_deref()).collect();
+        let seen = self.seen(scope, &replaced)?;
+        let ids = rows.iter().map(|row| row.id.clone()).collect();
         let entries = rows
             .into_iter()
-            .map(|(_, id, link, resource)| SearchEntry {
-                path: format!("DocumentReference/{id}"),
-                link: usize::try_from(link).ok(),
-                resource,
+            .map(|row| {
+                let names_hidden = row.replaces_id.as_ref().is_some_and(|id| !seen.contains(id));
+                let (resource, link) = row.shown(now, names_hidden)?;
+                Ok(SearchEntry { path: format!("DocumentReference/{}", row.id), link, resource })
             })
-            .collect();
+            .collect::<Result<_, Failure>>()?;
         Ok(SearchPage { entries, ids, total, next })
+    }
+
+    /// Which of these documents the scope holds: a document does not name a replaced one that may not be seen.
+    fn seen(&mut self, scope: &Scope, ids: &[&str]) -> Result<HashSet<String>, Failure> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let seen = visible(scope).filter(document::id.eq_any(ids)).select(document::id);
+        Ok(seen.load::<String>(self.connection).map_err(unavailable)?.into_iter().collect())
+    }
+
+    /// TD3.1b: the references of one's own documents under these identifiers.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn look_up(
+        &mut self,
+        references: &References,
+        criteria: &SearchCriteria,
+    ) -> Result<Vec<DocumentSummary>, Failure> {
+        type Row = (String, i64, String, String, i64);
+        let rows: Vec<Row> = narrowed(own(references), criteria)
+            .order((document::date.desc(), document::id.desc()))
+            .limit(100)
+            .select((
+                document::id,
+                document::version,
+                document::status,
+                document::unique_id,
+                document::updated_at,
+            ))
+            .load(self.connection)
+            .map_err(unavailable)?;
+        let summary = |(id, version, status, unique_id, last_updated)| DocumentSummary {
+            id,
+            version,
+            status,
+            unique_id,
+            last_updated,
+        };
+        Ok(rows.into_iter().map(summary).collect())
+    }
+
+    /// Whether the scope holds a document that was fed or changed since then.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn has_changed_since(&mut self, scope: &Scope, since: i64) -> Result<bool, Failure> {
+        let changed = visible(scope).filter(document::updated_at.ge(since)).select(document::id).limit(1);
+        Ok(!changed.load::<String>(self.connection).map_err(unavailable)?.is_empty())
+    }
+
+    /// The text of a document as the scope lets it be seen.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn shown(
+        &mut self,
+        scope: &Scope,
+        document: OpenedDocument,
+        now: i64,
+    ) -> Result<OpenedDocument, Failure> {
+        let replaced: Vec<&str> = document.replaces_id.as_deref().into_iter().collect();
+        let names_hidden = !replaced.is_empty() && self.seen(scope, &replaced)?.is_empty();
+        let over = document.visible_from.is_some_and(|from| from <= now);
+        let (resource, link) =
+            shown(&document.resource, document.link, &document.binary_id, over, names_hidden)?;
+        Ok(OpenedDocument { resource, link, ..document })
+    }
+
+    /// The documents of a record, for the patient's side: without those hidden from the reader.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn documents_of_patient(
+        &mut self,
+        _: &PatientSideGrant,
+        record_id: &str,
+        for_representative: bool,
+        now: i64,
+    ) -> Result<Vec<PatientDocument>, Failure> {
+        let hidden = document::invisible_to_patient
+            .eq(true)
+            .and(document::visible_from.is_null().or(document::visible_from.gt(now)).assume_not_null());
+        let mut query = document::table
+            .filter(document::record_id.eq(record_id))
+            .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
+            .filter(diesel::dsl::not(hidden))
+            .into_boxed();
+        if for_representative {
+            query = query.filter(document::invisible_to_representatives.eq(false));
+        }
+        query
+            .order((document::date.desc(), document::id.desc()))
+            .select(PatientDocument::as_select())
+            .load(self.connection)
+            .map_err(unavailable)
     }
 
     /// A document by the id of its Binary.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn document_of_binary(&mut self, binary_id: &str) -> Result<Option<KeptDocument>, Failure> {
-        self.kept(document::table.filter(document::binary_id.eq(binary_id)).into_boxed())
+    pub fn document_of_binary(&mut self, binary_id: &str, now: i64) -> Result<Option<KeptDocument>, Failure> {
+        self.kept(now, document::table.filter(document::binary_id.eq(binary_id)).into_boxed())
     }
 
     /// A document by its id.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn document(&mut self, id: &str) -> Result<Option<KeptDocument>, Failure> {
-        self.kept(document::table.filter(document::id.eq(id)).into_boxed())
+    pub fn document(&mut self, id: &str, now: i64) -> Result<Option<KeptDocument>, Failure> {
+        self.kept(now, document::table.filter(document::id.eq(id)).into_boxed())
     }
 
     /// A document by its unique id.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn document_of_unique_id(&mut self, unique_id: &str) -> Result<Option<KeptDocument>, Failure> {
-        self.kept(document::table.filter(document::unique_id.eq(unique_id)).into_boxed())
+    pub fn document_of_unique_id(
+        &mut self,
+        unique_id: &str,
+        now: i64,
+    ) -> Result<Option<KeptDocument>, Failure> {
+        self.kept(now, document::table.filter(document::unique_id.eq(unique_id)).into_boxed())
     }
 
-    fn kept(&mut self, query: document::BoxedQuery<'_, Backend>) -> Result<Option<KeptDocument>, Failure> {
-        type Row = (FactsRow, String, String, i64, String, String, i32, i64, String);
-        let row: Option<Row> = query
-            .select((
-                FactsRow::as_select(),
-                document::body_key,
-                document::sha256,
-                document::size,
-                document::content_type,
-                document::resource,
-                document::link,
-                document::version,
-                document::binary_id,
-            ))
-            .first(self.connection)
-            .optional()
-            .map_err(unavailable)?;
-        Ok(row.map(|(facts, body_key, sha256, size, content_type, resource, link, version, binary_id)| {
-            KeptDocument {
-                facts: facts.into(),
-                body_key,
-                sha256,
-                size,
-                content_type,
-                resource,
-                link,
-                version,
-                binary_id,
-            }
-        }))
+    fn kept(
+        &mut self,
+        now: i64,
+        query: document::BoxedQuery<'_, Backend>,
+    ) -> Result<Option<KeptDocument>, Failure> {
+        kept(self.connection, query, now).map_err(unavailable)
     }
 
     /// Those of the bodies that no row names. The id of its Binary stands in a body's key, and is what the index has.
@@ -365,9 +578,37 @@ impl Reader<'_> {
             .select(document::body_key)
             .load(self.connection)
             .map_err(unavailable)?;
-        let named: std::collections::HashSet<String> = named.into_iter().collect();
+        let named: HashSet<String> = named.into_iter().collect();
         Ok(keys.into_iter().filter(|key| !named.contains(key)).collect())
     }
+}
+
+pub(super) fn kept(
+    connection: &mut DatabaseConnection,
+    query: document::BoxedQuery<'_, Backend>,
+    now: i64,
+) -> QueryResult<Option<KeptDocument>> {
+    let row: Option<(FactsRow, ContentRow)> =
+        query.select((FactsRow::as_select(), ContentRow::as_select())).first(connection).optional()?;
+    Ok(row.map(|(facts, content)| {
+        // What is over is over: the text is shown without it.
+        let visible_from = facts.visible_from.filter(|_| facts.invisible_to_patient);
+        KeptDocument { facts: facts.at(now), content, visible_from }
+    }))
+}
+
+/// The text as it is shown: an announcement that is over shows no more, nor does a relation to what may not be seen.
+fn shown(
+    resource: &str,
+    link: Option<usize>,
+    binary_id: &str,
+    announcement_over: bool,
+    names_hidden: bool,
+) -> Result<(String, Option<usize>), Failure> {
+    if !announcement_over && !names_hidden {
+        return Ok((resource.to_owned(), link));
+    }
+    document_reference::shown(resource, binary_id, announcement_over, names_hidden).map_err(Failure::internal)
 }
 
 /// Keeps the sets of types that the matrix can grant. Sets are named by their digest and never change.

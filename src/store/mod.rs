@@ -10,11 +10,14 @@ mod bodies;
 mod documents;
 mod engine;
 mod journal;
+mod patients;
 mod readers;
 mod records;
+mod relations;
 mod schema;
 mod spent;
 mod submissions;
+mod updates;
 mod writer;
 
 use std::time::Duration;
@@ -29,12 +32,18 @@ pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
 /// What the database may answer instead of a result.
 pub use diesel::result::Error as StoreError;
-pub use documents::{DateRange, KeptDocument, OpenedDocument, Page, PageCursor, SearchCriteria, SearchPage};
+pub use documents::{
+    DateRange, DocumentSummary, KeptDocument, OpenedDocument, PATIENT, Page, PageCursor, PatientDocument,
+    SearchCriteria, SearchPage,
+};
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use journal::{TraceEntry, TraceRow};
+pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::Reader;
-pub use records::{NewAuthorisation, NewRecord, RecordKey};
+pub use records::{NewRecord, RecordKey, family_key};
+pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
+pub use updates::UpdatedDocument;
 pub use writer::{Step, Traced, Transaction, Writer};
 
 /// The limits of a store.

@@ -1,4 +1,4 @@
-//! Records, authorisations, médecins traitants.
+//! Records: what decides, what may be told of a patient, and their making. `relations` has authorisations.
 
 use diesel::prelude::*;
 
@@ -11,7 +11,10 @@ use crate::error::Failure;
 use crate::fhir::patient::RecordSummary;
 use crate::identity::Caller;
 use crate::identity::identifiers::Ins;
-use crate::rights::{Authorisation, DeclarationGrant, ExistenceGrant, RecordFacts, RecordState, SessionGrant};
+use crate::rights::{
+    AdministrativeGrant, Authorisation, Basis, ExistenceGrant, PatientSideGrant, RecordFacts, RecordState,
+    Relation, SessionGrant,
+};
 
 /// How a record is named.
 #[derive(Clone, Debug)]
@@ -54,33 +57,38 @@ pub struct NewRecord {
     pub opposed_to_centre_15: bool,
     /// Opt-in.
     pub masked_open_in_emergencies: bool,
+    /// Every document is masked.
+    pub all_masked: bool,
     /// Microseconds.
     pub created_at: i64,
+    /// `male`, `female` or `unknown`.
+    pub gender: String,
+    /// See [`family_key`].
+    pub family_key: String,
+    /// FHIR elements of Patient: telecom, address, contact. A JSON object.
+    pub administrative: String,
 }
 
-/// An authorisation to be kept.
-#[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = authorisation)]
-pub struct NewAuthorisation {
-    /// The record.
-    pub record_id: String,
-    /// PS_IdNat or Struct_IdNat.
-    pub holder: String,
-    /// Blocked by the patient.
-    pub blocked: bool,
-    /// Microseconds.
-    pub since: i64,
-    /// Microseconds.
-    pub until: i64,
-    /// `Consent.id`.
-    pub consent_id: String,
-    /// The Consent, as text.
-    pub consent: String,
+/// A family name as it is compared: capitals, without accents, hyphens or apostrophes.
+pub fn family_key(name: &str) -> String {
+    let plain = |c: char| match c {
+        'à'..='å' | 'À'..='Å' => Some('A'),
+        'ç' | 'Ç' => Some('C'),
+        'è'..='ë' | 'È'..='Ë' => Some('E'),
+        'ì'..='ï' | 'Ì'..='Ï' => Some('I'),
+        'ñ' | 'Ñ' => Some('N'),
+        'ò'..='ö' | 'Ò'..='Ö' => Some('O'),
+        'ù'..='ü' | 'Ù'..='Ü' => Some('U'),
+        'ý' | 'ÿ' | 'Ý' => Some('Y'),
+        '-' | '\'' | '’' => Some(' '),
+        other => other.to_uppercase().next(),
+    };
+    name.trim().chars().filter_map(plain).collect()
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = record)]
-struct RecordRow {
+pub(super) struct RecordRow {
     id: String,
     ins_system: String,
     ins_value: String,
@@ -92,6 +100,55 @@ struct RecordRow {
     opposed_to_bris_de_glace: bool,
     opposed_to_centre_15: bool,
     masked_open_in_emergencies: bool,
+    all_masked: bool,
+    family_name: String,
+    given_name: String,
+    birth_date: String,
+    gender: String,
+    administrative: String,
+    version: i64,
+}
+
+/// What decides, and nothing that is told.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = record)]
+struct FactsRow {
+    id: String,
+    ins_system: String,
+    ins_value: String,
+    open: bool,
+    mon_espace_sante: bool,
+    opposed_to_feeding: bool,
+    opposed_to_bris_de_glace: bool,
+    opposed_to_centre_15: bool,
+    masked_open_in_emergencies: bool,
+    all_masked: bool,
+    birth_date: String,
+}
+
+impl From<RecordRow> for RecordSummary {
+    fn from(row: RecordRow) -> Self {
+        Self {
+            id: row.id,
+            ins_system: row.ins_system,
+            ins_value: row.ins_value,
+            open: row.open,
+            closed_at: row.closed_at,
+            closing_reason: row.closing_reason,
+            mon_espace_sante: row.mon_espace_sante,
+            family_name: row.family_name,
+            given_name: row.given_name,
+            birth_date: row.birth_date,
+            gender: row.gender,
+            administrative: row.administrative,
+            opposed_to_feeding: row.opposed_to_feeding,
+            opposed_to_bris_de_glace: row.opposed_to_bris_de_glace,
+            opposed_to_centre_15: row.opposed_to_centre_15,
+            masked_open_in_emergencies: row.masked_open_in_emergencies,
+            all_masked: row.all_masked,
+            version: row.version,
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -131,24 +188,28 @@ impl Reader<'_> {
         _grant: &ExistenceGrant,
         key: &RecordKey,
     ) -> Result<Option<RecordSummary>, Failure> {
-        let query = record::table.select(RecordRow::as_select());
-        let query = match key {
-            RecordKey::Ins(ins) => query
-                .filter(record::ins_system.eq(ins.system()))
-                .filter(record::ins_value.eq(ins.value()))
-                .into_boxed(),
-            RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
-        };
-        let row = query.first(self.connection).optional().map_err(unavailable)?;
-        Ok(row.map(|row| RecordSummary {
-            id: row.id,
-            ins_system: row.ins_system,
-            ins_value: row.ins_value,
-            open: row.open,
-            closed_at: row.closed_at,
-            closing_reason: row.closing_reason,
-            mon_espace_sante: row.mon_espace_sante,
-        }))
+        whole_record(self.connection, key).map_err(unavailable)
+    }
+
+    /// TD1.3a: who the patient is.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn administrative(&mut self, grant: &AdministrativeGrant) -> Result<RecordSummary, Failure> {
+        let row = record::table.filter(record::id.eq(grant.record_id())).select(RecordRow::as_select());
+        Ok(row.first(self.connection).map_err(unavailable)?.into())
+    }
+
+    /// A record, for the patient's side.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn whole_record(
+        &mut self,
+        _grant: &PatientSideGrant,
+        key: &RecordKey,
+    ) -> Result<Option<RecordSummary>, Failure> {
+        whole_record(self.connection, key).map_err(unavailable)
     }
 
     /// The INS of a record that the caller may feed, for the DocumentReference that is kept.
@@ -183,11 +244,13 @@ fn record_facts(
                 .on(medecin_traitant::record_id.eq(record::id).and(medecin_traitant::professional_id.eq(me))),
         )
         .select((
-            RecordRow::as_select(),
-            (authorisation::blocked, authorisation::until).nullable(),
-            medecin_traitant::since.nullable(),
-        ));
-    type Row = (RecordRow, Option<(bool, i64)>, Option<i64>);
+            FactsRow::as_select(),
+            (authorisation::blocked, authorisation::until, authorisation::holder, authorisation::basis)
+                .nullable(),
+            medecin_traitant::kind.nullable(),
+        ))
+        .filter(record::erased_at.is_null());
+    type Row = (FactsRow, Option<(bool, i64, String, String)>, Option<String>);
     let query = match key {
         RecordKey::Ins(ins) => query
             .filter(record::ins_system.eq(ins.system()))
@@ -196,31 +259,63 @@ fn record_facts(
         RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
     };
     let rows: Vec<Row> = query.load(connection)?;
-    let mut standing = Authorisation::None;
+    let (mut standing, mut basis) = (Authorisation::None, Basis::Person);
     for (_, authorisation, _) in &rows {
-        standing = match (standing, authorisation) {
+        let Some((blocked, until, holder, kind)) = authorisation else { continue };
+        standing = match standing {
             // A blocking outweighs what the structure or an older declaration would give.
-            (Authorisation::Blocked, _) | (_, Some((true, _))) => Authorisation::Blocked,
-            (_, Some((false, until))) if *until > now => Authorisation::Valid,
-            (Authorisation::None, Some((false, _))) => Authorisation::Expired,
-            (standing, _) => standing,
+            _ if *blocked => Authorisation::Blocked,
+            Authorisation::None | Authorisation::Expired if *until > now => {
+                basis = match kind.as_str() {
+                    "care_team" => Basis::CareTeam,
+                    _ if holder == me => Basis::Person,
+                    _ => Basis::Structure,
+                };
+                Authorisation::Valid
+            }
+            Authorisation::None => Authorisation::Expired,
+            standing => standing,
         };
     }
-    Ok(rows.into_iter().next().map(|(row, _, treating)| RecordFacts {
+    Ok(rows.into_iter().next().map(|(row, _, relation)| RecordFacts {
         id: row.id,
         state: if row.open { RecordState::Open } else { RecordState::Closed },
         opposed_to_feeding: row.opposed_to_feeding,
         opposed_to_bris_de_glace: row.opposed_to_bris_de_glace,
         opposed_to_centre_15: row.opposed_to_centre_15,
         masked_open_in_emergencies: row.masked_open_in_emergencies,
+        all_masked: row.all_masked,
         authorisation: standing,
-        is_medecin_traitant: treating.is_some(),
+        basis,
+        relation: match relation.as_deref() {
+            Some("medecin_traitant") => Relation::MedecinTraitant,
+            Some("equal_rights") => Relation::EqualRights,
+            // What this program does not know gives nothing.
+            _ => Relation::None,
+        },
+        birth_date: row.birth_date.parse().ok(),
+        attached: row.mon_espace_sante,
         outside_the_session: caller
             .session
             .as_ref()
             .and_then(|session| session.record.as_ref())
             .is_some_and(|only| only.system() != row.ins_system || only.value() != row.ins_value),
     }))
+}
+
+pub(super) fn whole_record(
+    connection: &mut DatabaseConnection,
+    key: &RecordKey,
+) -> QueryResult<Option<RecordSummary>> {
+    let query = record::table.filter(record::erased_at.is_null()).select(RecordRow::as_select());
+    let query = match key {
+        RecordKey::Ins(ins) => query
+            .filter(record::ins_system.eq(ins.system()))
+            .filter(record::ins_value.eq(ins.value()))
+            .into_boxed(),
+        RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
+    };
+    Ok(query.first(connection).optional()?.map(RecordSummary::from))
 }
 
 impl Transaction<'_> {
@@ -237,43 +332,12 @@ impl Transaction<'_> {
         record_facts(self.connection, key, caller, now)
     }
 
-    /// TD0.3: keeps an authorisation, in place of an earlier one of the same holder. A blocking by the patient is never
-    /// replaced: then nothing is written and the answer is `false`.
+    /// Creates a record unless one exists for this INS; tells whether it did. The patient's side makes records,
+    /// professionals do not.
     ///
     /// # Errors
     /// The database's.
-    pub fn authorise(&mut self, grant: &DeclarationGrant, new: &NewAuthorisation) -> QueryResult<bool> {
-        debug_assert_eq!(grant.record_id(), new.record_id);
-        let held = authorisation::table
-            .filter(authorisation::record_id.eq(grant.record_id()))
-            .filter(authorisation::holder.eq(grant.holder()));
-        let blocked: Option<bool> = held.select(authorisation::blocked).first(self.connection).optional()?;
-        match blocked {
-            Some(true) => return Ok(false),
-            Some(false) => {
-                diesel::update(authorisation::table)
-                    .filter(authorisation::record_id.eq(grant.record_id()))
-                    .filter(authorisation::holder.eq(grant.holder()))
-                    .set((
-                        authorisation::since.eq(new.since),
-                        authorisation::until.eq(new.until),
-                        authorisation::consent_id.eq(&new.consent_id),
-                        authorisation::consent.eq(&new.consent),
-                    ))
-                    .execute(self.connection)?;
-            }
-            None => {
-                diesel::insert_into(authorisation::table).values(new).execute(self.connection)?;
-            }
-        }
-        Ok(true)
-    }
-
-    /// Creates a record unless one exists for this INS; tells whether it did.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn create_record(&mut self, new: &NewRecord) -> QueryResult<bool> {
+    pub fn create_record(&mut self, _: &PatientSideGrant, new: &NewRecord) -> QueryResult<bool> {
         let exists: i64 = record::table
             .filter(record::ins_system.eq(&new.ins_system))
             .filter(record::ins_value.eq(&new.ins_value))
@@ -283,33 +347,5 @@ impl Transaction<'_> {
             diesel::insert_into(record::table).values(new).execute(self.connection)?;
         }
         Ok(exists == 0)
-    }
-
-    /// What the patient decided about one holder: authorised until an instant, or blocked.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn set_standing(&mut self, new: &NewAuthorisation) -> QueryResult<()> {
-        diesel::delete(authorisation::table)
-            .filter(authorisation::record_id.eq(&new.record_id))
-            .filter(authorisation::holder.eq(&new.holder))
-            .execute(self.connection)?;
-        diesel::insert_into(authorisation::table).values(new).execute(self.connection)?;
-        Ok(())
-    }
-
-    /// Names a médecin traitant.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn name_medecin_traitant(&mut self, record: &str, professional: &str, since: i64) -> QueryResult<()> {
-        diesel::insert_into(medecin_traitant::table)
-            .values((
-                medecin_traitant::record_id.eq(record),
-                medecin_traitant::professional_id.eq(professional),
-                medecin_traitant::since.eq(since),
-            ))
-            .execute(self.connection)?;
-        Ok(())
     }
 }

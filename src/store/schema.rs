@@ -17,6 +17,13 @@ diesel::table! {
         opposed_to_centre_15 -> Bool,
         masked_open_in_emergencies -> Bool,
         created_at -> BigInt,
+        gender -> Text,
+        family_key -> Text,
+        administrative -> Text,
+        all_masked -> Bool,
+        notifications -> Text,
+        version -> BigInt,
+        erased_at -> Nullable<BigInt>,
     }
 }
 
@@ -29,6 +36,10 @@ diesel::table! {
         until -> BigInt,
         consent_id -> Text,
         consent -> Text,
+        basis -> Text,
+        name -> Nullable<Text>,
+        profession -> Nullable<Text>,
+        declared_by -> Text,
     }
 }
 
@@ -37,6 +48,9 @@ diesel::table! {
         record_id -> Text,
         professional_id -> Text,
         since -> BigInt,
+        kind -> Text,
+        consent_id -> Text,
+        name -> Nullable<Text>,
     }
 }
 
@@ -81,6 +95,9 @@ diesel::table! {
         fed_as -> Text,
         link -> Integer,
         resource -> Text,
+        replaces_id -> Nullable<Text>,
+        visible_from -> Nullable<BigInt>,
+        updated_at -> BigInt,
     }
 }
 
@@ -132,5 +149,6 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(authorisation -> record (record_id));
 diesel::allow_tables_to_appear_in_same_query!(document, readable_type);
 diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant);

@@ -6,6 +6,7 @@ use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::schema::{document, submission_set};
 use super::unavailable;
+use super::updates::cover_older;
 use super::writer::Transaction;
 use crate::error::Failure;
 use crate::fhir::document_reference;
@@ -74,6 +75,12 @@ pub struct NewDocument {
     pub link: i32,
     /// The DocumentReference as text.
     pub resource: String,
+    /// When `INVISIBLE_PATIENT` ends, microseconds.
+    pub visible_from: Option<i64>,
+    /// The document that it replaces.
+    pub replaces_id: Option<String>,
+    /// Microseconds.
+    pub updated_at: i64,
 }
 
 /// A submission to be kept, whole or not at all.
@@ -201,6 +208,8 @@ impl Transaction<'_> {
             .execute(self.connection)?;
         for new in &submission.documents {
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
+            // Masking the current version covers those that it replaced.
+            cover_older(self.connection, &new.id)?;
         }
         Ok(Submitted::Stored)
     }
@@ -208,6 +217,8 @@ impl Transaction<'_> {
     fn supersede(&mut self, grant: &ReplaceGrant, now: i64) -> QueryResult<bool> {
         let current = document::table
             .filter(document::id.eq(grant.document_id()))
+            // Whatever of it changed since the decision: it would have to be decided anew.
+            .filter(document::version.eq(*grant.version()))
             .filter(document::status.eq(DocumentStatus::Current.code()));
         let held: Option<(i64, String, String)> = current
             .select((document::version, document::resource, document::binary_id))
@@ -227,6 +238,7 @@ impl Transaction<'_> {
                 document::version.eq(version + 1),
                 document::link.eq(link),
                 document::resource.eq(text),
+                document::updated_at.eq(now),
             ))
             .execute(self.connection)?;
         Ok(changed == 1)

@@ -24,7 +24,7 @@ fn handshake_trace(world: &World, before: usize) -> Option<TraceRow> {
 #[test]
 fn every_bad_certificate_is_refused_for_the_right_reason() {
     let world = World::start(Engine::Sqlite);
-    let (document, binary) = super::refusals::fed(&world, "2.25.300");
+    let target = super::refusals::target(&world, "2.25.300");
     let cases = bad(&world.certs);
     assert!(cases.len() >= 60, "{} bad certificates", cases.len());
     let mut table = String::from(
@@ -50,8 +50,7 @@ fn every_bad_certificate_is_refused_for_the_right_reason() {
                 // Whatever is asked for, the answer is the same.
                 for (position, (_, _, operation)) in operations.iter().enumerate() {
                     let unique_id = format!("2.25.301.{position}");
-                    let answer =
-                        super::refusals::request(&client, operation, &document, &binary, &unique_id).unwrap();
+                    let answer = super::refusals::request(&client, operation, &target, &unique_id).unwrap();
                     answer.assert_refused(401, "DMPInvalidCertificate", "");
                     let other = world.traces_of(answer.request_id()).remove(0);
                     assert_eq!((&other.rule, &other.outcome), (&trace.rule, &trace.outcome), "{operation}");
@@ -69,13 +68,13 @@ fn every_bad_certificate_is_refused_for_the_right_reason() {
 #[test]
 fn every_good_certificate_is_let_in() {
     let world = World::start(Engine::Sqlite);
-    let (document, binary) = super::refusals::fed(&world, "2.25.310");
+    let target = super::refusals::target(&world, "2.25.310");
     let operations = super::openapi::operations();
     for case in good(&world.certs) {
         let client = Client::presenting(&world.certs, &case.chain, &case.key, world.listening.api.port());
         for (position, (_, _, operation)) in operations.iter().enumerate() {
             let unique_id = format!("2.25.311.{}.{position}", case.name.len());
-            let answer = super::refusals::request(&client, operation, &document, &binary, &unique_id)
+            let answer = super::refusals::request(&client, operation, &target, &unique_id)
                 .unwrap_or_else(|error| panic!("{}: {error}", case.name));
             let refused = answer.text().contains("DMPInvalidCertificate");
             assert!(!refused, "{} {operation}: {}", case.name, answer.text());

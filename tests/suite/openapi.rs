@@ -49,8 +49,17 @@ fn the_capability_statement_lists_the_same_interactions() {
     }
     for resource in statement["rest"][0]["resource"].as_array().unwrap() {
         let kind = resource["type"].as_str().unwrap();
+        for operation in resource["operation"].as_array().into_iter().flatten() {
+            stated.push(format!("POST /fhir/{kind}/{{id}}/${}", operation["name"].as_str().unwrap()));
+        }
         for interaction in resource["interaction"].as_array().unwrap() {
             match interaction["code"].as_str().unwrap() {
+                "patch" => {
+                    stated.push(format!("PATCH /fhir/{kind}/{{id}}"));
+                    if resource["conditionalUpdate"] == true {
+                        stated.push(format!("PATCH /fhir/{kind}"));
+                    }
+                }
                 "create" => stated.push(format!("POST /fhir/{kind}")),
                 "read" => stated.push(format!("GET /fhir/{kind}/{{id}}")),
                 "search-type" => {

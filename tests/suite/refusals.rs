@@ -6,18 +6,33 @@ use habilis::sandbox::example::{self, Example};
 
 use crate::support::{Answer, Client, Engine, FHIR_JSON, OTHER, TEST, World, assert_expected};
 
+/// What the calls are about.
+pub struct Target {
+    pub document: String,
+    pub binary: String,
+    pub record: String,
+}
+
 /// A well-formed call of an operation. `id` is that of a document which the caller may see if anyone may.
 pub fn request(
     client: &Client,
     operation: &str,
-    document: &str,
-    binary: &str,
+    Target { document, binary, record }: &Target,
     unique_id: &str,
 ) -> reqwest::Result<Answer> {
     let patient = format!("patient.identifier={TEST}%7C{OTHER}&status=current");
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let json = [("Content-Type", FHIR_JSON)];
     let example = Example::new(TEST, OTHER, "OUVERT", unique_id);
+    let patch = [("Content-Type", "application/json-patch+json")];
+    let plain = [("Content-Type", "application/json")];
+    let inactive = r#"[{"op":"replace","path":"/status","value":"inactive"}]"#.to_owned();
+    let unchanged = r#"[{"op":"replace","path":"/status","value":"current"}]"#.to_owned();
+    let mes = |path: &str| client.at_root(&format!("/mes/v1/dossiers{path}"));
+    let ins = format!("{{\"ins\":{{\"systeme\":\"{TEST}\",\"valeur\":\"{OTHER}\"}}}}");
+    let opened = format!(
+        "{{\"ins\":{{\"systeme\":\"{TEST}\",\"valeur\":\"{OTHER}\"}},\"nom\":\"X\",\"prenom\":\"Y\",\"dateNaissance\":\"1990-01-01\"}}"
+    );
     match operation {
         "openSession" => client.send(
             "POST",
@@ -45,10 +60,58 @@ pub fn request(
         "searchDocumentReferenceByPost" => {
             client.send("POST", "/DocumentReference/_search", &form, Some(patient))
         }
+        "readPatient" => client.send("GET", &format!("/Patient/{record}"), &[], None),
+        // Of a record that is not there: what is closed would not open again for the next caller.
+        "closeRecord" => client.send("POST", "/Patient/unknown/$fermer", &[], None),
+        "patchConsent" => client.send("PATCH", "/Consent/unknown", &patch, Some(inactive)),
+        "searchConsent" => {
+            client.send("GET", &format!("/Consent?patient.identifier={TEST}%7C{OTHER}"), &[], None)
+        }
+        "searchConsentByPost" => {
+            client.send("POST", "/Consent/_search", &form, Some(format!("patient.identifier={TEST}%7C{OTHER}")))
+        }
+        // A change that changes nothing: who knows the document gets it back.
+        "patchDocumentReference" => {
+            client.send("PATCH", &format!("/DocumentReference/{document}"), &patch, Some(unchanged))
+        }
+        "patchDocumentReferenceByIdentifier" => {
+            let path = "/DocumentReference?identifier=urn:ietf:rfc:3986%7Curn:oid:2.25.404";
+            client.send("PATCH", path, &patch, Some(unchanged))
+        }
+        "mesOpenRecord" => client.send("POST", &mes(""), &plain, Some(opened)),
+        "mesFindRecord" => client.send("POST", &mes("/recherche"), &plain, Some(ins)),
+        "mesReadRecord" => client.send("GET", &mes(&format!("/{record}")), &[], None),
+        // Without If-Match: refused before anything is changed.
+        "mesChangeRecord" => client.send("PATCH", &mes(&format!("/{record}")), &plain, Some("{}".to_owned())),
+        "mesEraseRecord" => client.send("DELETE", &mes(&format!("/{record}")), &[], None),
+        "mesSetProfessional" => {
+            let path = mes(&format!("/{record}/professionnels/810100000024"));
+            client.send("PUT", &path, &plain, Some("{\"statut\":\"bloque\"}".to_owned()))
+        }
+        "mesForgetProfessional" => {
+            client.send("DELETE", &mes(&format!("/{record}/professionnels/810100000024")), &[], None)
+        }
+        "mesListDocuments" => {
+            client.send("GET", &mes(&format!("/{record}/documents?lecteur=titulaire")), &[], None)
+        }
+        "mesChangeDocument" => {
+            let path = mes(&format!("/{record}/documents/{document}"));
+            client.send("PATCH", &path, &plain, Some("{\"masque\":true}".to_owned()))
+        }
+        "mesReadAccesses" => {
+            client.send("GET", &mes(&format!("/{record}/traces?lecteur=titulaire")), &[], None)
+        }
         "readDocumentReference" => client.send("GET", &format!("/DocumentReference/{document}"), &[], None),
         "readBinary" => client.send("GET", &format!("/Binary/{binary}"), &[], None),
         other => panic!("« {other} » is in the OpenAPI description and has no row in the refusal test"),
     }
+}
+
+/// As [`fed`], with the record.
+pub fn target(world: &World, unique_id: &str) -> Target {
+    let (document, binary) = fed(world, unique_id);
+    let found = world.client("cps-medecin").get(&format!("/Patient?identifier={TEST}%7C{OTHER}"));
+    Target { document, binary, record: found.found().1.remove(0) }
 }
 
 /// Feeds a document and gives the ids of DocumentReference and Binary.
@@ -87,7 +150,7 @@ fn with_session(world: &World, session: &str, jti: &str) -> Client {
                     ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
                     ("subject_token", &subject),
                     ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-                    ("scope", "TD0.2 TD0.3 ITI-65 ITI-105 ITI-67 ITI-68"),
+                    ("scope", "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-67 ITI-68"),
                 ])
                 .token();
             software.with_token(&token)
@@ -112,7 +175,7 @@ fn with_session(world: &World, session: &str, jti: &str) -> Client {
 #[test]
 fn every_operation_refuses_whom_it_must() {
     let world = World::start(Engine::Sqlite);
-    let (document, binary) = fed(&world, "2.25.100");
+    let target = target(&world, "2.25.100");
     world.client("cps-medecin").authorise(OTHER);
     // Card, and what the column is for.
     let cards = [
@@ -128,6 +191,7 @@ fn every_operation_refuses_whom_it_must() {
         (Some("cps-medecin-travail"), "occup. doctor"),
         (Some("cps-infirmier"), "no authorisation"),
         (Some("cps-medecin"), "authorised"),
+        (Some("org-mes"), "SI MES"),
     ];
     let mut table =
         String::from("# Status of each operation for each caller. handshake: no connection at all.\n");
@@ -146,7 +210,7 @@ fn every_operation_refuses_whom_it_must() {
                 "-".to_owned()
             } else {
                 let unique_id = format!("2.25.101.{position}.{}", operation.len());
-                match request(&client, &operation, &document, &binary, &unique_id) {
+                match request(&client, &operation, &target, &unique_id) {
                     Ok(answer) => answer.status.to_string(),
                     Err(error) if error.is_connect() || error.is_request() => "handshake".to_owned(),
                     Err(error) => panic!("{operation} {card:?}: {error}"),
@@ -157,7 +221,7 @@ fn every_operation_refuses_whom_it_must() {
         for (position, session) in sessions.iter().enumerate() {
             let client = with_session(&world, session, &format!("{operation}-{session}"));
             let unique_id = format!("2.25.102.{position}.{}", operation.len());
-            let answer = request(&client, &operation, &document, &binary, &unique_id).unwrap();
+            let answer = request(&client, &operation, &target, &unique_id).unwrap();
             table.push_str(&format!("{:<17}", answer.status));
         }
         table = table.trim_end().to_owned();

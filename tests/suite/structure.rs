@@ -30,7 +30,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("openssl::", &["pki/", "tls/trust.rs", "tls/authority.rs", "tls/ocsp.rs", "sandbox/pro_sante_connect.rs"]),
     ("x509_parser::", &["certificate/", "tls/", "config.rs", "identity/assertion.rs"]),
     ("roxmltree::", &["cda/"]),
-    ("clap::", &["main.rs", "pki/holder.rs"]),
+    ("clap::", &["main.rs", "commands/", "pki/holder.rs"]),
+    ("csv::", &["rights/matrix_files/"]),
+    ("json_patch::", &["fhir/patch.rs"]),
     ("indicatif::", &["main.rs"]),
     ("utoipa::", &["api/"]),
     // Layers: who may know whom.

@@ -8,17 +8,17 @@ on_both_engines!(every_request_has_exactly_one_trace, without_traces_nothing_is_
 /// Every operation of the OpenAPI description, granted and refused: exactly one trace each, with its outcome and rule.
 fn every_request_has_exactly_one_trace(engine: Engine) {
     let world = World::start(engine);
-    let (document, binary) = super::refusals::fed(&world, "2.25.200");
+    let target = super::refusals::target(&world, "2.25.200");
     world.client("cps-medecin").authorise(OTHER);
     let mut table = String::from(
         "# Trace of each operation, granted and refused: operation, caller, outcome, status, rule.\n",
     );
     for (_, _, operation) in super::openapi::operations() {
-        for card in ["cps-medecin", "org-hopital", "cpe-secretaire", "org-hopital-ssl"] {
+        for card in ["cps-medecin", "org-hopital", "cpe-secretaire", "org-hopital-ssl", "org-mes"] {
             let before = world.traces().len();
             let client = world.client(card);
             let unique_id = format!("2.25.201.{}.{}", card.len(), operation.len());
-            let answer = super::refusals::request(&client, &operation, &document, &binary, &unique_id).unwrap();
+            let answer = super::refusals::request(&client, &operation, &target, &unique_id).unwrap();
             let after = world.traces();
             assert_eq!(after.len(), before + 1, "{operation} by {card}");
             let trace = after.last().unwrap();

@@ -12,6 +12,7 @@ use crate::fhir::document_reference::DocumentReference;
 use crate::fhir::elements::{CodeableConcept, Reference};
 use crate::fhir::json::{BorrowedText, malformed, unreadable};
 use crate::fhir::submission_set::SubmissionSet;
+use crate::rights::FeedPurpose;
 use crate::rights::Labels;
 use crate::store::hex;
 
@@ -203,6 +204,15 @@ impl<'a> Draft<'a> {
             .filter_map(|(_, list)| list.subject.as_ref())
             .map(|subject| ("List.subject".to_owned(), Some(subject)));
         documents.chain(list)
+    }
+
+    /// What the feed is, as far as opposition to feeding goes.
+    pub fn purpose(&self) -> FeedPurpose {
+        let replaces = |document: &DraftDocument<'_>| !document.resource.relates_to.is_empty();
+        match !self.documents.is_empty() && self.documents.iter().all(replaces) {
+            true => FeedPurpose::Replacement,
+            false => FeedPurpose::New,
+        }
     }
 
     /// Whether the feed neither replaces a document nor patches one.

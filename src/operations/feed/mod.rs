@@ -24,7 +24,7 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::ResponseEntry;
 use crate::fhir::elements::{PatientReference, Reference};
 use crate::identity::scope;
-use crate::rights::{FeedGrant, RecordFacts, ReplaceGrant};
+use crate::rights::{FeedGrant, FeedPurpose, RecordFacts, ReplaceGrant};
 use crate::store::{
     FedDocument, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError, Submitted, Transaction,
 };
@@ -80,6 +80,7 @@ impl Form {
 /// All that one commit needs.
 struct Prepared {
     grant: FeedGrant,
+    purpose: FeedPurpose,
     replaced: Vec<ReplaceGrant>,
     submission: NewSubmission,
     bodies: Vec<(String, Bytes)>,
@@ -135,16 +136,16 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
     };
     let (record, grant, ins) = store.read_here(|reader| {
         let record = the_one_record(call, &draft, reader)?;
-        let decision = call.services.tables.decide_feed(&call.caller, &record);
+        let decision = call.services.tables.decide_feed(&call.caller, &record, draft.purpose(), call.at()?);
         let grant = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
         let ins = reader.ins_of(&grant)?;
         Ok((record, grant, ins))
     })?;
     let about = |refusal: Refusal| refusal.concerning(&record.id, None);
-    rules::check(call, &draft, &ins).map_err(about)?;
+    rules::check(call, &draft, &ins, *grant.is_minor()).map_err(about)?;
 
     let ids = Ids::draw(call, draft.documents.len());
-    let submission = submission(call, &draft, &grant, &ins, &ids)?;
+    let mut submission = submission(call, &draft, &grant, &ins, &ids)?;
     let unique_ids: Vec<&str> = submission.documents.iter().map(|new| new.unique_id.as_str()).collect();
     match submission.compare(store.read_here(|reader| reader.fed_before(&unique_ids))?) {
         Some(Submitted::Replayed(fed)) => {
@@ -168,30 +169,41 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
                 }
             })?,
         };
+    let purpose = draft.purpose();
+    for (new, grant) in submission.documents.iter_mut().filter(|new| new.replaces_id.is_some()).zip(&replaced) {
+        new.replaces_id = Some(grant.document_id().to_owned());
+    }
     let bodies = draft
         .documents
         .into_iter()
         .zip(&submission.documents)
         .map(|(document, new)| (new.body_key.clone(), Bytes::from(document.content)))
         .collect();
-    Ok(Preparation::New(Box::new(Prepared { grant, replaced, submission, bodies, order: draft.order })))
+    Ok(Preparation::New(Box::new(Prepared {
+        grant,
+        purpose,
+        replaced,
+        submission,
+        bodies,
+        order: draft.order,
+    })))
 }
 
 /// Bodies first, then rows and trace in one commit.
 async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
     let store = &call.services.store;
-    let Prepared { grant, replaced, submission, bodies, order } = prepared;
+    let Prepared { grant, purpose, replaced, submission, bodies, order } = prepared;
     for (key, body) in &bodies {
         store.bodies().put(key, body.clone()).await?;
     }
     let answer = Fed::of(&submission, &order);
-    let (kept_call, kept_answer) = (call.clone(), answer.clone());
+    let (kept_call, kept_answer, at) = (call.clone(), answer.clone(), call.at()?);
     let traced = store
         .writer()
         .commit(move |transaction| {
             let trace = &kept_call.trace;
             // The patient may have closed, opposed or blocked since the decision: it is made again where it counts.
-            let grant = match decide_again(&kept_call, &grant, transaction)? {
+            let grant = match decide_again(&kept_call, &grant, purpose, at, transaction)? {
                 Ok(grant) => grant,
                 Err(refusal) => return Ok(refused(trace, refusal)),
             };
@@ -230,13 +242,15 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
 fn decide_again(
     call: &Call,
     grant: &FeedGrant,
+    purpose: FeedPurpose,
+    at: jiff::Timestamp,
     transaction: &mut Transaction<'_>,
 ) -> Result<Result<FeedGrant, Refusal>, StoreError> {
     let key = RecordKey::Id(grant.record_id().to_owned());
     let Some(record) = transaction.record_facts(&key, &call.caller, call.now())? else {
         return Ok(Err(Refusal::new(Reason::UnknownRecord, "the record is gone")));
     };
-    let decision = call.services.tables.decide_feed(&call.caller, &record);
+    let decision = call.services.tables.decide_feed(&call.caller, &record, purpose, at);
     Ok(decision.granted().map_err(|refusal| refusal.concerning(&record.id, None)))
 }
 
@@ -318,8 +332,9 @@ fn replaced(
             let unknown = || {
                 Refusal::at(Reason::InvalidMetadata, &expression, "the document to be replaced is not known")
             };
-            let kept = look_up(&relation.target, reader)?.ok_or_else(unknown)?;
-            let decision = call.services.tables.decide_replacement(grant, &kept.facts);
+            let kept = look_up(&relation.target, reader, call.now())?.ok_or_else(unknown)?;
+            let labels = document.resource.labels().unwrap_or_default();
+            let decision = call.services.tables.decide_replacement(grant, &kept.facts, labels);
             grants.push(decision.granted().map_err(|refusal| match refusal.reason {
                 Reason::NotFound => unknown().by(refusal.rule),
                 _ => refusal,
@@ -336,12 +351,12 @@ fn replaced(
     Ok(grants)
 }
 
-fn look_up(target: &Reference<'_>, reader: &mut Reader<'_>) -> Result<Option<KeptDocument>, Failure> {
+fn look_up(target: &Reference<'_>, reader: &mut Reader<'_>, now: i64) -> Result<Option<KeptDocument>, Failure> {
     if let Some(id) = target.literal().strip_prefix("DocumentReference/") {
-        return reader.document(id);
+        return reader.document(id, now);
     }
     match &target.identifier {
-        Some(identifier) => reader.document_of_unique_id(identifier.value()),
+        Some(identifier) => reader.document_of_unique_id(identifier.value(), now),
         None => Ok(None),
     }
 }

@@ -42,13 +42,18 @@ impl Findings {
 ///
 /// # Errors
 /// The refusal, with every finding of its kind.
-pub(super) fn check(call: &Call, draft: &Draft<'_>, ins: &(String, String)) -> Result<(), Refusal> {
+pub(super) fn check(
+    call: &Call,
+    draft: &Draft<'_>,
+    ins: &(String, String),
+    is_minor: bool,
+) -> Result<(), Refusal> {
     let mut findings = Findings::default();
     for document in &draft.documents {
         type_is_for_professionals(call, document)?;
         identifiers(document, &mut findings);
         codes(call, document, &mut findings);
-        labels(call, document, &mut findings);
+        labels(call, document, is_minor, &mut findings);
         attachment(document, draft.list.is_some(), &mut findings);
         context(document, draft.list.is_some(), &mut findings);
         responsible(call, document, &mut findings);
@@ -201,7 +206,7 @@ fn codes(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
     }
 }
 
-fn labels(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
+fn labels(call: &Call, document: &DraftDocument<'_>, is_minor: bool, findings: &mut Findings) {
     let at = || document.at("securityLabel");
     if document.resource.security_label.is_empty() {
         findings.strict(at(), "masking and visibility are stated for each document (EX_2.1-1050)");
@@ -214,7 +219,11 @@ fn labels(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
             if secret && !labels.invisible_to_representatives {
                 findings.always(at(), "a deposit in secret connection carries INVISIBLE_REPRESENTANTS_LEGAUX");
             }
-            if labels.masked && labels.invisible_to_patient {
+            if labels.invisible_to_representatives && !is_minor {
+                findings.always(at(), "INVISIBLE_REPRESENTANTS_LEGAUX is for the record of a minor (R1111-50)");
+            }
+            let cumul = call.services.tables.parameters.cumul_invisible_patient_masque_ps;
+            if labels.masked && labels.invisible_to_patient && !cumul {
                 findings.always(at(), "MASQUE_PS and INVISIBLE_PATIENT exclude each other (EX_2.1-1050)");
             }
             let labelled = labels.masked || labels.invisible_to_patient || labels.invisible_to_representatives;

@@ -36,7 +36,11 @@ fn an_air_token_counts_once_on_all_nodes(engine: Engine) {
     };
     let first = ask("assertion-0001");
     assert_eq!(first.json()["expires_in"], 30, "{}", first.text());
-    assert_eq!(first.json()["scope"], "TD0.2 TD0.3 ITI-67 ITI-68", "AIR never feeds");
+    assert_eq!(
+        first.json()["scope"],
+        "TD0.2 TD0.3 ITI-67 ITI-68 TD0.4 TD0.5 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3",
+        "AIR never feeds"
+    );
     let token = first.token();
     assert_eq!(read(&hospital, &token).status, 200);
     read(&hospital, &token).assert_refused(401, "", "used already");

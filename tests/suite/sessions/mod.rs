@@ -288,14 +288,22 @@ fn software_is_known_marked_or_refused() {
     let trace = marking.traces_of(answer.request_id()).remove(0);
     assert_eq!(trace.software.as_deref(), Some("Inconnu 1 X-1 (unregistered)"));
     let feeds = open(&doctor, &named("Alimenteur de démonstration", "1.0", "DEMO-DMP-0002"));
-    assert_eq!(feeds.json()["scope"], "TD0.2 ITI-65 ITI-105", "its profile is Alimentation");
+    assert_eq!(
+        feeds.json()["scope"],
+        "TD0.2 ITI-65 ITI-105 TD1.3a TD3.1b TD3.3",
+        "its profile is Alimentation"
+    );
     let suspended = open(&doctor, &named("Logiciel suspendu", "1.0", "DEMO-DMP-0003"));
     assert_error(&suspended, 403, "unauthorized_client", "suspended");
     let dodging = open(&doctor, &named("Logiciel suspendu", "0.1", "DEMO-DMP-0003"));
     assert_error(&dodging, 403, "unauthorized_client", "suspended");
     assert!(marking.traces_of(dodging.request_id()).remove(0).software.unwrap().contains("DEMO-DMP-0003"));
     let other = open(&doctor, &named("Alimenteur de démonstration", "0.1", "DEMO-DMP-0002"));
-    assert_eq!(other.json()["scope"], "TD0.2 ITI-65 ITI-105", "another version gives no more");
+    assert_eq!(
+        other.json()["scope"],
+        "TD0.2 ITI-65 ITI-105 TD1.3a TD3.1b TD3.3",
+        "another version gives no more"
+    );
     let refusing = World::start_with(
         Engine::Sqlite,
         Options { unregistered: Unregistered::Refused, ..Options::default() },
@@ -417,5 +425,6 @@ fn refusals_come_at_their_own_pace() {
     };
     let held = answered(Some(Budgets::default()));
     assert!((120..=140).contains(&held), "{held}");
-    assert_eq!(answered(None), 400, "control");
+    let free = answered(None);
+    assert!(free > 200, "control: {free}");
 }

@@ -1,0 +1,4 @@
+//! Commands that need no server, one file each.
+
+pub mod matrix;
+pub mod rights;

@@ -1,0 +1,57 @@
+//! TD1.6: who is authorised on a record, who is blocked, who is médecin traitant.
+
+use super::{Budget, Call, Operation, PatientKey, Traced};
+use crate::error::Failure;
+use crate::fhir::consent::HeldConsent;
+use crate::identity::scope::Transaction;
+
+/// The operation's name in traces.
+pub const OPERATION: Operation =
+    Operation::new("TD1.6 list professionals", Transaction::ListProfessionals, Budget::Search);
+
+/// Which entries are asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter {
+    /// `status`: in force or not.
+    pub active: Option<bool>,
+    /// `provision-type`: blocked or not.
+    pub denied: Option<bool>,
+}
+
+/// Lists them. A record that does not exist is an empty list: TD0.2 tells the same.
+///
+/// # Errors
+/// [`crate::error::Reason::NoFunctionalRight`], [`crate::error::Reason::Blocked`], [`crate::error::Reason::NoAuthorisation`] and
+/// its kin, or the store's.
+pub async fn run(
+    call: &Call,
+    patient: PatientKey,
+    filter: Filter,
+) -> Result<Traced<Vec<HeldConsent>>, Failure> {
+    call.services.tables.decide_professionals_at_all(&call.caller).granted()?;
+    call.must_be_of_the_session(&patient)?;
+    let reading = call.clone();
+    let (held, record_id, rule) = call
+        .services
+        .store
+        .read(move |reader| {
+            let call = &reading;
+            let Some(facts) = reader.record_facts(&patient.key, &call.caller, call.now())? else {
+                if patient.has_wrong_key() {
+                    return Err(patient.unknown().into());
+                }
+                return Ok((Vec::new(), None, "no such record".to_owned()));
+            };
+            let decision = call.services.tables.decide_professionals(&call.caller, &facts, call.at()?);
+            let grant = decision.granted().map_err(|refusal| refusal.concerning(&facts.id, None))?;
+            let mut held = reader.professionals(&grant)?;
+            held.retain(|one| {
+                filter.active.is_none_or(|active| one.is_active(call.now()) == active)
+                    && filter.denied.is_none_or(|denied| one.denied == denied)
+            });
+            Ok((held, Some(facts.id), grant.rule().to_owned()))
+        })
+        .await?;
+    let trace = call.trace.granted(200, &rule, record_id.as_deref(), &[]);
+    call.services.store.writer().record(trace, held).await
+}

@@ -1,0 +1,246 @@
+//! Decisions on one document (`docs/rights.md`, section 3): what is known of it, and what may be changed.
+
+use jiff::Timestamp;
+
+use super::decision::{Decision, Tables, Towards, unknown};
+use super::facts::{DocumentFacts, DocumentStatus, RecordFacts};
+use super::functional::{Action, ActorCategory, Allowance};
+use super::grant::{Own, References, Scope, UpdateGrant};
+use super::parameters::ArchivingByDoctors;
+use super::records::{opposed_to_feeding, scope};
+use crate::error::{Reason, Refusal};
+use crate::identity::{AccessMode, Caller};
+
+/// One change of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DocumentAction {
+    /// TD3.3a: `MASQUE_PS` comes.
+    Mask,
+    /// TD3.3a: `MASQUE_PS` goes.
+    Unmask,
+    /// TD3.3b: `INVISIBLE_PATIENT` goes.
+    ShowToPatient,
+    /// TD3.3b: `INVISIBLE_REPRESENTANTS_LEGAUX` goes.
+    ShowToRepresentatives,
+    /// An `INVISIBLE_…` comes: what was visible would be hidden again.
+    HideAgain,
+    /// TD3.3c.
+    Delete,
+    /// TD3.3d.
+    Archive,
+    /// TD3.3d.
+    Unarchive,
+}
+
+impl DocumentAction {
+    /// Every change.
+    pub const ALL: [DocumentAction; 8] = [
+        DocumentAction::Mask,
+        DocumentAction::Unmask,
+        DocumentAction::ShowToPatient,
+        DocumentAction::ShowToRepresentatives,
+        DocumentAction::HideAgain,
+        DocumentAction::Delete,
+        DocumentAction::Archive,
+        DocumentAction::Unarchive,
+    ];
+
+    const fn cell(self) -> Action {
+        match self {
+            DocumentAction::Mask => Action::Mask,
+            DocumentAction::Unmask => Action::Unmask,
+            DocumentAction::ShowToPatient
+            | DocumentAction::ShowToRepresentatives
+            | DocumentAction::HideAgain => Action::MakeVisible,
+            DocumentAction::Delete => Action::Delete,
+            DocumentAction::Archive => Action::Archive,
+            DocumentAction::Unarchive => Action::Unarchive,
+        }
+    }
+
+    /// Note (*): on a document of the patient, the médecin traitant alone.
+    const fn concerns_patients_own(self) -> bool {
+        matches!(self, DocumentAction::Delete | DocumentAction::Archive | DocumentAction::Unarchive)
+    }
+}
+
+impl Tables {
+    /// TD3.1b: may the caller look up the references of its own documents. No reading right is needed, nor given.
+    pub fn decide_references(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<References> {
+        references(&self.towards(caller, record, now)).into()
+    }
+
+    /// TD3.3, whatever the document.
+    pub fn decide_updating_at_all(&self, caller: &Caller, actions: &[DocumentAction]) -> Decision<()> {
+        for action in actions {
+            if let Decision::Refuse(refusal) = self.at_all(caller, action.cell()) {
+                return Decision::Refuse(refusal);
+            }
+        }
+        Decision::Permit(())
+    }
+
+    /// TD3.3a to d: may the caller do all of this to a document. What it does not know of is hidden.
+    pub fn decide_update(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        document: &DocumentFacts,
+        actions: &[DocumentAction],
+        now: Timestamp,
+    ) -> Decision<UpdateGrant> {
+        let towards = self.towards(caller, record, now);
+        let scope = scope(&towards);
+        let known = match Known::of(&towards, scope.as_ref().ok(), document) {
+            Ok(known) => known,
+            Err(rule) => return Decision::Hide { rule },
+        };
+        let mut rule = known.rule;
+        for action in actions {
+            match update(&towards, document, *action) {
+                Ok(cell) => rule = format!("{cell}; {rule}"),
+                Err(refusal) => return Decision::Refuse(refusal),
+            }
+        }
+        Decision::Permit(UpdateGrant {
+            record_id: record.id.clone(),
+            document_id: document.id.clone(),
+            actions: actions.to_vec(),
+            rule,
+        })
+    }
+}
+
+/// A document that the caller sees, or that is its own.
+struct Known {
+    rule: String,
+}
+
+impl Known {
+    /// # Errors
+    /// Why it is not known, for the trace.
+    fn of(towards: &Towards<'_>, scope: Option<&Scope>, document: &DocumentFacts) -> Result<Self, String> {
+        if document.status == DocumentStatus::EnteredInError {
+            return Err("deleted".into());
+        }
+        if let Some(scope) = scope
+            && scope.outside(document).is_none()
+        {
+            return Ok(Self { rule: scope.rule().to_owned() });
+        }
+        match references(towards) {
+            Ok(references) if document.record_id == towards.record.id && references.own().holds(document) => {
+                Ok(Self { rule: format!("{}; own document", references.rule()) })
+            }
+            Ok(references) => Err(format!("neither seen nor one's own; {}", references.rule())),
+            Err(refusal) => Err(refusal.rule.into_owned()),
+        }
+    }
+}
+
+pub(super) fn references(towards: &Towards<'_>) -> Result<References, Refusal> {
+    let cell = towards.cell(Action::LookUpReference)?;
+    towards.gates()?;
+    let own = match (cell.allowance, &towards.caller.structure) {
+        (Allowance::Yes, _) => Own::Person(towards.caller.id().to_owned()),
+        (_, Some(structure)) => Own::Structure(structure.clone()),
+        // Note (5) speaks of who acts for a structure: without one nothing is its own.
+        (_, None) => return Err(unknown().by(cell.rule.clone())),
+    };
+    Ok(References { record_id: towards.record.id.clone(), own, rule: cell.rule.clone() })
+}
+
+/// One change of a document that is known; the rule that lets it be.
+fn update<'a>(
+    towards: &Towards<'a>,
+    document: &DocumentFacts,
+    action: DocumentAction,
+) -> Result<&'a str, Refusal> {
+    let cell = towards.cell(action.cell())?;
+    must_be_the_author(towards, document, action, cell.allowance, &cell.rule)?;
+    if action != DocumentAction::Delete {
+        towards.will()?;
+        if towards.record.opposed_to_feeding {
+            return Err(opposed_to_feeding());
+        }
+    }
+    rules_of_the_state(towards, document, action)?;
+    Ok(&cell.rule)
+}
+
+fn must_be_the_author(
+    towards: &Towards<'_>,
+    document: &DocumentFacts,
+    action: DocumentAction,
+    allowance: Allowance,
+    rule: &str,
+) -> Result<(), Refusal> {
+    let refused = |why: &'static str| Err(Refusal::new(Reason::NotTheAuthor, why).by(rule.to_owned()));
+    if document.by_patient && action.concerns_patients_own() {
+        return match towards.is_treating() {
+            true => Ok(()),
+            false => refused(
+                "note (*): a document of the patient is the médecin traitant's or the patient's to change",
+            ),
+        };
+    }
+    let caller = towards.caller;
+    let own = |own: Own| own.holds(document);
+    let by_doctors = matches!(towards.category, Some(ActorCategory::Doctor | ActorCategory::AirDoctor))
+        && matches!(action, DocumentAction::Archive | DocumentAction::Unarchive)
+        && caller.mode == AccessMode::Normal
+        && towards.tables.parameters.archiving_by_doctors == ArchivingByDoctors::Own;
+    let author = match (allowance, &caller.structure) {
+        (Allowance::OwnDocuments, _) => own(Own::Person(caller.id().to_owned())),
+        (Allowance::StructureDocuments, Some(structure)) => own(Own::Structure(structure.clone())),
+        (Allowance::StructureDocuments, None) => false,
+        _ if by_doctors || action == DocumentAction::HideAgain => own(Own::Person(caller.id().to_owned())),
+        _ => true,
+    };
+    if author {
+        return Ok(());
+    }
+    let refusal = Refusal::new(Reason::NotTheAuthor, "only the author of the document may do this");
+    Err(match by_doctors && allowance != Allowance::OwnDocuments {
+        true => refusal.by(format!("{rule} (parameter archiving-by-doctors = own)")),
+        false => refusal.by(rule.to_owned()),
+    })
+}
+
+fn rules_of_the_state(
+    towards: &Towards<'_>,
+    document: &DocumentFacts,
+    action: DocumentAction,
+) -> Result<(), Refusal> {
+    let parameters = &towards.tables.parameters;
+    let broken =
+        |why: &'static str, rule: &'static str| Err(Refusal::new(Reason::UpdateNotAllowed, why).by(rule));
+    match action {
+        DocumentAction::Mask
+            if document.labels.invisible_to_patient && !parameters.cumul_invisible_patient_masque_ps =>
+        {
+            broken(
+                "MASQUE_PS and INVISIBLE_PATIENT exclude each other",
+                "EX_2.1-1050 (parameter cumul-invisible_patient-masque_ps = false)",
+            )
+        }
+        DocumentAction::ShowToRepresentatives
+            if towards.caller.session.as_ref().is_some_and(|session| session.secret) =>
+        {
+            broken("in a secret connection nothing becomes visible to the representatives", "R1111-50")
+        }
+        DocumentAction::HideAgain if parameters.one_way_visibility => broken(
+            "what was visible is not hidden again",
+            "EX_3.3-1040: making visible is irreversible (parameter one-way-visibility = true)",
+        ),
+        DocumentAction::Delete if document.status == DocumentStatus::Superseded => {
+            broken("an older version is deleted with the current one, not alone", "TD3.3c: the current version")
+        }
+        _ => Ok(()),
+    }
+}

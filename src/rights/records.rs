@@ -1,0 +1,496 @@
+//! Decisions on a record (`docs/rights.md`, section 2), and those that concern no one record.
+//!
+//! Order within each: the cell, the record's own no, what the action wants besides.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::decision::{Decision, Tables, Towards, other_record, unknown};
+use super::facts::{Authorisation, DocumentFacts, DocumentStatus, Labels, RecordFacts, Relation};
+use super::functional::{Action, ActorCategory, Allowance, is_occupational};
+use super::grant::{
+    AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant,
+    IdentitySearchGrant, MaskedDocuments, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant, ReplaceGrant,
+    RevocationGrant, Scope, SessionGrant,
+};
+use super::matrix::ReadableTypes;
+use crate::error::{Reason, Refusal};
+use crate::identity::identifiers::Ins;
+use crate::identity::patient_side::PatientSide;
+use crate::identity::{AccessMode, Actor, Authentication, Caller};
+
+/// What a feed is, as far as opposition goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FeedPurpose {
+    /// Something new.
+    New,
+    /// Every document of it replaces another.
+    Replacement,
+}
+
+/// Whose records are asked for in TD0.4.
+#[derive(Clone, Copy, Debug)]
+pub enum ListOf<'a> {
+    /// The caller's.
+    Caller,
+    /// Those of somebody else, by PS_IdNat or Struct_IdNat.
+    Other {
+        /// Who.
+        id: &'a str,
+        /// The directory knows him in the caller's structure.
+        same_structure: bool,
+    },
+}
+
+impl Tables {
+    /// TD0.1: may the caller open a session in its mode.
+    pub fn decide_opening(&self, caller: &Caller) -> Decision<SessionGrant> {
+        self.at_all_cell(caller, Action::Authenticate).map(|rule| SessionGrant { rule }).into()
+    }
+
+    /// TD0.2: may the caller test whether this patient has a record. A token that opens one record asks about that one.
+    pub fn decide_existence(&self, caller: &Caller, asked: Option<&Ins>) -> Decision<ExistenceGrant> {
+        let decide = || {
+            let rule = self.own_cell(caller, Action::TestExistence)?;
+            match caller.session.as_ref().and_then(|session| session.record.as_ref()) {
+                Some(only) if asked != Some(only) => Err(other_record()),
+                _ => Ok(ExistenceGrant { rule }),
+            }
+        };
+        decide().into()
+    }
+
+    /// TD0.3, whatever the record.
+    pub fn decide_declaring_at_all(&self, caller: &Caller) -> Decision<()> {
+        self.at_all(caller, Action::DeclareAuthorisation)
+    }
+
+    /// TD0.3, removing an authorisation or giving up a status, whatever the record.
+    pub fn decide_revoking_at_all(&self, caller: &Caller) -> Decision<()> {
+        match self.at_all(caller, Action::RemoveAuthorisation) {
+            Decision::Permit(()) => Decision::Permit(()),
+            _ => self.at_all(caller, Action::GiveUpMedecinTraitant),
+        }
+    }
+
+    /// TD2.1, TD2.2, whatever the record.
+    pub fn decide_feeding_at_all(&self, caller: &Caller) -> Decision<()> {
+        self.at_all(caller, feed_action(caller))
+    }
+
+    /// TD3.1, whatever the record: listing, or looking up one reference.
+    pub fn decide_searching_at_all(&self, caller: &Caller, one_reference: bool) -> Decision<()> {
+        match self.at_all(caller, Action::SearchMetadata) {
+            Decision::Refuse(_) if one_reference => self.at_all(caller, Action::LookUpReference),
+            decision => decision,
+        }
+    }
+
+    /// TD3.2, whatever the document.
+    pub fn decide_reading_at_all(&self, caller: &Caller) -> Decision<()> {
+        let occupational = self.parameters.occupational_doctor_reads
+            && ActorCategory::of(caller, Relation::None, &self.parameters)
+                == Some(ActorCategory::OccupationalDoctor)
+            && caller.mode == AccessMode::Normal;
+        if occupational { Decision::Permit(()) } else { self.at_all(caller, Action::ReadNotMasked) }
+    }
+
+    /// TD1.3a, whatever the record.
+    pub fn decide_administrative_at_all(&self, caller: &Caller) -> Decision<()> {
+        self.at_all(caller, Action::ReadAdministrative)
+    }
+
+    /// TD1.6, whatever the record.
+    pub fn decide_professionals_at_all(&self, caller: &Caller) -> Decision<()> {
+        self.at_all(caller, Action::ListProfessionals)
+    }
+
+    /// TD1.4, whatever the record.
+    pub fn decide_closing_at_all(&self, caller: &Caller) -> Decision<()> {
+        let may = |relation| may_close(caller, ActorCategory::of(caller, relation, &self.parameters));
+        may(Relation::None).or_else(|_| may(Relation::MedecinTraitant)).into()
+    }
+
+    /// Whether the caller's column has a right at all, whatever the record: asked before anything is looked up, so that
+    /// the refusal says nothing about what exists. A médecin traitant has another column, and which record it is about is
+    /// not known yet.
+    pub(super) fn at_all(&self, caller: &Caller, action: Action) -> Decision<()> {
+        self.at_all_cell(caller, action).map(|_| ()).into()
+    }
+
+    fn at_all_cell(&self, caller: &Caller, action: Action) -> Result<String, Refusal> {
+        let right = |relation| {
+            let category = ActorCategory::of(caller, relation, &self.parameters);
+            self.cell(caller, category, action).map(|cell| cell.rule.clone())
+        };
+        // Either relation may give the column of a médecin traitant: a doctor's, or that of equal rights.
+        right(Relation::None).or_else(|refusal| right(Relation::EqualRights).map_err(|_| refusal))
+    }
+
+    fn own_cell(&self, caller: &Caller, action: Action) -> Result<String, Refusal> {
+        let category = ActorCategory::of(caller, Relation::None, &self.parameters);
+        Ok(self.cell(caller, category, action)?.rule.clone())
+    }
+
+    /// TD0.3: may the caller declare that the patient authorised it.
+    pub fn decide_declaration(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<DeclarationGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            let cell = towards.cell(Action::DeclareAuthorisation)?;
+            towards.gates()?;
+            // Note (1): the structure's, for who acts for it.
+            let holder = match (cell.allowance, &caller.structure) {
+                (Allowance::StructureAuthorisation, Some(structure)) => structure.clone(),
+                _ => caller.id().to_owned(),
+            };
+            Ok(DeclarationGrant { record_id: record.id.clone(), holder, rule: cell.rule.clone() })
+        };
+        decide().into()
+    }
+
+    /// TD0.3: may the caller take its authorisation back. What it does not hold is not there.
+    pub fn decide_revocation(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<RevocationGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            let cell = towards.cell(Action::RemoveAuthorisation)?;
+            towards.gates()?;
+            if record.authorisation == Authorisation::None {
+                return Err(unknown().by("TD0.3: no authorisation to be removed"));
+            }
+            Ok(RevocationGrant {
+                record_id: record.id.clone(),
+                holders: holders(caller),
+                rule: cell.rule.clone(),
+            })
+        };
+        decide().into()
+    }
+
+    /// TD0.3: may the caller give up being médecin traitant. Rights equal to his are the patient's to take back.
+    pub fn decide_giving_up(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<GiveUpGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            let cell = towards.cell(Action::GiveUpMedecinTraitant)?;
+            towards.gates()?;
+            if record.relation != Relation::MedecinTraitant {
+                return Err(Refusal::new(Reason::NoFunctionalRight, "the caller is no médecin traitant")
+                    .by("PDT-INF-526 TD0.3: the médecin traitant himself"));
+            }
+            Ok(GiveUpGrant {
+                record_id: record.id.clone(),
+                professional: caller.id().to_owned(),
+                rule: cell.rule.clone(),
+            })
+        };
+        decide().into()
+    }
+
+    /// TD0.4: may the caller list these records. `dated`: the list is limited to authorisations since a date.
+    pub fn decide_own_records(
+        &self,
+        caller: &Caller,
+        of: ListOf<'_>,
+        dated: bool,
+    ) -> Decision<OwnRecordsGrant> {
+        let decide = || {
+            let category = ActorCategory::of(caller, Relation::None, &self.parameters);
+            let cell = self.cell(caller, category, Action::ListOwnRecords)?;
+            must_open_no_record(caller)?;
+            let refused =
+                |why: &'static str| Err(Refusal::new(Reason::NoFunctionalRight, why).by(cell.rule.clone()));
+            let own = holders(caller);
+            let holders = match (cell.allowance, of) {
+                (Allowance::Yes, ListOf::Caller) => own,
+                (Allowance::Yes, ListOf::Other { id, .. }) if own.iter().any(|holder| holder == id) => {
+                    vec![id.to_owned()]
+                }
+                (Allowance::SameStructureProfessionals, ListOf::Other { id, same_structure })
+                    if same_structure || caller.structure.as_deref() == Some(id) =>
+                {
+                    vec![id.to_owned()]
+                }
+                (Allowance::SameStructureProfessionals, ListOf::Caller) => {
+                    caller.structure.iter().cloned().collect()
+                }
+                (Allowance::NewAuthorisationsByDate, _) if !dated => {
+                    return refused("note (3): the list is limited by date, name one");
+                }
+                (Allowance::NewAuthorisationsByDate, ListOf::Caller) => {
+                    caller.structure.iter().cloned().collect()
+                }
+                (Allowance::NewAuthorisationsByDate, ListOf::Other { id, .. })
+                    if caller.structure.as_deref() == Some(id) =>
+                {
+                    vec![id.to_owned()]
+                }
+                _ => return refused("the list is that of the caller, or of who the sheet's note names"),
+            };
+            Ok(OwnRecordsGrant { holders, rule: cell.rule.clone() })
+        };
+        decide().into()
+    }
+
+    /// TD0.5: may the caller look for a patient without INS.
+    pub fn decide_identity_search(&self, caller: &Caller) -> Decision<IdentitySearchGrant> {
+        let decide = || {
+            let rule = self.own_cell(caller, Action::FindWithoutIns)?;
+            must_open_no_record(caller)?;
+            let limit = self.parameters.search_limit_without_ins;
+            Ok(IdentitySearchGrant { holders: holders(caller), limit, rule })
+        };
+        decide().into()
+    }
+
+    /// TD1.3a: may the caller read who the patient is.
+    pub fn decide_administrative(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<AdministrativeGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            let cell = towards.cell(Action::ReadAdministrative)?;
+            towards.gates()?;
+            Ok(AdministrativeGrant { record_id: record.id.clone(), rule: cell.rule.clone() })
+        };
+        decide().into()
+    }
+
+    /// TD1.6: may the caller list who is authorised or blocked.
+    pub fn decide_professionals(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<ProfessionalsGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            let cell = towards.cell(Action::ListProfessionals)?;
+            towards.gates()?;
+            let rule = format!("{}; {}", cell.rule, towards.will()?);
+            Ok(ProfessionalsGrant { record_id: record.id.clone(), rule })
+        };
+        decide().into()
+    }
+
+    /// TD1.4: may the caller close the record at the patient's request. The sheets have no row: `docs/decisions/0020`.
+    pub fn decide_closure(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        now: Timestamp,
+    ) -> Decision<ClosureGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            may_close(caller, towards.category)?;
+            towards.gates()?;
+            let will = towards.will()?;
+            if record.attached && !self.parameters.closing_attached_records {
+                return Err(Refusal::new(
+                    Reason::AttachedToMonEspaceSante,
+                    "the record is attached to Mon espace santé: its holder closes it there",
+                )
+                .by("PDT-INF-526 note (10) (parameter closing-attached-records = false)"));
+            }
+            Ok(ClosureGrant { record_id: record.id.clone(), rule: format!("TD1.4; {will}") })
+        };
+        decide().into()
+    }
+
+    /// TD2.1, TD2.2: may the caller feed the record. No authorisation is needed, only that the holder is not opposed
+    /// (R1111-47) and has not blocked the professional.
+    pub fn decide_feed(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        purpose: FeedPurpose,
+        now: Timestamp,
+    ) -> Decision<FeedGrant> {
+        let towards = self.towards(caller, record, now);
+        let decide = || {
+            let cell = towards.cell(feed_action(caller))?;
+            towards.gates()?;
+            let replaces = purpose == FeedPurpose::Replacement && self.parameters.replacing_after_opposition;
+            if record.opposed_to_feeding && !replaces {
+                return Err(opposed_to_feeding());
+            }
+            Ok(FeedGrant {
+                record_id: record.id.clone(),
+                // INDIRECTE: whom the establishment names is not proven; the deposit is its own (note 4).
+                author_id: match (caller.authentication, &caller.structure) {
+                    (Authentication::Indirect, Some(structure)) => structure.clone(),
+                    _ => caller.id().to_owned(),
+                },
+                structure: caller.accountable_structure().map(str::to_owned),
+                is_minor: self.parameters.is_minor(record.birth_date, now),
+                rule: cell.rule.clone(),
+            })
+        };
+        decide().into()
+    }
+
+    /// EX_2.1-1140: only the author, or the structure to which the document is attributed, replaces it. A document that
+    /// is not theirs is answered like an unknown one unless they may see it.
+    ///
+    /// `labels`: those of the new version. What was visible is not hidden again, by this way either.
+    pub fn decide_replacement(
+        &self,
+        feed: &FeedGrant,
+        document: &DocumentFacts,
+        labels: Labels,
+    ) -> Decision<ReplaceGrant> {
+        let hide = |rule: &str| Decision::Hide { rule: rule.to_owned() };
+        if document.record_id != feed.record_id || document.status == DocumentStatus::EnteredInError {
+            return hide("EX_2.1-1140: not a document of this record");
+        }
+        let own = document.author_id == feed.author_id
+            || (feed.structure.is_some() && document.author_structure == feed.structure);
+        if !own || document.by_patient {
+            return hide("EX_2.1-1140: replaced by its author or the author's structure only");
+        }
+        if document.status == DocumentStatus::Superseded {
+            return Decision::Refuse(
+                Refusal::new(Reason::InvalidMetadata, "the document to be replaced has been replaced already")
+                    .by("ITI-65: only a current document is replaced"),
+            );
+        }
+        let old = document.labels;
+        let hides = (labels.invisible_to_patient && !old.invisible_to_patient)
+            || (labels.invisible_to_representatives && !old.invisible_to_representatives);
+        if hides && self.parameters.one_way_visibility {
+            return Decision::Refuse(
+                Refusal::new(Reason::UpdateNotAllowed, "what was visible is not hidden again")
+                    .by("EX_3.3-1040: making visible is irreversible (parameter one-way-visibility = true)"),
+            );
+        }
+        Decision::Permit(ReplaceGrant {
+            record_id: feed.record_id.clone(),
+            document_id: document.id.clone(),
+            version: document.version,
+            rule: "EX_2.1-1140: replaced by its author".into(),
+        })
+    }
+
+    /// TD3.1, TD3.2: which documents of the record the caller may see.
+    pub fn decide_scope(&self, caller: &Caller, record: &RecordFacts, now: Timestamp) -> Decision<Scope> {
+        scope(&self.towards(caller, record, now)).into()
+    }
+
+    /// The SI Mon espace santé, on behalf of the patient: the list of its certificates has decided.
+    pub fn decide_patient_side(&self, _: &PatientSide) -> PatientSideGrant {
+        PatientSideGrant { rule: "contract: SI Mon espace santé, listed certificate".into() }
+    }
+}
+
+pub(super) fn scope(towards: &Towards<'_>) -> Result<Scope, Refusal> {
+    let (tables, caller, record) = (towards.tables, towards.caller, towards.record);
+    let searching = towards.cell(Action::SearchMetadata)?;
+    towards.gates()?;
+    let standing = towards.will()?;
+    let reads = reading_column(towards);
+    let allowance = |action| reads.map(|column| tables.functional.cell(action, column, caller.mode).allowance);
+    let allows = |action| allowance(action) == Some(Allowance::Yes);
+    let masked = match allowance(Action::ReadMasked) {
+        Some(Allowance::Yes) => MaskedDocuments::All,
+        Some(Allowance::PatientOptIn) if record.masked_open_in_emergencies => MaskedDocuments::All,
+        // The author keeps access to his own masked documents in an emergency too.
+        Some(Allowance::OwnDocuments | Allowance::PatientOptIn) => MaskedDocuments::Own,
+        _ => MaskedDocuments::None,
+    };
+    let (readable, reading) = match reads {
+        Some(column) if allows(Action::ReadNotMasked) => (
+            tables.matrix.readable(caller, towards.now),
+            tables.functional.cell(Action::ReadNotMasked, column, caller.mode).rule.clone(),
+        ),
+        // May list, may not read (occupational doctor): nothing is shown, the stricter reading.
+        _ => {
+            let rule = match towards.cell(Action::ReadNotMasked) {
+                Ok(cell) => cell.rule.clone(),
+                Err(refusal) => refusal.rule.into_owned(),
+            };
+            (Arc::new(ReadableTypes::none()), rule)
+        }
+    };
+    let read_rule = format!("{reading}; {standing}; {}", readable.rule);
+    let rule = format!("{}; {standing}; {}", searching.rule, readable.rule);
+    Ok(Scope {
+        record_id: record.id.clone(),
+        caller_id: caller.id().to_owned(),
+        readable,
+        masked,
+        all_masked: record.all_masked,
+        hidden: allows(Action::ReadHidden),
+        archived: allows(Action::ReadArchived),
+        superseded: allows(Action::ReadSuperseded),
+        deleted: tables.parameters.reading_deleted_documents && allows(Action::ReadDeleted),
+        rule,
+        read_rule,
+    })
+}
+
+/// The column for the reading cells: the caller's own, but for the occupational doctor where a parameter lets him read.
+fn reading_column(towards: &Towards<'_>) -> Option<ActorCategory> {
+    match towards.category? {
+        ActorCategory::OccupationalDoctor
+            if towards.tables.parameters.occupational_doctor_reads
+                && towards.caller.mode == AccessMode::Normal =>
+        {
+            Some(ActorCategory::Doctor)
+        }
+        column => Some(column),
+    }
+}
+
+pub(super) fn opposed_to_feeding() -> Refusal {
+    Refusal::new(Reason::OpposedToFeeding, "the patient is opposed to feeding")
+        .by("R1111-47: opposition to feeding (replacing: parameter replacing-after-opposition)")
+}
+
+fn may_close(caller: &Caller, category: Option<ActorCategory>) -> Result<(), Refusal> {
+    let may = matches!(
+        category,
+        Some(ActorCategory::Professional | ActorCategory::Doctor | ActorCategory::MedecinTraitant)
+    ) && !is_occupational(caller);
+    if may && caller.mode == AccessMode::Normal {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::NoFunctionalRight, "a record is closed by a professional in mode normal")
+        .by("contract: TD1.4, professionals in mode normal"))
+}
+
+/// A token that opens one record opens no list of records.
+fn must_open_no_record(caller: &Caller) -> Result<(), Refusal> {
+    match caller.session.as_ref().and_then(|session| session.record.as_ref()) {
+        Some(_) => Err(other_record()),
+        None => Ok(()),
+    }
+}
+
+/// Who holds what the caller holds: itself, and the structure for which it acts.
+fn holders(caller: &Caller) -> Vec<String> {
+    std::iter::once(caller.id()).chain(caller.structure.as_deref()).map(str::to_owned).collect()
+}
+
+fn feed_action(caller: &Caller) -> Action {
+    match caller.actor {
+        Actor::Staff { .. } => Action::FeedByStaff,
+        _ => Action::Feed,
+    }
+}
