@@ -212,7 +212,11 @@ fn differences(ours: Parameters, theirs: reference::Parameters, thin: bool) -> (
     let tables = tables(ours);
     let (mut situations, documents) = (situations(), documents());
     if thin {
-        situations.retain(|one| !(one.closed || one.secret || one.other_record));
+        let mut place = 0;
+        situations.retain(|one| {
+            place += 1;
+            !(one.closed || one.secret || one.other_record) && place % 2 == 0
+        });
     }
     let documents: Vec<Document> = match thin {
         // Turned parameters: without what no parameter concerns; the first run has it.
@@ -224,22 +228,22 @@ fn differences(ours: Parameters, theirs: reference::Parameters, thin: bool) -> (
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let (tables, documents) = (&tables, &documents);
     let compare = |share: &[Situation]| {
-        let (mut cases, mut found) = (0_u64, Vec::new());
-        let mut differ = |what: String, ours: Verdict, reference: Verdict| {
-            cases += 1;
-            if ours != reference && found.len() < 20 {
-                found.push(format!("{what}: ours {ours:?}, reference {reference:?}"));
-            }
-        };
+        let (mut cases, mut found) = (0_u64, Vec::<String>::new());
         for situation in share {
+            if found.len() >= 20 {
+                break;
+            }
             for action in RecordAction::ALL {
                 let (one, other) =
                     (on_record(tables, situation, action), reference::on_record(&theirs, situation, action));
+                cases += 1;
                 if one != other {
-                    differ(format!("{situation:?} {action:?}"), one, other);
-                } else {
-                    differ(String::new(), one, other);
+                    found.push(format!("{situation:?} {action:?}: ours {one:?}, reference {other:?}"));
                 }
+            }
+            if !situation.attached {
+                // Closing alone asks for it.
+                continue;
             }
             let caller = cases::caller(situation.actor, situation.mode, situation.secret);
             let scope = tables.decide_scope(&caller, &cases::record(situation), now()).granted();
@@ -252,10 +256,11 @@ fn differences(ours: Parameters, theirs: reference::Parameters, thin: bool) -> (
                 for action in reference::DocumentAction::ALL {
                     let one = on_document(tables, situation, &scope, document, action);
                     let other = reference::on_document(&theirs, situation, document, action);
+                    cases += 1;
                     if one != other {
-                        differ(format!("{situation:?} {document:?} {action:?}"), one, other);
-                    } else {
-                        differ(String::new(), one, other);
+                        found.push(format!(
+                            "{situation:?} {document:?} {action:?}: ours {one:?}, reference {other:?}"
+                        ));
                     }
                 }
             }
