@@ -214,8 +214,8 @@ fn differences(ours: Parameters, theirs: reference::Parameters, thin: bool) -> (
     if thin {
         let mut place = 0;
         situations.retain(|one| {
-            place += 1;
-            !(one.closed || one.secret || one.other_record) && place % 2 == 0
+            place += 1_u32;
+            !(one.closed || one.secret || one.other_record) && place.is_multiple_of(3)
         });
     }
     let documents: Vec<Document> = match thin {
@@ -328,7 +328,7 @@ fn so_they_are_with_each_parameter_turned() {
     ];
     for (ours, theirs) in turned {
         let found = differences(ours, theirs, true);
-        assert!(found.1.is_empty(), "{theirs:?}:\n{}", found.1.join("\n"));
+        assert_none(found, 100_000);
     }
 }
 
