@@ -17,7 +17,7 @@ use crate::identity::pro_sante_connect;
 use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
-use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters};
+use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters, matrix_files};
 use crate::server::{DirectoryFiles, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
@@ -281,6 +281,7 @@ struct RightsSection {
     role_professionals: bool,
     occupational_doctor_reads: bool,
     closing_attached_records: bool,
+    administrative_data_without_authorisation: bool,
     age_of_majority: i8,
     search_limit_without_ins: u32,
 }
@@ -307,6 +308,7 @@ impl Default for RightsSection {
             role_professionals: parameters.role_professionals,
             occupational_doctor_reads: parameters.occupational_doctor_reads,
             closing_attached_records: parameters.closing_attached_records,
+            administrative_data_without_authorisation: parameters.administrative_data_without_authorisation,
             age_of_majority: parameters.age_of_majority,
             search_limit_without_ins: parameters.search_limit_without_ins,
         }
@@ -315,6 +317,7 @@ impl Default for RightsSection {
 
 impl RightsSection {
     fn parameters(&self) -> Result<Parameters> {
+        ensure!((1..=3_650).contains(&self.authorisation_days), "rights.authorisation-days is 1 to 3650 days");
         ensure!((1..=30).contains(&self.age_of_majority), "rights.age-of-majority is 1 to 30 years");
         ensure!(
             (1..=200).contains(&self.search_limit_without_ins),
@@ -329,6 +332,7 @@ impl RightsSection {
             role_professionals: self.role_professionals,
             occupational_doctor_reads: self.occupational_doctor_reads,
             closing_attached_records: self.closing_attached_records,
+            administrative_data_without_authorisation: self.administrative_data_without_authorisation,
             age_of_majority: self.age_of_majority,
             search_limit_without_ins: self.search_limit_without_ins,
         })
@@ -347,6 +351,16 @@ impl RightsSection {
                 std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
             })
             .collect::<Result<_>>()?;
+        // As strictly as `habilis matrix check` reads them.
+        let files: Vec<_> = tables
+            .iter()
+            .zip(paths)
+            .map(|(table, path)| matrix_files::read(table).with_context(|| path.display().to_string()))
+            .collect::<Result<_>>()?;
+        let named = files.iter().map(|file| (file.version.as_str(), file));
+        if let Some(fault) = matrix_files::check_together(named).first() {
+            bail!("rights.matrix: {fault}");
+        }
         let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
         HabilitationMatrix::parse(&tables).context("rights.matrix")
     }
@@ -360,15 +374,18 @@ struct PatientSideSection {
 
 impl PatientSideSection {
     fn read(self) -> Result<PatientSideList> {
-        for entry in &self.certificates {
-            ensure!(
-                entry
-                    .split_once('/')
-                    .is_some_and(|(structure, name)| !structure.is_empty() && !name.is_empty()),
-                "patient-side.certificates: « {entry} » is not Struct_IdNat/common name"
-            );
+        let mut entries = Vec::new();
+        for entry in self.certificates {
+            let read = entry.split_once('/').filter(|(structure, name)| {
+                let digits = structure.bytes().all(|byte| byte.is_ascii_alphanumeric());
+                !structure.is_empty() && digits && !name.is_empty() && name.trim() == *name
+            });
+            let Some((structure, name)) = read else {
+                bail!("patient-side.certificates: « {entry} » is not Struct_IdNat/common name");
+            };
+            entries.push((structure.to_owned(), name.to_owned()));
         }
-        Ok(PatientSideList::new(self.certificates))
+        Ok(PatientSideList::new(entries))
     }
 }
 
@@ -383,6 +400,17 @@ impl Default for FeedSection {
     fn default() -> Self {
         Self { strict: true, maximum_body: 64 << 20 }
     }
+}
+
+/// What of a configuration decides about rights, and where the database is: for `habilis rights explain`.
+///
+/// # Errors
+/// As [`read`], for these sections.
+pub fn read_rights(path: &Path) -> Result<(HabilitationMatrix, Parameters, Option<String>)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let url = std::env::var("HABILIS_DATABASE_URL").ok().or(file.database.url);
+    Ok((file.rights.matrix()?, file.rights.parameters()?, url))
 }
 
 /// Reads and checks a production configuration.

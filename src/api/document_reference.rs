@@ -9,12 +9,13 @@ use super::{Api, gate, request, respond};
 use crate::audit::Traced;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::{SearchEntry, searchset, with_base};
-use crate::fhir::document_reference::{self, reference};
+use crate::fhir::document_reference;
 use crate::fhir::patch::Patch;
 use crate::operations::feed::{self, Form};
 use crate::operations::find_documents::Hits;
-use crate::operations::update_document::{self, DocumentKey};
+use crate::operations::update_document::{self, Updated};
 use crate::operations::{Budget, Call, Operation, find_documents, read_document};
+use crate::store::{DocumentKey, DocumentSummary};
 
 /// A search of documents, before its parameters have said whether it is a look-up (TD3.1b).
 const SEARCH: Operation = Operation::without_scope("TD3.1 find documents", Budget::Search);
@@ -27,7 +28,7 @@ const SEARCH: Operation = Operation::without_scope("TD3.1 find documents", Budge
     params(
         ("patient.identifier" = Option<String>, Query, description = "INS as system|value; this or patient", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"),
         ("patient" = Option<String>, Query, description = "Patient/id; this or patient.identifier"),
-        ("status" = String, Query, description = "current, superseded", example = "current"),
+        ("status" = Option<String>, Query, description = "current, superseded; mandatory without identifier", example = "current"),
         ("type" = Option<String>, Query, description = "JDV_J66", example = "http://loinc.org|11488-4"),
         ("category" = Option<String>, Query, description = "JDV_J57"),
         ("format" = Option<String>, Query, description = "JDV_J60"),
@@ -98,13 +99,7 @@ async fn find(
                     .iter()
                     .map(|one| SearchEntry {
                         path: format!("DocumentReference/{}", one.id),
-                        resource: document_reference::reference_of(
-                            &one.id,
-                            one.version,
-                            one.last_updated,
-                            &one.status,
-                            &one.unique_id,
-                        ),
+                        resource: reference_of(one),
                         link: None,
                     })
                     .collect();
@@ -142,9 +137,10 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
             Ok(fed) => {
                 let document = fed.published.unwrap_or_default();
                 let id = fed.document_ids.first().map_or("", String::as_str);
+                let version = document.version;
                 Answer::fhir(201, with_base(&document.resource, document.link, &api.base))
-                    .with(header::LOCATION, format!("{}/DocumentReference/{id}/_history/1", api.base))
-                    .with(header::ETAG, "W/\"1\"".into())
+                    .with(header::LOCATION, format!("{}/DocumentReference/{id}/_history/{version}", api.base))
+                    .with(header::ETAG, format!("W/\"{version}\""))
             }
             Err(refusal) => respond::failure(&refusal.into(), &request_id),
         }))
@@ -217,6 +213,11 @@ pub async fn patch(
     .await
 }
 
+/// What a look-up tells, and the answer to who may change a document and not read it: which version stands, and no more.
+fn reference_of(one: &DocumentSummary) -> String {
+    document_reference::reference_of(&one.id, one.version, one.updated_at, &one.status, &one.unique_id)
+}
+
 fn unique_id(parameters: request::Parameters) -> Result<DocumentKey, Refusal> {
     let mut found = None;
     for (name, value) in &parameters {
@@ -254,15 +255,12 @@ async fn change(
     let request_id = call.trace.request_id.clone();
     let updated = update_document::run(&call, key, patch, if_match).await?;
     Ok(updated.map(|updated| match updated {
-        Ok(updated) => {
-            let document = &updated.document;
-            let resource = match updated.seen {
-                true => with_base(&document.resource, document.link, &api.base),
-                // Its author may change it, not read it: the answer says which version stands, and no more.
-                false => reference(&document.resource),
-            };
-            Answer::fhir(200, resource).with(header::ETAG, format!("W/\"{}\"", document.version))
+        Ok(Updated::Seen(document)) => {
+            Answer::fhir(200, with_base(&document.resource, document.link, &api.base))
+                .with(header::ETAG, format!("W/\"{}\"", document.version))
         }
+        Ok(Updated::Known(reference)) => Answer::fhir(200, reference_of(&reference))
+            .with(header::ETAG, format!("W/\"{}\"", reference.version)),
         Err(refusal) => respond::failure(&refusal.into(), &request_id),
     }))
 }

@@ -232,7 +232,17 @@ impl<'a> Connected<'a> {
                 caller
             }
         };
-        Ok(caller)
+        Ok(self.with_directory(caller))
+    }
+
+    /// The caller, and the structures for which he might act: the directory may have changed since the connection began.
+    fn with_directory(&self, caller: Arc<Caller>) -> Arc<Caller> {
+        let directory = self.api.services.sessions.directory.load();
+        let might_act_for = directory.might_act_for(caller.id(), caller.structure.as_deref());
+        if might_act_for.is_empty() {
+            return caller;
+        }
+        Arc::new(Caller { might_act_for, ..caller.as_ref().clone() })
     }
 
     /// The patient's side, if the certificate is on its list. Whoever else calls pays as for any other call.

@@ -47,9 +47,20 @@ struct OpenBody {
     sexe: Option<String>,
     #[serde(default = "attached")]
     rattache: bool,
-    /// FHIR elements of Patient: telecom, address, contact.
     #[serde(default)]
-    administratif: Option<serde_json::Map<String, Value>>,
+    administratif: AdministrativeBody,
+}
+
+/// FHIR elements of Patient.
+#[derive(Default, Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct AdministrativeBody {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    telecom: Vec<serde_json::Map<String, Value>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    address: Vec<serde_json::Map<String, Value>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    contact: Vec<serde_json::Map<String, Value>>,
 }
 
 const fn attached() -> bool {
@@ -60,6 +71,23 @@ const fn attached() -> bool {
 #[serde(deny_unknown_fields)]
 struct FindBody {
     ins: InsBody,
+    lecteur: ReaderCode,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ReaderCode {
+    Titulaire,
+    Representant,
+}
+
+impl From<ReaderCode> for PatientReader {
+    fn from(code: ReaderCode) -> Self {
+        match code {
+            ReaderCode::Titulaire => PatientReader::Holder,
+            ReaderCode::Representant => PatientReader::Representative,
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -72,6 +100,19 @@ struct ChangeBody {
     masques_ouverts_en_urgence: Option<bool>,
     documents_masques: Option<bool>,
     notifications: Option<serde_json::Map<String, Value>>,
+}
+
+impl ChangeBody {
+    /// `{}` would change nothing but the version.
+    const fn is_empty(&self) -> bool {
+        self.etat.is_none()
+            && self.opposition_alimentation.is_none()
+            && self.opposition_bris_de_glace.is_none()
+            && self.opposition_centre_15.is_none()
+            && self.masques_ouverts_en_urgence.is_none()
+            && self.documents_masques.is_none()
+            && self.notifications.is_none()
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -109,7 +150,7 @@ async fn body<T: serde::de::DeserializeOwned>(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<T, Failure> {
-    let mut held = request::json_body(request, payload).await?;
+    let mut held = request::small_json_body(request, payload).await?;
     let text = held.take();
     serde_json::from_str(&text).map_err(|error| {
         // Where, and not what: a value may be an INS.
@@ -120,6 +161,47 @@ async fn body<T: serde::de::DeserializeOwned>(
         );
         malformed(&why).into()
     })
+}
+
+/// A name as it is shown in software everywhere: some characters that can be seen, and not many.
+fn name(element: &'static str, name: String) -> Result<String, Refusal> {
+    let name = name.trim();
+    let fits = (1..=100).contains(&name.chars().count());
+    let shown = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    if fits && name.chars().all(shown) {
+        return Ok(name.to_owned());
+    }
+    Err(Refusal::at(
+        Reason::MalformedBody,
+        element,
+        "a name has 1 to 100 characters, each of which can be seen",
+    ))
+}
+
+/// A day, not in the future: who is a minor is told by it.
+fn birth_date(text: &str, now: i64) -> Result<String, Refusal> {
+    let day: Option<jiff::civil::Date> =
+        text.parse().ok().filter(|day: &jiff::civil::Date| day.to_string() == text);
+    let today = to_instant(now);
+    match day {
+        Some(day) if today.get(..10).is_some_and(|today| *day.to_string() <= *today) => Ok(day.to_string()),
+        _ => Err(Refusal::at(
+            Reason::MalformedBody,
+            "dateNaissance",
+            "a date of birth is a day that has been, 1979-03-28",
+        )),
+    }
+}
+
+/// What names something in a path. What cannot be an identifier names nothing.
+fn path_id(id: String) -> Result<String, Refusal> {
+    match id.is_empty() || id.len() > 128 || id.contains('\0') {
+        false => Ok(id),
+        true => Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier")),
+    }
 }
 
 fn summary(record: &RecordSummary) -> Value {
@@ -214,20 +296,18 @@ fn reader(request: &HttpRequest) -> Result<PatientReader, Refusal> {
 pub async fn open(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     gate::serve_patient_side(&request, records::OPEN, async |call| {
         let body: OpenBody = body(&request, payload).await?;
-        let birth_date: jiff::civil::Date = body.date_naissance.parse().map_err(|_| {
-            Refusal::at(Reason::MalformedBody, "dateNaissance", "a date of birth is a day, 1979-03-28")
-        })?;
+        let birth_date = birth_date(&body.date_naissance, call.trace.at)?;
         let gender = body.sexe.unwrap_or_else(|| "unknown".to_owned());
         if !["male", "female", "unknown"].contains(&gender.as_str()) {
             return Err(Refusal::at(Reason::MalformedBody, "sexe", "male, female or unknown").into());
         }
         let patient = NewPatient {
             ins: body.ins.read()?,
-            family_name: body.nom,
-            given_name: body.prenom,
-            birth_date: birth_date.to_string(),
+            family_name: name("nom", body.nom)?,
+            given_name: name("prenom", body.prenom)?,
+            birth_date,
             gender,
-            administrative: to_json(&body.administratif.unwrap_or_default()),
+            administrative: to_json(&body.administratif),
             attached: body.rattache,
         };
         let opened = records::open(&call, patient).await?;
@@ -243,7 +323,7 @@ pub async fn open(request: HttpRequest, payload: web::Payload) -> HttpResponse {
 /// Find a record by INS.
 #[utoipa::path(
     post, path = "/mes/v1/dossiers/recherche", tag = "Mon espace santé", operation_id = "mesFindRecord",
-    request_body(content = super::openapi::Claims, content_type = "application/json", description = "ins {systeme, valeur}"),
+    request_body(content = super::openapi::Claims, content_type = "application/json", description = "ins {systeme, valeur}, lecteur (titulaire, representant)"),
     responses(
         (status = 200, description = "The record and its professionals", content_type = "application/json", body = super::openapi::Claims),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
@@ -255,7 +335,7 @@ pub async fn open(request: HttpRequest, payload: web::Payload) -> HttpResponse {
 pub async fn find(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     gate::serve_patient_side(&request, records::FIND, async |call| {
         let body: FindBody = body(&request, payload).await?;
-        whole(&call, RecordKey::Ins(body.ins.read()?)).await
+        whole(&call, RecordKey::Ins(body.ins.read()?), body.lecteur.into()).await
     })
     .await
 }
@@ -263,23 +343,24 @@ pub async fn find(request: HttpRequest, payload: web::Payload) -> HttpResponse {
 /// Read a record.
 #[utoipa::path(
     get, path = "/mes/v1/dossiers/{id}", tag = "Mon espace santé", operation_id = "mesReadRecord",
-    params(("id" = String, Path, description = "The record")),
+    params(("id" = String, Path, description = "The record"), ("lecteur" = String, Query, description = "titulaire or representant")),
     responses(
         (status = 200, description = "The record and its professionals", content_type = "application/json", body = super::openapi::Claims),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )
 )]
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve_patient_side(&request, records::READ, async |call| {
-        whole(&call, RecordKey::Id(id.into_inner())).await
+        let reader = reader(&request)?;
+        whole(&call, RecordKey::Id(path_id(id.into_inner())?), reader).await
     })
     .await
 }
 
-async fn whole(call: &PatientCall, key: RecordKey) -> Result<Traced<Answer>, Failure> {
+async fn whole(call: &PatientCall, key: RecordKey, reader: PatientReader) -> Result<Traced<Answer>, Failure> {
     let now = call.trace.at;
-    let found = records::read(call, key).await?;
+    let found = records::read(call, key, reader).await?;
     Ok(found.map(|found| {
         let mut value = summary(&found.record);
         let professionals = found.professionals.iter().map(|held| professional(held, now));
@@ -305,6 +386,9 @@ pub async fn change(request: HttpRequest, id: web::Path<String>, payload: web::P
     gate::serve_patient_side(&request, records::CHANGE, async |call| {
         let if_match = request::if_match(&request)?;
         let body: ChangeBody = body(&request, payload).await?;
+        if body.is_empty() {
+            return Err(malformed("a change says what changes").into());
+        }
         let change = Change {
             state: body.etat.map(|state| match state {
                 StateBody::Ouvert => NewState::Open,
@@ -319,7 +403,7 @@ pub async fn change(request: HttpRequest, id: web::Path<String>, payload: web::P
             },
             notifications: body.notifications.map(|preferences| to_json(&preferences)),
         };
-        Ok(changed(&call, records::change(&call, id.into_inner(), if_match, change).await?))
+        Ok(changed(&call, records::change(&call, path_id(id.into_inner())?, if_match, change).await?))
     })
     .await
 }
@@ -338,7 +422,7 @@ pub async fn change(request: HttpRequest, id: web::Path<String>, payload: web::P
 pub async fn erase(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve_patient_side(&request, records::ERASE, async |call| {
         let if_match = request::if_match(&request)?;
-        let id = id.into_inner();
+        let id = path_id(id.into_inner())?;
         let request_id = call.trace.request_id.clone();
         let erased = records::erase(&call, id.clone(), if_match).await?;
         Ok(erased.map(|erased| match erased {
@@ -378,6 +462,7 @@ pub async fn set_professional(
             StandingCode::MedecinTraitant => Standing::MedecinTraitant,
             StandingCode::DroitsEquivalents => Standing::EqualRights,
         };
+        let (id, professional) = (path_id(id)?, path_id(professional)?);
         Ok(changed(&call, professionals::set(&call, id, if_match, professional, standing).await?))
     })
     .await
@@ -386,10 +471,10 @@ pub async fn set_professional(
 /// Take back what was said of a professional.
 #[utoipa::path(
     delete, path = "/mes/v1/dossiers/{id}/professionnels/{professionnel}", tag = "Mon espace santé", operation_id = "mesForgetProfessional",
-    params(("id" = String, Path, description = "The record"), ("professionnel" = String, Path, description = "PS_IdNat or Struct_IdNat"), ("If-Match" = String, Header, description = "Version that is meant")),
+    params(("id" = String, Path, description = "The record"), ("professionnel" = String, Path, description = "PS_IdNat or Struct_IdNat"), ("lecteur" = String, Query, description = "titulaire or representant"), ("If-Match" = String, Header, description = "Version that is meant")),
     responses(
         (status = 200, description = "The record", content_type = "application/json", body = super::openapi::Claims),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 412, response = super::openapi::Outcome),
         (status = 503, response = super::openapi::Outcome),
     )
@@ -397,8 +482,10 @@ pub async fn set_professional(
 pub async fn forget_professional(request: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
     gate::serve_patient_side(&request, professionals::FORGET, async |call| {
         let if_match = request::if_match(&request)?;
+        let reader = reader(&request)?;
         let (id, professional) = path.into_inner();
-        Ok(changed(&call, professionals::forget(&call, id, if_match, professional).await?))
+        let (id, professional) = (path_id(id)?, path_id(professional)?);
+        Ok(changed(&call, professionals::forget(&call, id, if_match, professional, reader).await?))
     })
     .await
 }
@@ -416,7 +503,8 @@ pub async fn forget_professional(request: HttpRequest, path: web::Path<(String, 
 )]
 pub async fn list_documents(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve_patient_side(&request, documents::LIST, async |call| {
-        let listed = documents::list(&call, id.into_inner(), reader(&request)?).await?;
+        let reader = reader(&request)?;
+        let listed = documents::list(&call, path_id(id.into_inner())?, reader).await?;
         Ok(listed.map(|listed| {
             let documents: Vec<Value> = listed
                 .iter()
@@ -443,14 +531,15 @@ pub async fn list_documents(request: HttpRequest, id: web::Path<String>) -> Http
 /// Mask a document, or make it readable again; archive or delete what the patient deposited.
 #[utoipa::path(
     patch, path = "/mes/v1/dossiers/{id}/documents/{document}", tag = "Mon espace santé", operation_id = "mesChangeDocument",
-    params(("id" = String, Path, description = "The record"), ("document" = String, Path, description = "DocumentReference.id"), ("If-Match" = String, Header, description = "Version of the record that is meant")),
+    params(("id" = String, Path, description = "The record"), ("document" = String, Path, description = "DocumentReference.id"), ("lecteur" = String, Query, description = "titulaire or representant"), ("If-Match" = String, Header, description = "Version of the record that is meant")),
     request_body(content = super::openapi::Claims, content_type = "application/json", description = "masque, archive, supprime"),
     responses(
         (status = 200, description = "The record", content_type = "application/json", body = super::openapi::Claims),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
         (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
         (status = 408, response = super::openapi::Outcome), (status = 412, response = super::openapi::Outcome),
-        (status = 413, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+        (status = 413, response = super::openapi::Outcome), (status = 422, response = super::openapi::Outcome),
+        (status = 503, response = super::openapi::Outcome),
     )
 )]
 pub async fn change_document(
@@ -460,10 +549,16 @@ pub async fn change_document(
 ) -> HttpResponse {
     gate::serve_patient_side(&request, documents::CHANGE, async |call| {
         let if_match = request::if_match(&request)?;
+        let reader = reader(&request)?;
         let (id, document) = path.into_inner();
+        let (id, document) = (path_id(id)?, path_id(document)?);
         let body: DocumentBody = body(&request, payload).await?;
+        let says = body.masque.is_some() || body.archive.is_some();
+        if says == body.supprime {
+            return Err(malformed("a change masks or archives, or else deletes").into());
+        }
         let change = documents::Change { masked: body.masque, archived: body.archive, deleted: body.supprime };
-        Ok(changed(&call, documents::change(&call, id, if_match, document, change).await?))
+        Ok(changed(&call, documents::change(&call, id, if_match, document, change, reader).await?))
     })
     .await
 }
@@ -481,7 +576,8 @@ pub async fn change_document(
 )]
 pub async fn accesses(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve_patient_side(&request, records::ACCESSES, async |call| {
-        let lines = records::accesses(&call, id.into_inner(), reader(&request)?).await?;
+        let reader = reader(&request)?;
+        let lines = records::accesses(&call, path_id(id.into_inner())?, reader).await?;
         Ok(lines.map(|lines| {
             let lines: Vec<Value> = lines
                 .iter()

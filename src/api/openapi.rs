@@ -63,7 +63,7 @@ pub struct DocumentSearchForm {
     patient_identifier: Option<String>,
     /// current, superseded.
     #[schema(example = "current")]
-    status: String,
+    status: Option<String>,
 }
 
 /// `POST /oauth2/token`. What stands in an assertion need not stand beside it.

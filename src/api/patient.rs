@@ -1,6 +1,5 @@
 //! TD0.2, TD0.4 by last document, TD0.5: `GET /Patient?…`; TD1.3a: `GET /Patient/{id}`; TD1.4: `POST /Patient/{id}/$fermer`.
 
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::respond::Answer;
@@ -106,7 +105,9 @@ async fn existence(api: &Api, call: &Call, patient: PatientKey) -> Result<Traced
     Ok(found.map(|found| {
         let entries: Vec<SearchEntry> = found
             .iter()
-            .map(|found| entry(&found.record.id, found.record.existence(Some(&found.facts))))
+            .map(|found| {
+                entry(&found.record.id, found.record.existence(Some((found.authorisation, found.relation))))
+            })
             .collect();
         // No self link: it would name the INS.
         Answer::fhir(200, searchset(&api.base, entries.len() as u64, None, None, &entries))
@@ -216,9 +217,8 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_patient::OPERATION, async |call| {
         request::Accepted::of(&request, &request::query(&request)?).require_fhir_json()?;
         let record = read_patient::run(&call, id.into_inner()).await?;
-        Ok(record.map(|record| {
-            Answer::fhir(200, record.administrative()).with(header::ETAG, format!("W/\"{}\"", record.version))
-        }))
+        // No ETag: the record's version counts what the patient decides, and some of it is not for the caller to know.
+        Ok(record.map(|record| Answer::fhir(200, record.administrative())))
     })
     .await
 }

@@ -34,6 +34,23 @@ impl Held<String> {
 /// [`Reason::MalformedBody`], [`Reason::BodyTooLarge`], [`Reason::BodyTooSlow`]; [`Failure::Unavailable`] when the
 /// bodies under way leave no room.
 pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
+    json_body_of(request, payload, usize::MAX).await
+}
+
+/// As [`json_body`], for what is short.
+///
+/// # Errors
+/// As [`json_body`].
+pub async fn small_json_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
+    const SHORT: usize = 64 << 10;
+    json_body_of(request, payload, SHORT).await
+}
+
+async fn json_body_of(
+    request: &HttpRequest,
+    payload: web::Payload,
+    most: usize,
+) -> Result<Held<String>, Failure> {
     /// Below it the walk through a body is shorter than the way to another thread.
     const SMALL: usize = 256 << 10;
     match request.content_type() {
@@ -44,7 +61,7 @@ pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<H
             );
         }
     }
-    let Held { value: body, _share } = body(request, payload, usize::MAX).await?;
+    let Held { value: body, _share } = body(request, payload, most).await?;
     let text = String::from_utf8(body).map_err(|error| json::malformed(&format!("not UTF-8: {error}")))?;
     let value = if text.len() <= SMALL {
         json::admit(&text)?;

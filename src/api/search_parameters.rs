@@ -84,8 +84,9 @@ impl DocumentSearch {
         };
         let patient = patient
             .ok_or_else(|| missing("patient", "a search carries patient or patient.identifier (ITI-67)"))?;
-        if criteria.statuses.is_empty() {
-            return Err(missing("status", "a search carries status (ITI-67)"));
+        // The test book looks up one reference without a status (TD3.1b).
+        if criteria.statuses.is_empty() && criteria.unique_ids.is_empty() {
+            return Err(missing("status", "a search carries status (ITI-67), or identifier (TD3.1b)"));
         }
         Ok(Self { patient, criteria, page, repeated })
     }
@@ -268,6 +269,7 @@ mod tests {
     fn patient_and_status_are_wanted() {
         assert!(read(&[PATIENT, STATUS]).is_ok());
         assert_eq!(read(&[PATIENT]).unwrap_err().reason, Reason::MissingSearchParameter);
+        assert!(read(&[PATIENT, ("identifier", "urn:oid:1.2")]).is_ok(), "TD3.1b");
         assert_eq!(read(&[STATUS]).unwrap_err().reason, Reason::MissingSearchParameter);
         assert_eq!(read(&[PATIENT, PATIENT, STATUS]).unwrap_err().reason, Reason::InvalidSearchParameter);
         let unknown = read(&[PATIENT, STATUS, ("_has:x", "1")]).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -239,22 +239,31 @@ fn text_of(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {} as UTF-8", path.display()))
 }
 
-/// Writes a file, a new one unless `force`.
+/// Writes a file, a new one unless `force`: whole, or not at all. What is cut off might be read as a matrix.
 fn write(path: &Path, text: &str, force: bool) -> Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let mut file = match options.open(path) {
+    let cannot = || format!("cannot write {}", path.display());
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = fs::File::create(&part).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| match force {
+        true => fs::rename(&part, path),
+        // Unlike a rename, this overwrites nothing.
+        false => fs::hard_link(&part, path),
+    });
+    if !(force && placed.is_ok()) {
+        // Best effort: what went wrong is told below, and a part is no matrix.
+        let _ = fs::remove_file(&part);
+    }
+    match placed {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             bail!("{} is there already; --force overwrites it", path.display())
         }
-        opened => opened.with_context(|| format!("cannot write {}", path.display()))?,
-    };
-    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+        placed => placed.with_context(cannot),
+    }
 }
 
 /// Prints a report. Whoever stops reading it, as `head` does, has read enough.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use habilis::config;
 use habilis::environment::Environment;
 use habilis::identity::identifiers::{Ins, ins_system};
 use habilis::identity::scope::Scopes;
@@ -12,7 +13,7 @@ use habilis::rights::{
     Authorisation, Basis, Decision, DocumentAction, DocumentFacts, DocumentStatus, FeedPurpose,
     HabilitationMatrix, Labels, ListOf, Parameters, RecordFacts, RecordState, Relation, Tables,
 };
-use habilis::store::{BodyStore, BodyStoreLocation, DatabaseUrl, RecordKey, Store, StoreLimits};
+use habilis::store::{DatabaseUrl, RecordKey, look};
 
 const HELP: &str = "\
 Examples: a case as one imagines it
@@ -23,10 +24,41 @@ Examples: a case as one imagines it
 
 and a case as it stands in a sandbox's database
 
-  $ habilis rights explain --profession 10 --id 810100000024 --database sqlite:data/habilis.db --ins 144027599900963
+  $ habilis rights explain --profession 10 --id 810100000024 --matrix demonstration \\
+      --database sqlite:data/habilis.db --ins 144027599900963
+
+and as a server with this configuration decides it
+
+  $ habilis rights explain --config habilis.toml --profession 40 --ins 144027599900963
 
 A line is: the action, yes, no or hidden (answered like something unknown), and the rule: the cell of the sheet with its column, the
 article, the matrix with its version, and the parameter where one decided. docs/rights.md has it in words.";
+
+const CENTRE_15: &str = "\
+The session itself is opened for a regulating doctor, or for the software of a regulation centre, of the directory.
+";
+
+/// What describes a case that is imagined: a record of a database is as it is.
+const IMAGINED: [&str; 18] = [
+    "authorisation",
+    "relation",
+    "closed",
+    "opposed_to_feeding",
+    "opposed_to_bris_de_glace",
+    "opposed_to_centre_15",
+    "masked_open_in_emergencies",
+    "minor",
+    "not_attached",
+    "all_masked",
+    "type_code",
+    "masked",
+    "invisible_to_patient",
+    "invisible_to_representatives",
+    "archived",
+    "superseded",
+    "own",
+    "by_patient",
+];
 
 /// What may be asked about rights.
 #[derive(Subcommand)]
@@ -102,21 +134,24 @@ pub struct ExplainArguments {
     /// In a secret connection.
     #[arg(long)]
     secret: bool,
-    /// The habilitation matrix; the cells with a public source unless given. « demonstration » is the sandbox's.
-    #[arg(long)]
-    matrix: Option<PathBuf>,
+    /// Files of the habilitation matrix; the cells with a public source unless given. « demonstration » is the sandbox's.
+    #[arg(long, value_name = "FILE")]
+    matrix: Vec<PathBuf>,
+    /// Parameters, matrix and database of a server's configuration.
+    #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
+    config: Option<PathBuf>,
 
-    /// Take record and document from a database (sqlite:PATH or postgres://…); with --ins.
+    /// Take record and document from a database (sqlite:PATH or postgres://…), which is read and not changed; with --ins.
     #[arg(long, requires = "ins")]
     database: Option<String>,
-    /// INS of the record.
-    #[arg(long)]
+    /// INS of the record, in the database.
+    #[arg(long, conflicts_with_all = IMAGINED)]
     ins: Option<String>,
     /// System of the INS.
     #[arg(long, default_value = ins_system::TEST)]
     ins_system: String,
     /// DocumentReference.id, in the database.
-    #[arg(long, requires = "database")]
+    #[arg(long, requires = "ins")]
     document: Option<String>,
 
     /// The caller's authorisation.
@@ -143,6 +178,12 @@ pub struct ExplainArguments {
     /// The patient is a minor.
     #[arg(long)]
     minor: bool,
+    /// The record is not attached to Mon espace santé.
+    #[arg(long)]
+    not_attached: bool,
+    /// The patient masked every document.
+    #[arg(long)]
+    all_masked: bool,
 
     /// Type of the document, JDV_J66.
     #[arg(long = "type", default_value = "11488-4")]
@@ -179,16 +220,24 @@ pub fn run(command: RightsCommand) -> Result<()> {
 
 fn explain(arguments: &ExplainArguments) -> Result<String> {
     let now = Environment::system().now();
-    let tables = Tables::new(matrix(arguments)?, Parameters::default())?;
-    let caller = caller(arguments);
-    let (record, document) = match &arguments.database {
-        Some(url) => of_database(arguments, url, &caller, now.as_microsecond())?,
-        None => (record(arguments), Some(document(arguments))),
+    let (matrix, parameters, configured) = match &arguments.config {
+        Some(path) => config::read_rights(path)?,
+        None => (matrix(&arguments.matrix)?, Parameters::default(), None),
+    };
+    let tables = Tables::new(matrix, parameters)?;
+    let caller = caller(arguments)?;
+    let (record, document) = match (&arguments.ins, arguments.database.as_ref().or(configured.as_ref())) {
+        (Some(_), Some(url)) => of_database(arguments, url, &caller, now.as_microsecond())?,
+        (Some(_), None) => bail!("--ins wants --database, or a configuration that names one"),
+        (None, _) => (record(arguments), Some(document(arguments, &caller))),
     };
     let mut lines = Lines::default();
     lines.records(&tables, &caller, &record, now);
     if let Some(document) = &document {
         lines.document(&tables, &caller, &record, document, now);
+    }
+    if caller.mode == AccessMode::Centre15 {
+        lines.0.push_str(CENTRE_15);
     }
     Ok(lines.0)
 }
@@ -210,10 +259,11 @@ impl Lines {
 
     fn records(&mut self, tables: &Tables, caller: &Caller, record: &RecordFacts, now: jiff::Timestamp) {
         self.line("TD0.1 open a session", tables.decide_opening(caller), |grant| grant.rule().to_owned());
-        self.line("TD0.2 test existence", tables.decide_existence(caller, None), |grant| {
+        let asked = caller.session.as_ref().and_then(|session| session.record.as_ref());
+        self.line("TD0.2 test existence", tables.decide_existence(caller, asked), |grant| {
             grant.rule().to_owned()
         });
-        self.line("TD0.3 declare oneself", tables.decide_declaration(caller, record, now), |grant| {
+        self.line("TD0.3 declare oneself", tables.decide_declaration(caller, record, &[], now), |grant| {
             grant.rule().to_owned()
         });
         self.line("TD0.3 remove one's authorisation", tables.decide_revocation(caller, record, now), |grant| {
@@ -258,6 +308,10 @@ impl Lines {
         document: &DocumentFacts,
         now: jiff::Timestamp,
     ) {
+        if let Decision::Refuse(refusal) = tables.decide_reading_at_all(caller) {
+            self.line("TD3.2 read", Decision::<()>::Refuse(refusal), |()| String::new());
+            return self.changes(tables, caller, record, document, now);
+        }
         match tables.decide_scope(caller, record, now).granted() {
             Ok(scope) => self.line("TD3.2 read", scope.admit(document), |grant| grant.rule().to_owned()),
             Err(refusal) => {
@@ -265,17 +319,30 @@ impl Lines {
                 self.line("TD3.2 read", hidden, |()| String::new());
             }
         }
+        self.changes(tables, caller, record, document, now);
+    }
+
+    fn changes(
+        &mut self,
+        tables: &Tables,
+        caller: &Caller,
+        record: &RecordFacts,
+        document: &DocumentFacts,
+        now: jiff::Timestamp,
+    ) {
         for (action, label) in [
             (DocumentAction::Mask, "TD3.3a mask"),
             (DocumentAction::Unmask, "TD3.3a unmask"),
             (DocumentAction::ShowToPatient, "TD3.3b show to the patient"),
             (DocumentAction::ShowToRepresentatives, "TD3.3b show to representatives"),
-            (DocumentAction::HideAgain, "TD3.3b hide again"),
+            (DocumentAction::HideFromPatient, "TD3.3b hide from the patient"),
+            (DocumentAction::HideFromRepresentatives, "TD3.3b hide from representatives"),
             (DocumentAction::Delete, "TD3.3c delete"),
             (DocumentAction::Archive, "TD3.3d archive"),
             (DocumentAction::Unarchive, "TD3.3d unarchive"),
         ] {
-            let decision = match tables.decide_updating_at_all(caller, &[action]) {
+            // As the server asks: what every column has, then whether the document is known, then the action.
+            let decision = match tables.decide_updating_at_all(caller, &[DocumentAction::Delete]) {
                 Decision::Permit(()) => tables.decide_update(caller, record, document, &[action], now),
                 Decision::Hide { rule } => Decision::Hide { rule },
                 Decision::Refuse(refusal) => Decision::Refuse(refusal),
@@ -285,19 +352,27 @@ impl Lines {
     }
 }
 
-fn matrix(arguments: &ExplainArguments) -> Result<HabilitationMatrix> {
-    match &arguments.matrix {
-        None => HabilitationMatrix::known(),
-        Some(path) if path.as_os_str() == "demonstration" => HabilitationMatrix::demonstration(),
-        Some(path) => {
-            let table =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            HabilitationMatrix::parse(&[&table]).with_context(|| path.display().to_string())
+fn matrix(files: &[PathBuf]) -> Result<HabilitationMatrix> {
+    match files {
+        [] => HabilitationMatrix::known(),
+        [one] if one.as_os_str() == "demonstration" => HabilitationMatrix::demonstration(),
+        files => {
+            let read = |path: &PathBuf| {
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+            };
+            let tables = files.iter().map(read).collect::<Result<Vec<String>>>()?;
+            let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+            HabilitationMatrix::parse(&tables).context("--matrix")
         }
     }
 }
 
-fn caller(arguments: &ExplainArguments) -> Caller {
+fn ins(arguments: &ExplainArguments) -> Result<Ins> {
+    let value = arguments.ins.as_deref().unwrap_or("279035121518989");
+    Ins::new(&arguments.ins_system, value).map_err(|error| anyhow::anyhow!("--ins: {error}"))
+}
+
+fn caller(arguments: &ExplainArguments) -> Result<Caller> {
     let structure = arguments.structure.clone().unwrap_or_else(|| "1750000101".to_owned());
     let professional = || Actor::Professional {
         id: arguments.id.clone(),
@@ -323,12 +398,15 @@ fn caller(arguments: &ExplainArguments) -> Caller {
         Kind::Professional | Kind::Support => arguments.structure.clone(),
         _ => Some(structure),
     };
-    let session = arguments.secret.then(|| Session {
+    // A session that breaks the glass opens one record: this one.
+    let breaks_the_glass = matches!(arguments.mode, Mode::BrisDeGlace);
+    let record = if breaks_the_glass { Some(ins(arguments)?) } else { None };
+    let session = (arguments.secret || breaks_the_glass).then(|| Session {
         id: String::new(),
         scopes: Scopes::all(),
-        record: None,
+        record,
         motif: None,
-        secret: true,
+        secret: arguments.secret,
         single_use: false,
         expires_at: i64::MAX,
     });
@@ -337,7 +415,7 @@ fn caller(arguments: &ExplainArguments) -> Caller {
         Mode::BrisDeGlace => AccessMode::BrisDeGlace,
         Mode::Centre15 => AccessMode::Centre15,
     };
-    Caller { authentication, mode, structure: acts_for, session, ..Caller::by_card(actor) }
+    Ok(Caller { authentication, mode, structure: acts_for, session, ..Caller::by_card(actor) })
 }
 
 fn record(arguments: &ExplainArguments) -> RecordFacts {
@@ -348,7 +426,7 @@ fn record(arguments: &ExplainArguments) -> RecordFacts {
         opposed_to_feeding: arguments.opposed_to_feeding,
         opposed_to_bris_de_glace: arguments.opposed_to_bris_de_glace,
         opposed_to_centre_15: arguments.opposed_to_centre_15,
-        all_masked: false,
+        all_masked: arguments.all_masked,
         masked_open_in_emergencies: arguments.masked_open_in_emergencies,
         authorisation: match arguments.authorisation {
             Standing::None => Authorisation::None,
@@ -363,12 +441,12 @@ fn record(arguments: &ExplainArguments) -> RecordFacts {
             RelationName::EqualRights => Relation::EqualRights,
         },
         birth_date: birth_date.parse().ok(),
-        attached: true,
+        attached: !arguments.not_attached,
         outside_the_session: false,
     }
 }
 
-fn document(arguments: &ExplainArguments) -> DocumentFacts {
+fn document(arguments: &ExplainArguments, caller: &Caller) -> DocumentFacts {
     let status = if arguments.superseded { DocumentStatus::Superseded } else { DocumentStatus::Current };
     DocumentFacts {
         id: "document".into(),
@@ -382,7 +460,10 @@ fn document(arguments: &ExplainArguments) -> DocumentFacts {
         },
         archived: arguments.archived,
         author_id: if arguments.own { arguments.id.clone() } else { "somebody else".to_owned() },
-        author_structure: None,
+        author_structure: match arguments.own {
+            true => caller.accountable_structure().map(str::to_owned),
+            false => None,
+        },
         by_patient: arguments.by_patient,
         version: 1,
     }
@@ -395,29 +476,25 @@ fn of_database(
     caller: &Caller,
     now: i64,
 ) -> Result<(RecordFacts, Option<DocumentFacts>)> {
-    let ins = arguments.ins.as_deref().unwrap_or_default();
-    let ins = Ins::new(&arguments.ins_system, ins).map_err(|error| anyhow::anyhow!("--ins: {error}"))?;
+    let ins = ins(arguments)?;
     let url = DatabaseUrl::parse(url)?;
     if let DatabaseUrl::Sqlite(path) = &url
         && !path.is_file()
     {
         bail!("there is no database {}", path.display());
     }
-    let folder = std::env::temp_dir().join("habilis-rights-explain");
-    let bodies = BodyStore::open(&BodyStoreLocation::Folder(folder))?;
-    let store = Store::open(&url, bodies, &StoreLimits { readers: 1, ..StoreLimits::default() })?;
-    let found = store.read_here(|reader| {
+    let (record, document) = look(&url, |reader| {
         let record = reader.record_facts(&RecordKey::Ins(ins), caller, now)?;
         let document = match &arguments.document {
             Some(id) => reader.document(id, now)?.map(|document| document.facts),
             None => None,
         };
         Ok((record, document))
-    });
-    let (record, document) = found.map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
+    })?;
     let record = record.context("there is no record for this INS")?;
-    if arguments.document.is_some() && document.is_none() {
-        bail!("there is no document of this id");
+    if arguments.document.is_some() && document.as_ref().is_none_or(|document| document.record_id != record.id)
+    {
+        bail!("there is no document of this id in this record");
     }
     Ok((record, document))
 }

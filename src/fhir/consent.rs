@@ -28,25 +28,41 @@ pub struct Consent<'a> {
     #[serde(borrow, default)]
     modifier_extension: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    contained: Vec<CareTeam<'a>>,
+    implicit_rules: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    contained: Vec<&'a RawValue>,
 }
 
-/// A contained `CareTeam`: the professionals whom R1111-46 deems authorised with the one who declares.
+/// A contained `CareTeam`: the professionals whom R1111-46 deems authorised with the one who declares. What would narrow it (a period, a
+/// modifier) is refused rather than kept and granted wide.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CareTeam<'a> {
     #[serde(borrow, default)]
     resource_type: BorrowedText<'a>,
     #[serde(borrow, default)]
     id: BorrowedText<'a>,
     #[serde(borrow, default)]
+    status: Option<BorrowedText<'a>>,
+    #[serde(borrow, default)]
     participant: Vec<Participant<'a>>,
+    #[serde(borrow, default, rename = "name")]
+    _name: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "category")]
+    _category: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "meta")]
+    _meta: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "subject")]
+    _subject: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Participant<'a> {
     #[serde(borrow, default)]
     member: Reference<'a>,
+    #[serde(borrow, default, rename = "role")]
+    _role: Option<&'a RawValue>,
 }
 
 /// What a declaration may say. A narrower one (a purpose, a class of data, a nested denial) is refused rather than kept
@@ -67,9 +83,16 @@ struct Provision<'a> {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ConsentActor<'a> {
     #[serde(borrow, default)]
     reference: Reference<'a>,
+    #[serde(borrow, default, rename = "role")]
+    _role: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "id")]
+    _id: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "extension")]
+    _extension: Option<&'a RawValue>,
 }
 
 impl<'a> Consent<'a> {
@@ -98,6 +121,9 @@ impl<'a> Consent<'a> {
         }
         if read.provision.as_ref().is_none_or(|provision| provision.r#type.0 != "permit") {
             issues.push(Issue::at("Consent.provision.type", "a declaration permits"));
+        }
+        if read.implicit_rules.is_some() {
+            issues.push(Issue::at("Consent.implicitRules", "no implicit rules are known here"));
         }
         if read.modifier_extension.is_some() {
             issues.push(Issue::at("Consent.modifierExtension", "no modifier extension is known here"));
@@ -142,7 +168,7 @@ impl<'a> Consent<'a> {
     ///
     /// # Errors
     /// [`Reason::InvalidMetadata`]: a member without an identifier, or more of them than a team has.
-    pub fn care_team(&self) -> Result<Option<Vec<(&str, &str)>>, Refusal> {
+    pub fn care_team(&self) -> Result<Option<Vec<(String, String)>>, Refusal> {
         const MOST: usize = 100;
         let actors = self.provision.as_ref().map_or(&[][..], |provision| &provision.actor);
         let [actor] = actors else { return Ok(None) };
@@ -150,10 +176,22 @@ impl<'a> Consent<'a> {
         let invalid = |expression: &'static str, why: &'static str| {
             Err(Refusal::at(Reason::InvalidMetadata, expression, why))
         };
-        let named = |team: &&CareTeam<'_>| team.resource_type.0 == "CareTeam" && team.id.0 == id;
-        let Some(team) = self.contained.iter().find(named) else {
-            return invalid("Consent.provision.actor.reference", "no contained CareTeam has this id");
+        let [text] = self.contained.as_slice() else {
+            return invalid(
+                "Consent.contained",
+                "a declaration for a care team contains that CareTeam, and nothing else",
+            );
         };
+        let team: CareTeam<'_> = serde_json::from_str(text.get()).map_err(|error| {
+            let why = format!("not a care team that can be authorised as it says: {error}");
+            Refusal::at(Reason::InvalidMetadata, "Consent.contained", why)
+        })?;
+        if team.resource_type.0 != "CareTeam" || team.id.0 != id {
+            return invalid("Consent.provision.actor.reference", "no contained CareTeam has this id");
+        }
+        if team.status.as_ref().is_some_and(|status| status.0 != "active") {
+            return invalid("Consent.contained.status", "a care team that is authorised is active");
+        }
         if team.participant.len() > MOST {
             return invalid("Consent.contained.participant", "a care team has at most 100 members here");
         }
@@ -161,7 +199,7 @@ impl<'a> Consent<'a> {
         for participant in &team.participant {
             match &participant.member.identifier {
                 Some(identifier) if !identifier.value().is_empty() => {
-                    members.push((identifier.system(), identifier.value()));
+                    members.push((identifier.system().to_owned(), identifier.value().to_owned()));
                 }
                 _ => return invalid("Consent.contained.participant.member", "a member is named by identifier"),
             }
@@ -208,7 +246,16 @@ pub struct HeldConsent {
     pub since: i64,
     /// Microseconds; a status has no end.
     pub until: Option<i64>,
+    /// Declared in a secret connection.
+    pub secret: bool,
+    /// When the holder last did something with the record, microseconds, where that was looked up.
+    pub last_action: Option<i64>,
 }
+
+const ROLES: &str = "https://interop.esante.gouv.fr/ig/fhir/dmp/CodeSystem/dmp-role-autorisation";
+
+/// When the holder last did something with the record (TD1.6). Ours: the draft guide has none.
+const LAST_ACTION: &str = "https://interop.esante.gouv.fr/ig/fhir/dmp/StructureDefinition/dmp-derniere-action";
 
 impl HeldConsent {
     /// Whether it is in force.
@@ -220,7 +267,6 @@ impl HeldConsent {
     pub fn to_text(&self, now: i64, taken_back: bool) -> String {
         const PROFESSIONS: &str =
             "https://mos.esante.gouv.fr/NOS/TRE_G15-ProfessionSante/FHIR/TRE-G15-ProfessionSante";
-        const ROLES: &str = "https://interop.esante.gouv.fr/ig/fhir/dmp/CodeSystem/dmp-role-autorisation";
         let (kind, holder_system) = match self.is_structure {
             false => ("Practitioner", system::PROFESSIONAL),
             true => ("Organization", system::STRUCTURE),
@@ -244,7 +290,7 @@ impl HeldConsent {
             set(&mut period, "end", to_instant(until));
         }
         let active = self.is_active(now) && !taken_back;
-        to_json(&json!({
+        let mut consent = json!({
             "resourceType": "Consent",
             "id": self.id,
             "status": if active { "active" } else { "inactive" },
@@ -257,16 +303,41 @@ impl HeldConsent {
                 "period": period,
                 "actor": [{ "role": { "coding": codings }, "reference": reference }],
             },
-        }))
+        });
+        if let Some(at) = self.last_action {
+            set(
+                &mut consent,
+                "extension",
+                json!([{ "url": LAST_ACTION, "valueDateTime": to_instant(at.max(0)) }]),
+            );
+        }
+        to_json(&consent)
     }
 }
 
-/// The text that is kept and answered: as received, with the server's id, meta and the authorised actor.
+/// The text that is kept and answered: as received, with the server's id and meta, until when it counts, and whom it authorises: `actor`,
+/// system and identifier, where it names nobody.
 ///
 /// # Errors
 /// [`Reason::MalformedBody`] when the text is no object.
-pub fn accepted(text: &str, id: &str, record_id: &str, last_updated: i64) -> Result<String, Refusal> {
+pub fn accepted(
+    text: &str,
+    id: &str,
+    record_id: &str,
+    actor: &(&str, &str),
+    last_updated: i64,
+    until: i64,
+) -> Result<String, Refusal> {
     let mut consent = RawObject::parse(text)?;
+    let mut provision = RawObject::parse(consent.get("provision").unwrap_or("{}"))?;
+    let period = json!({ "start": to_instant(last_updated), "end": to_instant(until) });
+    provision.set("period", to_json(&period), Some("type"));
+    if provision.get("actor").is_none() {
+        let role = json!({ "coding": [{ "system": ROLES, "code": "AUTORISATION" }] });
+        let reference = json!({ "identifier": { "system": actor.0, "value": actor.1 } });
+        provision.set("actor", to_json(&json!([{ "role": role, "reference": reference }])), Some("period"));
+    }
+    consent.set("provision", provision.to_text(), None);
     let meta = format!("{{\"versionId\":\"1\",\"lastUpdated\":\"{}\"}}", to_instant(last_updated));
     consent.set("id", quoted(id), Some("resourceType"));
     consent.set("meta", meta, Some("id"));

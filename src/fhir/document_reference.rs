@@ -61,6 +61,9 @@ pub struct DocumentReference<'a> {
     /// Contained resources.
     #[serde(borrow, default)]
     pub contained: Vec<Contained<'a>>,
+    /// Extensions: of these that of archived documents is read.
+    #[serde(borrow, default)]
+    pub extension: Vec<&'a RawValue>,
 }
 
 /// `DocumentReference.relatesTo`.
@@ -364,6 +367,18 @@ pub fn reference(text: &str) -> String {
     format!("{{{}}}", parts.join(","))
 }
 
+impl DocumentReference<'_> {
+    /// Whether it says of itself that it is archived.
+    pub fn is_archived(&self) -> bool {
+        let says = |text: &&RawValue| {
+            let Ok(extension) = RawObject::parse(text.get()) else { return false };
+            extension.get("url") == Some(quoted(IS_ARCHIVED).as_ref())
+                && extension.get("valueBoolean") != Some("false")
+        };
+        self.extension.iter().any(says)
+    }
+}
+
 /// PDSm's extension for archived documents.
 pub const IS_ARCHIVED: &str =
     "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived";
@@ -414,6 +429,21 @@ pub fn shown(
     if names_hidden {
         resource.remove("relatesTo");
     }
+    let text = resource.to_text();
+    let link = link_position(&text, binary_id);
+    Ok((text, link))
+}
+
+/// The text with `MASQUE_PS` beside the labels that it has, and where its link begins.
+///
+/// # Errors
+/// As [`next_version`].
+pub fn masked(text: &str, binary_id: &str) -> Result<(String, Option<usize>), Refusal> {
+    let mut resource = RawObject::parse(text)?;
+    let labels = DocumentReference::read(text)?.labels().map_err(|issue| malformed(&issue.diagnostics))?;
+    let labels = Labels { masked: true, ..labels };
+    let labels = with_labels(resource.get("securityLabel").unwrap_or("[]"), labels)?;
+    resource.set("securityLabel", labels, Some("author"));
     let text = resource.to_text();
     let link = link_position(&text, binary_id);
     Ok((text, link))

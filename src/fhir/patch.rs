@@ -1,9 +1,10 @@
 //! A PATCH of a DocumentReference, in the forms that vendors send: JSON Patch (RFC 6902), and FHIRPath Patch (a Parameters
-//! resource). Both become what the document shall look like; only status, labels and archive may differ (PDSm, flow 03).
+//! resource). Both become what status, labels and archive shall be; nothing else may be named (PDSm, flow 03).
+//!
+//! A patch is applied to a small document of those three elements alone: what else the kept text holds is never read, copied or
+//! told.
 
 #![expect(clippy::indexing_slicing, reason = "a Value read by a key or place that is not there is null")]
-
-use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -13,10 +14,13 @@ use super::json::set;
 use crate::error::{Reason, Refusal};
 use crate::rights::{DocumentAction, DocumentStatus, Labels};
 
+/// Operations of one patch: three elements want no more.
+const MOST_OPERATIONS: usize = 50;
+
 /// A change that was asked for.
 #[derive(Clone, Debug)]
 pub enum Patch {
-    /// RFC 6902.
+    /// RFC 6902: add, remove, replace and test of the three elements.
     Json(json_patch::Patch),
     /// `Parameters.parameter` named `operation`.
     FhirPath(Vec<Operation>),
@@ -31,6 +35,17 @@ pub struct Operation {
     value: Option<Value>,
 }
 
+/// The elements that a PATCH may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// `status`.
+    pub status: bool,
+    /// `securityLabel`.
+    pub labels: bool,
+    /// The extension for archived documents.
+    pub archive: bool,
+}
+
 fn malformed(why: impl Into<String>) -> Refusal {
     Refusal::new(Reason::MalformedBody, why.into())
 }
@@ -40,28 +55,47 @@ fn not_updatable(element: &str) -> Refusal {
     Refusal::at(Reason::ElementNotUpdatable, element.to_owned(), why).by("PDSm, update: three elements")
 }
 
+/// The element of the three that a JSON Pointer leads into.
+fn element_of(pointer: &str) -> Option<&'static str> {
+    let element = pointer.strip_prefix('/')?.split('/').next()?;
+    ["status", "securityLabel", "extension"].into_iter().find(|known| *known == element)
+}
+
 impl Patch {
     /// Reads a JSON Patch. The archive's path as the draft guide prints it, which is no JSON Pointer, is understood.
     ///
     /// # Errors
-    /// [`Reason::MalformedBody`].
+    /// [`Reason::MalformedBody`]; [`Reason::ElementNotUpdatable`] for an operation on anything but the three elements.
     pub fn of_json_patch(text: &str) -> Result<Self, Refusal> {
         let mut value: Value = serde_json::from_str(text)
             .map_err(|error| malformed(format!("not JSON: line {}", error.line())))?;
-        for operation in value.as_array_mut().into_iter().flatten() {
+        let operations = value.as_array_mut().ok_or_else(|| malformed("not a JSON Patch (RFC 6902)"))?;
+        if operations.len() > MOST_OPERATIONS {
+            return Err(malformed(format!("a PATCH has at most {MOST_OPERATIONS} operations")));
+        }
+        for operation in operations {
             let path = operation["path"].as_str().unwrap_or_default().to_owned();
             let draft = path.starts_with("/extension[") && path.ends_with("/valueBoolean");
             if draft && path.contains("isArchived") {
                 // An add of the whole extension replaces what stands; a text is what the guide's example has.
-                let archived = match &operation["value"] {
-                    Value::String(text) => text.trim() == "true",
-                    other => other.as_bool().unwrap_or_default(),
+                let said = match (operation["op"].as_str().unwrap_or_default(), &operation["value"]) {
+                    ("remove", _) => Some(false),
+                    ("add" | "replace", Value::String(text)) => text.trim().parse().ok(),
+                    ("add" | "replace", Value::Bool(said)) => Some(*said),
+                    _ => None,
                 };
+                let archived =
+                    said.ok_or_else(|| malformed("isArchived is set to true or false, or removed"))?;
                 *operation = json!({
                     "op": "add",
                     "path": "/extension/-",
                     "value": { "url": IS_ARCHIVED, "valueBoolean": archived },
                 });
+                continue;
+            }
+            let known = ["add", "remove", "replace", "test"].iter().any(|op| operation["op"] == *op);
+            if !known || element_of(&path).is_none() {
+                return Err(not_updatable(&path));
             }
         }
         let patch = serde_json::from_value(value);
@@ -103,13 +137,43 @@ impl Patch {
                 value,
             });
         }
-        if operations.is_empty() {
-            return Err(malformed("the patch has no operation"));
+        match operations.len() {
+            0 => Err(malformed("the patch has no operation")),
+            1..=MOST_OPERATIONS => Ok(Patch::FhirPath(operations)),
+            _ => Err(malformed(format!("a PATCH has at most {MOST_OPERATIONS} operations"))),
         }
-        Ok(Patch::FhirPath(operations))
     }
 
-    /// What the patch would change of a document: the kept text before, the actions that lead there.
+    /// The elements that it names, whatever the document.
+    pub fn touches(&self) -> Touched {
+        let mut touched = Touched::default();
+        let mut note = |element: &str| match element {
+            "status" => touched.status = true,
+            "securityLabel" => touched.labels = true,
+            _ => touched.archive = true,
+        };
+        match self {
+            Patch::Json(json_patch::Patch(operations)) => {
+                for operation in operations {
+                    let pointer = operation.path().to_string();
+                    element_of(&pointer).into_iter().for_each(&mut note);
+                }
+            }
+            Patch::FhirPath(operations) => {
+                for operation in operations {
+                    let element = match operation.path() {
+                        "" => operation.name.as_deref().unwrap_or_default(),
+                        path => path,
+                    };
+                    let element = ["status", "securityLabel"].into_iter().find(|one| element.starts_with(one));
+                    note(element.unwrap_or("extension"));
+                }
+            }
+        }
+        touched
+    }
+
+    /// What the patch would change of a document: its text as the caller is shown it, and the actions that lead there.
     ///
     /// # Errors
     /// [`Reason::ElementNotUpdatable`] for anything but the three elements, [`Reason::UpdateNotAllowed`] for a value that the DMP does
@@ -118,18 +182,22 @@ impl Patch {
         &self,
         text: &str,
         labels: Labels,
-        archived: bool,
         status: DocumentStatus,
     ) -> Result<Vec<DocumentAction>, Refusal> {
-        let before: Value = serde_json::from_str(text).map_err(|_| malformed("the kept text is not JSON"))?;
+        let kept: Value = serde_json::from_str(text).map_err(|_| malformed("the kept text is not JSON"))?;
+        let list = |element: &str| kept.get(element).filter(|held| held.is_array()).cloned();
+        // Vendors add behind the last extension where there is none yet.
+        let before = json!({
+            "status": kept["status"],
+            "securityLabel": list("securityLabel").unwrap_or_else(|| json!([])),
+            "extension": list("extension").unwrap_or_else(|| json!([])),
+        });
         let mut after = before.clone();
-        if after.get("extension").is_none() {
-            // Vendors add behind the last extension where there is none yet.
-            set(&mut after, "extension", json!([]));
-        }
         match self {
-            Patch::Json(patch) => json_patch::patch(&mut after, patch).map_err(|error| {
-                Refusal::new(Reason::UpdateNotAllowed, format!("the patch does not apply: {error}"))
+            // Not the one that undoes what it did: `after` is ours to throw away.
+            Patch::Json(patch) => json_patch::patch_unsafe(&mut after, patch).map_err(|_| {
+                Refusal::new(Reason::UpdateNotAllowed, "the patch does not apply to the document as it stands")
+                    .by("RFC 6902")
             })?,
             Patch::FhirPath(operations) => {
                 for operation in operations {
@@ -137,7 +205,9 @@ impl Patch {
                 }
             }
         }
-        only_the_three(&before, &after)?;
+        if others(&before["extension"]) != others(&after["extension"]) {
+            return Err(not_updatable("DocumentReference.extension"));
+        }
         let wanted_status = after["status"].as_str().map(str::trim).unwrap_or_default();
         let mut actions = Vec::new();
         match DocumentStatus::of_code(wanted_status) {
@@ -152,28 +222,27 @@ impl Patch {
                 .by("TD3.3c"));
             }
         }
-        let wanted = labels_of(&after["securityLabel"])?;
-        // What is over (R1111-53) still stands in the kept text: asking for it again is asking for it anew.
-        let told = labels_of(&before["securityLabel"])?;
-        let untouched = wanted == told;
-        if !untouched {
+        if before["securityLabel"] != after["securityLabel"] {
+            let wanted = labels_of(&after["securityLabel"])?;
+            // What covers a document from its successor is no label of its own.
+            let told = labels_of(&before["securityLabel"])?;
             let changes = [
                 (wanted.masked && !told.masked, DocumentAction::Mask),
                 (!wanted.masked && told.masked, DocumentAction::Unmask),
-                (!wanted.invisible_to_patient && told.invisible_to_patient, DocumentAction::ShowToPatient),
+                (!wanted.invisible_to_patient && labels.invisible_to_patient, DocumentAction::ShowToPatient),
                 (
-                    !wanted.invisible_to_representatives && told.invisible_to_representatives,
+                    !wanted.invisible_to_representatives && labels.invisible_to_representatives,
                     DocumentAction::ShowToRepresentatives,
                 ),
+                (wanted.invisible_to_patient && !labels.invisible_to_patient, DocumentAction::HideFromPatient),
                 (
-                    (wanted.invisible_to_patient && !labels.invisible_to_patient)
-                        || (wanted.invisible_to_representatives && !labels.invisible_to_representatives),
-                    DocumentAction::HideAgain,
+                    wanted.invisible_to_representatives && !labels.invisible_to_representatives,
+                    DocumentAction::HideFromRepresentatives,
                 ),
             ];
             actions.extend(changes.into_iter().filter(|(wanted, _)| *wanted).map(|(_, action)| action));
         }
-        match (archived, is_archived(&after["extension"])) {
+        match (is_archived(&before["extension"])?, is_archived(&after["extension"])?) {
             (false, true) => actions.push(DocumentAction::Archive),
             (true, false) => actions.push(DocumentAction::Unarchive),
             _ => {}
@@ -195,9 +264,14 @@ fn of_parts(part: &Value) -> Option<Value> {
 }
 
 impl Operation {
-    fn apply(&self, document: &mut Value) -> Result<(), Refusal> {
+    /// The path below the resource; empty: the resource itself.
+    fn path(&self) -> &str {
         let path = self.path.strip_prefix("DocumentReference").unwrap_or(&self.path);
-        let path = path.strip_prefix('.').unwrap_or(path);
+        path.strip_prefix('.').unwrap_or(path)
+    }
+
+    fn apply(&self, document: &mut Value) -> Result<(), Refusal> {
+        let path = self.path();
         let value = || self.value.clone().ok_or_else(|| malformed("the operation has no value"));
         let name = self.name.as_deref().unwrap_or_default();
         match (self.kind.as_str(), path) {
@@ -212,28 +286,25 @@ impl Operation {
             ("add", "") if name == "securityLabel" => push(document, "securityLabel", value()?),
             ("add", "") if name == "extension" => push(document, "extension", value()?),
             ("add" | "insert", "extension") => push(document, "extension", value()?),
-            (kind, path) if path.starts_with("securityLabel") => {
-                let place = label_at(document, path).ok_or_else(|| not_updatable(&self.path))?;
+            (kind @ ("delete" | "replace"), path) if path.starts_with("securityLabel") => {
+                let places = labels_at(document, path).ok_or_else(|| not_updatable(&self.path))?;
                 let labels = document.get_mut("securityLabel").and_then(Value::as_array_mut);
                 let labels = labels.ok_or_else(|| not_updatable(&self.path))?;
-                match (kind, labels.get_mut(place)) {
-                    ("delete", Some(_)) => drop(labels.remove(place)),
-                    ("replace", Some(label)) => *label = value()?,
-                    _ => return Err(not_updatable(&self.path)),
+                for place in places.into_iter().rev() {
+                    match kind {
+                        "delete" => drop(labels.remove(place)),
+                        _ => labels[place] = value()?,
+                    }
                 }
             }
-            (kind, path)
-                if path.starts_with("extension")
-                    && path.contains("isArchived") | path.contains(IS_ARCHIVED) =>
-            {
+            (kind @ ("delete" | "add" | "replace" | "insert"), path) if names_the_archive(path) => {
                 let archived = match kind {
                     "delete" => false,
-                    "add" | "replace" | "insert" => self
+                    _ => self
                         .value
                         .as_ref()
                         .and_then(|value| value.as_bool().or_else(|| value["valueBoolean"].as_bool()))
                         .ok_or_else(|| malformed("isArchived is a boolean"))?,
-                    _ => return Err(not_updatable(&self.path)),
                 };
                 push(document, "extension", json!({ "url": IS_ARCHIVED, "valueBoolean": archived }));
             }
@@ -243,18 +314,53 @@ impl Operation {
     }
 }
 
-/// `securityLabel[1]`, `securityLabel.where(coding.code='MASQUE_PS')`: which one.
-fn label_at(document: &Value, path: &str) -> Option<usize> {
+/// The text between quotes, single or double, that is all there is.
+fn quoted_text(text: &str) -> Option<&str> {
+    let text = text.trim();
+    ['\'', '"'].into_iter().find_map(|quote| {
+        text.strip_prefix(quote)?.strip_suffix(quote).filter(|inner| !inner.contains(['\'', '"']))
+    })
+}
+
+/// `securityLabel[1]`, `securityLabel.where(coding.code='MASQUE_PS')`: which ones, ascending. No other form is one of ours; a concept that
+/// carries several labels is none that can be named so.
+fn labels_at(document: &Value, path: &str) -> Option<Vec<usize>> {
     let rest = path.strip_prefix("securityLabel")?;
     let labels = document["securityLabel"].as_array()?;
-    let place = match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(index) => index.parse().ok()?,
-        None => {
-            let code = rest.split(['\'', '"']).nth(1)?;
-            labels.iter().position(|label| label["coding"][0]["code"] == code)?
+    if let Some(index) = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let place: usize = index.parse().ok()?;
+        return (place < labels.len()).then(|| vec![place]);
+    }
+    let condition = rest.strip_prefix(".where(")?.strip_suffix(')')?;
+    let code = quoted_text(condition.trim().strip_prefix("coding.code")?.trim_start().strip_prefix('=')?)?;
+    let mut places = Vec::new();
+    for (place, label) in labels.iter().enumerate() {
+        let codings = label["coding"].as_array().map_or(&[][..], Vec::as_slice);
+        match codings {
+            [one] if one["code"] == code => places.push(place),
+            several if several.iter().any(|coding| coding["code"] == code) => return None,
+            _ => {}
+        }
+    }
+    (!places.is_empty()).then_some(places)
+}
+
+/// `extension.where(url='…')` or `extension('…')`, with or without its value: the archive's.
+fn names_the_archive(path: &str) -> bool {
+    let url = || {
+        let rest = path.strip_prefix("extension")?;
+        let (selector, value) = rest.split_once(')')?;
+        if !["", ".value", ".valueBoolean", ".value as Boolean"].contains(&value) {
+            return None;
+        }
+        match selector.strip_prefix(".where(") {
+            Some(condition) => {
+                quoted_text(condition.trim().strip_prefix("url")?.trim_start().strip_prefix('=')?)
+            }
+            None => quoted_text(selector.strip_prefix('(')?),
         }
     };
-    (place < labels.len()).then_some(place)
+    url().is_some_and(is_archive_url)
 }
 
 fn push(document: &mut Value, element: &str, value: Value) {
@@ -264,53 +370,51 @@ fn push(document: &mut Value, element: &str, value: Value) {
     }
 }
 
-/// Whether anything else than the three elements differs.
-fn only_the_three(before: &Value, after: &Value) -> Result<(), Refusal> {
-    let empty = serde_json::Map::new();
-    let (before, after) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));
-    let elements: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for element in elements {
-        let same = match element.as_str() {
-            "status" | "securityLabel" => true,
-            "extension" => others(before.get(element)) == others(after.get(element)),
-            _ => before.get(element) == after.get(element),
-        };
-        if !same {
-            return Err(not_updatable(&format!("DocumentReference.{element}")));
-        }
-    }
-    Ok(())
-}
-
 /// The extensions that are not the archive's.
-fn others(extensions: Option<&Value>) -> Vec<&Value> {
-    let all = extensions.and_then(Value::as_array).into_iter().flatten();
+fn others(extensions: &Value) -> Vec<&Value> {
+    let all = extensions.as_array().into_iter().flatten();
     all.filter(|extension| !is_the_archive(extension)).collect()
 }
 
 /// Vendors write the extension's URL, or that of the search parameter, which the guide's example has.
+fn is_archive_url(url: &str) -> bool {
+    url == IS_ARCHIVED || url.ends_with("isArchived")
+}
+
 fn is_the_archive(extension: &Value) -> bool {
-    extension["url"].as_str().is_some_and(|url| url == IS_ARCHIVED || url.ends_with("isArchived"))
+    extension["url"].as_str().is_some_and(is_archive_url)
 }
 
 /// The last one counts: an add comes behind what stood.
-fn is_archived(extensions: &Value) -> bool {
+fn is_archived(extensions: &Value) -> Result<bool, Refusal> {
     let mut all = extensions.as_array().into_iter().flatten();
-    all.rfind(|extension| is_the_archive(extension)).is_some_and(|one| one["valueBoolean"] == true)
+    let Some(last) = all.rfind(|extension| is_the_archive(extension)) else { return Ok(false) };
+    last["valueBoolean"].as_bool().ok_or_else(|| {
+        Refusal::at(Reason::UpdateNotAllowed, "DocumentReference.extension", "isArchived is a boolean")
+            .by("PDSm: pdsm-ext-is-archived")
+    })
 }
 
+/// The labels of a list of concepts, each with at least one coding. Whatever cannot be read as that is no set of labels, and not an
+/// empty one: what was meant to mask would unmask.
 fn labels_of(concepts: &Value) -> Result<Labels, Refusal> {
-    let mut labels = Labels::default();
     let unknown = |what: &str| {
+        let what: String = what.chars().take(40).collect();
         let why = format!(
             "« {what} » is not a label of the DMP (N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX)"
         );
         Refusal::at(Reason::UpdateNotAllowed, "DocumentReference.securityLabel", why).by("JDV_J58")
     };
-    for concept in concepts.as_array().into_iter().flatten() {
+    let mut labels = Labels::default();
+    let concepts = match concepts {
+        Value::Null => return Ok(labels),
+        Value::Array(concepts) => concepts,
+        other => return Err(unknown(other.as_str().unwrap_or("no list of concepts"))),
+    };
+    for concept in concepts {
         // A bare text is what the guide's own example has: no CodeableConcept.
-        let codings = concept["coding"].as_array().ok_or_else(|| unknown(concept.as_str().unwrap_or("?")))?;
-        for coding in codings {
+        let codings = concept["coding"].as_array().filter(|codings| !codings.is_empty());
+        for coding in codings.ok_or_else(|| unknown(concept.as_str().unwrap_or("no coding")))? {
             match coding["code"].as_str().map(str::trim).unwrap_or_default() {
                 label::NORMAL => {}
                 label::MASQUE_PS => labels.masked = true,
@@ -319,9 +423,6 @@ fn labels_of(concepts: &Value) -> Result<Labels, Refusal> {
                 other => return Err(unknown(other)),
             }
         }
-    }
-    if concepts.is_string() {
-        return Err(unknown(concepts.as_str().unwrap_or_default()));
     }
     Ok(labels)
 }
@@ -334,7 +435,7 @@ mod tests {
 
     fn json(patch: Value) -> Result<Vec<DocumentAction>, Refusal> {
         let labels = Labels { invisible_to_patient: true, ..Labels::default() };
-        Patch::of_json_patch(&patch.to_string())?.actions(TEXT, labels, false, DocumentStatus::Current)
+        Patch::of_json_patch(&patch.to_string())?.actions(TEXT, labels, DocumentStatus::Current)
     }
 
     fn path(
@@ -361,7 +462,7 @@ mod tests {
         }));
         let text =
             json!({ "resourceType": "Parameters", "parameter": [{ "name": "operation", "part": part }] });
-        Patch::of_parameters(&text.to_string())?.actions(TEXT, labels, false, DocumentStatus::Current)
+        Patch::of_parameters(&text.to_string())?.actions(TEXT, labels, DocumentStatus::Current)
     }
 
     fn concept(code: &str) -> Value {
@@ -370,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_json_patch_becomes_actions() {
-        use DocumentAction::{Archive, Delete, HideAgain, Mask, ShowToPatient};
+        use DocumentAction::{Archive, Delete, HideFromRepresentatives, Mask, ShowToPatient};
         let one = |op: &str, path: &str, value: Value| {
             json(json!([{ "op": op, "path": path, "value": value }])).unwrap()
         };
@@ -378,7 +479,8 @@ mod tests {
         assert_eq!(one("replace", "/securityLabel", json!([concept("N")])), [ShowToPatient]);
         assert_eq!(one("add", "/securityLabel/-", concept("MASQUE_PS")), [Mask]);
         assert_eq!(one("replace", "/securityLabel", json!([concept("MASQUE_PS")])), [Mask, ShowToPatient]);
-        assert_eq!(one("add", "/securityLabel/-", concept("INVISIBLE_REPRESENTANTS_LEGAUX")), [HideAgain]);
+        let hide = concept("INVISIBLE_REPRESENTANTS_LEGAUX");
+        assert_eq!(one("add", "/securityLabel/-", hide), [HideFromRepresentatives]);
         assert_eq!(one("add", "/extension", json!([{ "url": IS_ARCHIVED, "valueBoolean": true }])), [Archive]);
         assert_eq!(one("replace", "/status", json!("current ")), [], "as the guide prints it");
         let draft = r#"/extension[url:"https://x/SearchParameter/PDSm-isArchived"]/valueBoolean"#;
@@ -387,7 +489,7 @@ mod tests {
             Patch::of_json_patch(&json!([{ "op": "replace", "path": draft, "value": "true" }]).to_string())
                 .unwrap();
         let labels = Labels { invisible_to_patient: true, ..Labels::default() };
-        assert_eq!(patch.actions(&with_extension, labels, false, DocumentStatus::Current).unwrap(), [Archive]);
+        assert_eq!(patch.actions(&with_extension, labels, DocumentStatus::Current).unwrap(), [Archive]);
     }
 
     #[test]
@@ -440,5 +542,108 @@ mod tests {
         );
         assert_eq!(reason(json(json!({}))), Reason::MalformedBody);
         assert!(Patch::of_parameters("{\"resourceType\":\"Parameters\"}").is_err());
+        let many = vec![json!({ "op": "test", "path": "/status", "value": "current" }); MOST_OPERATIONS + 1];
+        assert_eq!(reason(json(json!(many))), Reason::MalformedBody);
+    }
+
+    /// Nothing of the document but the three elements is read, moved or told: a test or a copy of another would be an oracle.
+    #[test]
+    fn a_patch_reads_no_other_element() {
+        let reason = |operation: Value| json(json!([operation])).unwrap_err();
+        for operation in [
+            json!({ "op": "copy", "from": "/title", "path": "/securityLabel/-" }),
+            json!({ "op": "copy", "from": "", "path": "/securityLabel/-" }),
+            json!({ "op": "move", "from": "/title", "path": "/status" }),
+            json!({ "op": "test", "path": "/title", "value": "t" }),
+            json!({ "op": "test", "path": "", "value": "t" }),
+            json!({ "op": "add", "path": "/statusX", "value": "t" }),
+        ] {
+            assert_eq!(reason(operation.clone()).reason, Reason::ElementNotUpdatable, "{operation}");
+        }
+        // Operations that cannot be undone once they have begun: refused, and nothing more.
+        let undone = json!([
+            { "op": "add", "path": "/extension/-", "value": { "url": "x" } },
+            { "op": "test", "path": "/status", "value": "x" },
+        ]);
+        assert_eq!(json(undone).unwrap_err().reason, Reason::UpdateNotAllowed);
+        assert_eq!(
+            reason(json!({ "op": "remove", "path": "/securityLabel/9" })).reason,
+            Reason::UpdateNotAllowed
+        );
+    }
+
+    /// What cannot be read as labels is refused: read as none, it would show what was to be hidden.
+    #[test]
+    fn labels_are_never_lost_by_a_slip() {
+        for value in
+            [concept("MASQUE_PS"), json!({}), json!(true), json!(7), json!([{ "coding": [] }]), json!("N")]
+        {
+            let refused = json(json!([{ "op": "replace", "path": "/securityLabel", "value": value }]));
+            assert_eq!(refused.unwrap_err().reason, Reason::UpdateNotAllowed, "{value}");
+        }
+        assert_eq!(
+            json(json!([{ "op": "remove", "path": "/securityLabel" }])).unwrap(),
+            [DocumentAction::ShowToPatient]
+        );
+        for other in [
+            "DocumentReference.securityLabel.where(coding.code='INVISIBLE_PATIENT').coding[0].display",
+            "DocumentReference.securityLabel.where(coding.code!='N')",
+            "DocumentReference.securityLabelX['INVISIBLE_PATIENT']",
+            "DocumentReference.securityLabel[9]",
+            "DocumentReference.securityLabel.where(coding.code='MASQUE_PS')",
+            "DocumentReference.extension.where(url!='isArchived')",
+        ] {
+            let refused = path("delete", other, None, None).unwrap_err();
+            assert_eq!(refused.reason, Reason::ElementNotUpdatable, "{other}");
+        }
+        // One concept with two labels is none that can be named by one of them.
+        let two = TEXT
+            .replace(r#"{"coding":[{"code":"N"}]},"#, "")
+            .replace(r#"[{"code":"INVISIBLE_PATIENT"}]"#, r#"[{"code":"N"},{"code":"INVISIBLE_PATIENT"}]"#);
+        let parts = json!([
+            { "name": "type", "valueCode": "delete" },
+            { "name": "path", "valueString": "DocumentReference.securityLabel.where(coding.code='N')" },
+        ]);
+        let text =
+            json!({ "resourceType": "Parameters", "parameter": [{ "name": "operation", "part": parts }] });
+        let labels = Labels { invisible_to_patient: true, ..Labels::default() };
+        let refused =
+            Patch::of_parameters(&text.to_string()).unwrap().actions(&two, labels, DocumentStatus::Current);
+        assert_eq!(refused.unwrap_err().reason, Reason::ElementNotUpdatable);
+        let archived = json!({ "url": IS_ARCHIVED, "valueBoolean": "true" });
+        let refused = json(json!([{ "op": "add", "path": "/extension/-", "value": archived }]));
+        assert_eq!(refused.unwrap_err().reason, Reason::UpdateNotAllowed, "no boolean");
+        let draft = r#"/extension[url:"https://x/SearchParameter/PDSm-isArchived"]/valueBoolean"#;
+        for operation in [
+            json!({ "op": "test", "path": draft, "value": true }),
+            json!({ "op": "replace", "path": draft, "value": "True" }),
+            json!({ "op": "replace", "path": draft }),
+        ] {
+            assert_eq!(json(json!([operation])).unwrap_err().reason, Reason::MalformedBody);
+        }
+    }
+
+    #[test]
+    fn what_a_patch_touches_is_known_without_the_document() {
+        let touched = |patch: Value| Patch::of_json_patch(&patch.to_string()).unwrap().touches();
+        let all = touched(json!([
+            { "op": "replace", "path": "/status", "value": "entered-in-error" },
+            { "op": "remove", "path": "/securityLabel/0" },
+            { "op": "add", "path": "/extension/-", "value": {} },
+        ]));
+        assert_eq!(all, Touched { status: true, labels: true, archive: true });
+        let status = touched(json!([{ "op": "replace", "path": "/status", "value": "x" }]));
+        assert_eq!(status, Touched { status: true, ..Touched::default() });
+        let operation = |path: &str, name: Option<&str>| Operation {
+            kind: "add".into(),
+            path: path.into(),
+            name: name.map(str::to_owned),
+            value: None,
+        };
+        let path = |path: &str, name| Patch::FhirPath(vec![operation(path, name)]).touches();
+        assert!(path("DocumentReference.status", None).status);
+        assert!(path("DocumentReference", Some("securityLabel")).labels);
+        assert!(path("DocumentReference.extension.where(url='x')", None).archive);
+        assert!(path("DocumentReference.title", None).archive, "whatever else: decided, then refused");
     }
 }

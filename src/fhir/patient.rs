@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::codes::system;
 use super::elements::to_instant;
 use super::json::{set, to_json};
-use crate::rights::{Authorisation, RecordFacts, Relation};
+use crate::rights::{Authorisation, Relation};
 
 const DMP: &str = "https://interop.esante.gouv.fr/ig/fhir/dmp/StructureDefinition/";
 const CLOSURE_REASON: &str = "https://interop.esante.gouv.fr/ig/fhir/dmp/CodeSystem/dmp-motif-fermeture";
@@ -64,12 +64,12 @@ pub const fn authorisation_code(authorisation: Authorisation) -> &'static str {
 impl RecordSummary {
     /// TD0.2: existence, traits, and how the record stands towards the caller. Software does not show the traits unasked
     /// (EX_0.2-1020).
-    pub fn existence(&self, facts: Option<&RecordFacts>) -> String {
+    pub fn existence(&self, towards: Option<(Authorisation, Relation)>) -> String {
         let mut extensions = self.extensions();
-        if let Some(facts) = facts {
-            let treating = facts.relation == Relation::MedecinTraitant;
+        if let Some((authorisation, relation)) = towards {
+            let treating = relation == Relation::MedecinTraitant;
             extensions.push(json!({ "url": url("dmp-medecin-traitant"), "valueBoolean": treating }));
-            let state = authorisation_code(facts.authorisation);
+            let state = authorisation_code(authorisation);
             extensions.push(json!({ "url": url("dmp-autorisation"), "valueCode": state }));
         }
         to_json(&self.resource(extensions))

@@ -132,6 +132,36 @@ impl Directory {
         staff().unwrap_or(false) || self.activities(professional).any(there)
     }
 
+    /// The structures for which somebody might act: the one that is named or else those of the activities, and the legal entity of
+    /// each. Empty where that is no more than the one that is named.
+    pub fn might_act_for(&self, professional: &str, named: Option<&str>) -> Vec<String> {
+        let mut structures: Vec<&str> = match named {
+            Some(named) => vec![named],
+            None => self.activities(professional).map(|activity| &*activity.structure).collect(),
+        };
+        let entities: Vec<&str> = structures
+            .iter()
+            .filter_map(|structure| self.structures.get(*structure)?.legal_entity.as_deref())
+            .collect();
+        structures.extend(entities);
+        structures.sort_unstable();
+        structures.dedup();
+        structures.retain(|structure| !structure.is_empty() && Some(*structure) != named);
+        structures.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The profession of somebody, where it is one and the same in all his activities.
+    pub fn profession(&self, professional: &str) -> Option<String> {
+        let mut professions = self.activities(professional).map(|activity| activity.profession.to_string());
+        let first = professions.next()?;
+        professions.all(|other| other == first).then_some(first)
+    }
+
+    /// The name of a structure.
+    pub fn structure_name(&self, structure: &str) -> Option<&str> {
+        self.structures.get(structure).map(|structure| &*structure.name)
+    }
+
     /// Whether this is a regulation centre.
     pub fn is_regulation_centre(&self, structure: &str) -> bool {
         self.structures.get(structure).is_some_and(|structure| structure.regulation)

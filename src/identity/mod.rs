@@ -237,6 +237,9 @@ pub struct Caller {
     pub mode: AccessMode,
     /// For whom, Struct_IdNat: on the card of staff, in the token of others; a professional's own card names none.
     pub structure: Option<String>,
+    /// Structures for which the caller might act, as the directory has it: where none is named, those of its activities; and
+    /// the legal entities of all of them. Whom the patient blocked there is blocked; nobody is authorised by them.
+    pub might_act_for: Vec<String>,
     /// The structure's name, where it is known.
     pub structure_name: Option<String>,
     /// Family and given name, where they are known.
@@ -265,6 +268,7 @@ impl Caller {
             authentication: Authentication::Card,
             mode: AccessMode::Normal,
             structure,
+            might_act_for: Vec::new(),
             structure_name: None,
             name: None,
             sector: None,

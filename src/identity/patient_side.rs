@@ -2,9 +2,9 @@
 
 use crate::certificate::{CertificateFacts, CertificateKind};
 
-/// Certificates that speak for the patient: `Struct_IdNat/common name`, each an organisation's AUTH_CLI certificate.
+/// Certificates that speak for the patient: Struct_IdNat and common name, each an organisation's AUTH_CLI certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PatientSideList(Vec<String>);
+pub struct PatientSideList(Vec<(String, String)>);
 
 /// A connection that speaks for the patient. Made from the list alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,23 +13,24 @@ pub struct PatientSide {
 }
 
 impl PatientSideList {
-    /// The list; each entry is `Struct_IdNat/common name`.
-    pub fn new(entries: impl IntoIterator<Item = String>) -> Self {
+    /// The list; each entry is Struct_IdNat and common name.
+    pub fn new(entries: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(entries.into_iter().collect())
     }
 
     /// The patient's side, if the certificate is on the list.
     pub fn recognise(&self, facts: &CertificateFacts) -> Option<PatientSide> {
         let structure = facts.subject.structure.as_deref()?;
-        let name = format!("{structure}/{}", facts.subject.common_name);
-        let listed = facts.kind == CertificateKind::OrganisationClient && self.0.contains(&name);
+        let listed =
+            |(listed, name): &(String, String)| listed == structure && *name == facts.subject.common_name;
+        let listed = facts.kind == CertificateKind::OrganisationClient && self.0.iter().any(listed);
         listed.then(|| PatientSide { structure: structure.to_owned() })
     }
 
     /// The patient's side of the sandbox's own fixtures, if the list has it.
     pub fn first(&self) -> Option<PatientSide> {
-        let (structure, _) = self.0.first()?.split_once('/')?;
-        Some(PatientSide { structure: structure.to_owned() })
+        let (structure, _) = self.0.first()?;
+        Some(PatientSide { structure: structure.clone() })
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::patient::RecordSummary;
 use crate::identity::scope::Transaction;
-use crate::store::{RecordKey, Step};
+use crate::store::{Hold, RecordKey, Step};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation = Operation::new("TD1.4 close record", Transaction::Close, Budget::Feed);
@@ -19,6 +19,9 @@ const REASON: &str = "DEMANDE_PATIENT";
 /// [`Reason::RecordClosed`], or the store's.
 pub async fn run(call: &Call, id: String) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
     call.services.tables.decide_closing_at_all(&call.caller).granted()?;
+    if !super::is_an_id(&id) {
+        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
+    }
     let (committing, at) = (call.clone(), call.at()?);
     call.services
         .store
@@ -30,7 +33,7 @@ pub async fn run(call: &Call, id: String) -> Result<Traced<Result<RecordSummary,
                 let trace = call.trace.failed(&refusal.clone().into(), refusal.reason.status());
                 Step { value: Err(refusal), trace, keep: false }
             };
-            let Some(facts) = transaction.record_facts(&key, &call.caller, call.now())? else {
+            let Some(facts) = transaction.record_facts(&key, &call.caller, call.now(), Hold::Alone)? else {
                 let unknown = Refusal::new(Reason::NotFound, "no such resource").by("no such identifier");
                 return Ok(refused(unknown));
             };

@@ -6,8 +6,8 @@ use crate::fhir::codes::system;
 use crate::fhir::consent::{self, Consent};
 use crate::identity::scope::Transaction;
 use crate::identity::{Actor, Caller};
-use crate::rights::Basis;
-use crate::store::{NewAuthorisation, RecordKey, Step, basis_code};
+use crate::rights::{Basis, DeclarationGrant};
+use crate::store::{Hold, NewAuthorisation, RecordKey, Step, basis_code};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation =
@@ -57,13 +57,14 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         .store
         .read(move |reader| {
             let record = reading.record(reader, &patient)?;
-            let decision = reading.services.tables.decide_declaration(&reading.caller, &record, reading.at()?);
+            let tables = &reading.services.tables;
+            let decision = tables.decide_declaration(&reading.caller, &record, &team, reading.at()?);
             Ok(decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?)
         })
         .await?;
 
     let id = call.services.environment.next_id();
-    let resource = consent::accepted(&body, &id, grant.record_id(), now)?;
+    let resource = consent::accepted(&body, &id, grant.record_id(), &actor_of(&grant, call), now, until)?;
     let new = NewAuthorisation {
         record_id: grant.record_id().to_owned(),
         holder: grant.holder().to_owned(),
@@ -72,10 +73,9 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         until,
         consent_id: id.clone(),
         consent: resource.clone(),
-        basis: basis_code(match (team.is_empty(), grant.holder() == call.caller.id()) {
-            (false, _) => Basis::CareTeam,
-            (true, true) => Basis::Person,
-            (true, false) => Basis::Structure,
+        basis: basis_code(match grant.holder() == call.caller.id() {
+            true => Basis::Person,
+            false => Basis::Structure,
         }),
         name: match grant.holder() == call.caller.id() {
             true => call.caller.name.clone(),
@@ -83,10 +83,9 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
         },
         profession: profession(&call.caller),
         declared_by: grant.holder().to_owned(),
+        secret: call.caller.session.as_ref().is_some_and(|session| session.secret),
     };
-    let of_member = |holder: String| NewAuthorisation { holder, name: None, profession: None, ..new.clone() };
-    let members: Vec<NewAuthorisation> =
-        team.into_iter().filter(|member| member != grant.holder()).map(of_member).collect();
+    let as_member = NewAuthorisation { basis: basis_code(Basis::CareTeam), ..new.clone() };
     let at = call.at()?;
     let declared = Declared { id: id.clone(), resource };
     let committing = call.clone();
@@ -99,16 +98,16 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
             let about = |refusal: Refusal| refusal.concerning(grant.record_id(), None);
             // The patient may have closed or blocked since the decision: it is made again where it counts.
             let key = RecordKey::Id(grant.record_id().to_owned());
-            let decided = match transaction.record_facts(&key, &committing.caller, trace.at)? {
+            let decided = match transaction.record_facts(&key, &committing.caller, trace.at, Hold::Shared)? {
                 Some(record) => {
                     let tables = &committing.services.tables;
-                    tables.decide_declaration(&committing.caller, &record, at).granted()
+                    tables.decide_declaration(&committing.caller, &record, grant.team(), at).granted()
                 }
                 None => Err(Refusal::new(Reason::UnknownRecord, "the record is gone")),
             };
             let decided = match decided {
                 Ok(_) if transaction.authorise(&grant, &new)? => {
-                    transaction.authorise_team(&grant, &members)?;
+                    transaction.authorise_team(&grant, &as_member, trace.at)?;
                     Ok(())
                 }
                 Ok(_) => Err(Refusal::new(Reason::Blocked, "the patient has blocked the professional")),
@@ -131,6 +130,14 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
     Ok(traced.map(|kept: Result<(), Refusal>| kept.map(|()| declared)))
 }
 
+/// Whom a declaration without an actor names: system and identifier.
+fn actor_of<'a>(grant: &'a DeclarationGrant, call: &Call) -> (&'static str, &'a str) {
+    match grant.holder() == call.caller.id() {
+        true => (system::PROFESSIONAL, grant.holder()),
+        false => (system::STRUCTURE, grant.holder()),
+    }
+}
+
 /// TRE_G15, of a professional.
 fn profession(caller: &Caller) -> Option<String> {
     match &caller.actor {
@@ -141,7 +148,7 @@ fn profession(caller: &Caller) -> Option<String> {
 
 /// R1111-46, L1110-12: the patient's consent to one member of the care team is deemed given to the team that he declares. The caller
 /// is one of it, as a person or by the structure for which he acts.
-fn care_team(members: &[(&str, &str)], call: &Call) -> Result<Vec<String>, Refusal> {
+fn care_team(members: &[(String, String)], call: &Call) -> Result<Vec<String>, Refusal> {
     const EXPRESSION: &str = "Consent.contained.participant.member";
     let own = |id: &str| id == call.caller.id() || call.caller.structure.as_deref() == Some(id);
     if !members.iter().any(|(_, id)| own(id)) {
@@ -151,7 +158,7 @@ fn care_team(members: &[(&str, &str)], call: &Call) -> Result<Vec<String>, Refus
     let checks = call.services.sessions.checks;
     let mut team = Vec::new();
     for (member_system, id) in members {
-        let known = match *member_system {
+        let known = match member_system.as_str() {
             system::PROFESSIONAL => checks.is_professional_id(id) || checks.is_staff_id(id),
             system::STRUCTURE => checks.is_structure_id(id),
             _ => false,
@@ -160,7 +167,7 @@ fn care_team(members: &[(&str, &str)], call: &Call) -> Result<Vec<String>, Refus
             let why = "a member is named by PS_IdNat or Struct_IdNat";
             return Err(Refusal::at(Reason::InvalidMetadata, EXPRESSION, why).by("R1111-46: care team"));
         }
-        team.push((*id).to_owned());
+        team.push(id.clone());
     }
     Ok(team)
 }

@@ -1,7 +1,5 @@
 //! TD0.4: the records that one may read: by the date of the authorisation, or by that of the last document.
 
-use std::collections::HashSet;
-
 use super::{Budget, Call, Operation, Traced};
 use crate::error::Failure;
 use crate::identity::AccessMode;
@@ -74,10 +72,7 @@ fn list(
     asked: &Asked,
 ) -> Result<OwnRecords, Failure> {
     let since = asked.authorised_since.unwrap_or(i64::MIN);
-    let mut records = reader.own_records(grant, since, call.now(), MOST)?;
-    // One line a record, that of the newest authorisation.
-    let mut seen = HashSet::new();
-    records.retain(|record| seen.insert(record.consent.record_id.clone()));
+    let mut records = reader.own_records(grant, since, asked.documents_since, call.now(), MOST)?;
     if let Some(since) = asked.documents_since {
         let mut changed = Vec::new();
         for record in records {
@@ -100,7 +95,7 @@ fn has_news(call: &Call, reader: &mut Reader<'_>, record: &ListedRecord, since: 
     // The list tells of what is read with the authorisation that it lists, whatever the mode of the moment.
     let caller = crate::identity::Caller { mode: AccessMode::Normal, ..call.caller.as_ref().clone() };
     match call.services.tables.decide_scope(&caller, &facts, call.at()?).granted() {
-        Ok(scope) => reader.has_changed_since(&scope, since),
+        Ok(scope) => reader.has_changed_since(&scope, since, call.now()),
         Err(_) => Ok(false),
     }
 }

@@ -45,6 +45,20 @@ pub async fn run(
             let decision = call.services.tables.decide_professionals(&call.caller, &facts, call.at()?);
             let grant = decision.granted().map_err(|refusal| refusal.concerning(&facts.id, None))?;
             let mut held = reader.professionals(&grant)?;
+            let directory = call.services.sessions.directory.load();
+            let holders: Vec<String> = held.iter().map(|one| one.holder.clone()).collect();
+            let holders: Vec<&str> = holders.iter().map(String::as_str).collect();
+            let last = reader.last_actions(&grant, &holders)?;
+            for one in &mut held {
+                one.last_action = last.get(&one.holder).copied();
+                // Whom the patient or a colleague named: the directory knows more of him.
+                if one.is_structure && one.name.is_none() {
+                    one.name = directory.structure_name(&one.holder).map(str::to_owned);
+                }
+                if !one.is_structure && one.profession.is_none() {
+                    one.profession = directory.profession(&one.holder);
+                }
+            }
             held.retain(|one| {
                 filter.active.is_none_or(|active| one.is_active(call.now()) == active)
                     && filter.denied.is_none_or(|denied| one.denied == denied)

@@ -37,7 +37,7 @@ use crate::identity::pro_sante_connect::ProSanteConnect;
 use crate::identity::scope::{Scopes, Transaction};
 use crate::identity::software::SoftwareRegistry;
 use crate::identity::tokens::Tokens;
-use crate::rights::{RecordFacts, Tables};
+use crate::rights::{Authorisation, Basis, RecordFacts, RecordState, Relation, Tables};
 use crate::store::{Reader, RecordKey, Store};
 use crate::tls::Revocation;
 
@@ -266,5 +266,30 @@ impl PatientKey {
     /// Whether a record that does not exist is a fault of the request rather than an empty answer.
     pub fn has_wrong_key(&self) -> bool {
         self.ins().is_some_and(|ins| !ins.key_is_right())
+    }
+}
+
+/// FHIR's `id`. What is none names nothing.
+fn is_an_id(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+/// A record that is nobody's, for the work that a decision is.
+fn decoy() -> RecordFacts {
+    RecordFacts {
+        id: String::new(),
+        state: RecordState::Open,
+        opposed_to_feeding: false,
+        opposed_to_bris_de_glace: false,
+        opposed_to_centre_15: false,
+        masked_open_in_emergencies: false,
+        all_masked: false,
+        authorisation: Authorisation::Valid,
+        basis: Basis::Person,
+        relation: Relation::None,
+        birth_date: None,
+        attached: true,
+        outside_the_session: false,
     }
 }

@@ -283,6 +283,7 @@ fn by_assertion(assertion: Assertion) -> Caller {
         authentication: assertion.authentication,
         mode: assertion.mode,
         structure: Some(assertion.structure),
+        might_act_for: Vec::new(),
         structure_name: None,
         name: Some(assertion.name),
         sector: Some(assertion.sector),

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::identity::scope::Transaction;
-use crate::rights::{Authorisation, Basis, RecordFacts, RecordState, Relation};
 use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
 
 /// The name of reading bytes in traces.
@@ -57,18 +56,12 @@ pub async fn read(call: &Call, id: String) -> Result<Traced<OpenedDocument>, Fai
     call.services.store.writer().record(trace, document).await
 }
 
-/// FHIR's `id`.
-fn is_an_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
-}
-
 async fn open<F>(call: &Call, id: &str, look_up: F) -> Result<(OpenedDocument, String, String, String), Failure>
 where
     F: FnOnce(&mut Reader<'_>, i64) -> Result<Option<KeptDocument>, Failure> + Send + 'static,
 {
     call.services.tables.decide_reading_at_all(&call.caller).granted()?;
-    if !is_an_id(id) {
+    if !super::is_an_id(id) {
         return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
     }
     let reading = call.clone();
@@ -83,7 +76,7 @@ where
             let record = reader.record_facts(&RecordKey::Id(record_id), &call.caller, call.now())?;
             let at = call.at()?;
             let (Some(document), Some(record)) = (document, record) else {
-                drop(call.services.tables.decide_scope(&call.caller, &decoy(), at).granted());
+                drop(call.services.tables.decide_scope(&call.caller, &super::decoy(), at).granted());
                 return Err(unknown().into());
             };
             let about = |refusal: Refusal| refusal.concerning(&record.id, Some(&document.facts.id));
@@ -97,23 +90,4 @@ where
             Ok((opened, id, record.id, grant.rule().to_owned()))
         })
         .await
-}
-
-/// A record that is nobody's, for the work that a decision is.
-fn decoy() -> RecordFacts {
-    RecordFacts {
-        id: String::new(),
-        state: RecordState::Open,
-        opposed_to_feeding: false,
-        opposed_to_bris_de_glace: false,
-        opposed_to_centre_15: false,
-        masked_open_in_emergencies: false,
-        all_masked: false,
-        authorisation: Authorisation::Valid,
-        basis: Basis::Person,
-        relation: Relation::None,
-        birth_date: None,
-        attached: true,
-        outside_the_session: false,
-    }
 }

@@ -4,7 +4,7 @@ use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::identity::scope::Transaction as Scope;
 use crate::rights::RecordFacts;
-use crate::store::{RecordKey, Step, StoreError, Transaction};
+use crate::store::{Hold, RecordKey, Step, StoreError, Transaction};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation = Operation::new("TD0.3 revoke authorisation", Scope::Declare, Budget::Feed);
@@ -23,6 +23,9 @@ pub fn permitted_at_all(call: &Call) -> Result<(), Refusal> {
 /// [`Reason::NotFound`], [`Reason::NoFunctionalRight`], or the store's.
 pub async fn run(call: &Call, id: String) -> Result<Traced<Result<Revoked, Refusal>>, Failure> {
     permitted_at_all(call)?;
+    if !super::is_an_id(&id) {
+        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
+    }
     let (committing, at) = (call.clone(), call.at()?);
     call.services
         .store
@@ -70,7 +73,7 @@ fn revoke(
         return Ok((None, Err(unknown("no such identifier"))));
     };
     let key = RecordKey::Id(record_id.clone());
-    let Some(facts) = transaction.record_facts(&key, &call.caller, call.now())? else {
+    let Some(facts) = transaction.record_facts(&key, &call.caller, call.now(), Hold::Shared)? else {
         return Ok((None, Err(unknown("no such identifier"))));
     };
     let decided = taken_back(call, transaction, &facts, id, names_treating, at)?;

@@ -4,7 +4,7 @@ use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::Failure;
 use crate::fhir::patient::RecordSummary;
 use crate::identity::scope::Transaction;
-use crate::rights::RecordFacts;
+use crate::rights::{Authorisation, Relation};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation =
@@ -16,7 +16,9 @@ pub struct Existing {
     /// The record.
     pub record: RecordSummary,
     /// How it stands towards the caller.
-    pub facts: RecordFacts,
+    pub authorisation: Authorisation,
+    /// What the patient made of the caller.
+    pub relation: Relation,
 }
 
 /// Tests whether a record exists. `None`: there is none.
@@ -34,7 +36,11 @@ pub async fn run(call: &Call, patient: PatientKey) -> Result<Traced<Option<Exist
         .read(move |reader| {
             let Some(record) = reader.record_summary(&grant, &key)? else { return Ok(None) };
             let facts = reader.record_facts(&key, &reading.caller, reading.now())?;
-            Ok(facts.map(|facts| Existing { record, facts }))
+            Ok(facts.map(|facts| Existing {
+                record,
+                authorisation: reading.services.tables.standing(&reading.caller, &facts),
+                relation: facts.relation,
+            }))
         })
         .await?;
     if found.is_none() && patient.has_wrong_key() {

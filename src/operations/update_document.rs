@@ -2,32 +2,23 @@
 
 use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
-use crate::fhir::patch::Patch;
+use crate::fhir::patch::{Patch, Touched};
 use crate::identity::scope::Transaction as Scope;
 use crate::rights::{DocumentAction, UpdateGrant};
-use crate::store::{KeptDocument, RecordKey, Step, StoreError, Transaction, UpdatedDocument};
+use crate::store::{
+    DocumentKey, DocumentSummary, Hold, KeptDocument, RecordKey, Step, StoreError, Transaction, UpdatedDocument,
+};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation = Operation::new("TD3.3 update document", Scope::Update, Budget::Feed);
 
-/// How a document is named.
+/// A document after its update, as far as the caller may know it.
 #[derive(Clone, Debug)]
-pub enum DocumentKey {
-    /// `DocumentReference.id`.
-    Id(String),
-    /// `masterIdentifier`.
-    UniqueId(String),
-}
-
-/// A document after its update.
-#[derive(Clone, Debug)]
-pub struct Updated {
-    /// `DocumentReference.id`.
-    pub id: String,
-    /// Its new version. The caller sees the whole of it.
-    pub document: UpdatedDocument,
-    /// Whether the caller saw it before: if not, the answer is cut down to the reference.
-    pub seen: bool,
+pub enum Updated {
+    /// Who sees it, or saw it before it masked it: the whole.
+    Seen(UpdatedDocument),
+    /// Its author, who may change it and not read it.
+    Known(DocumentSummary),
 }
 
 /// Whether the caller's column lets it update at all: asked before anything is read or looked up. What a PATCH changes is known
@@ -51,6 +42,9 @@ pub async fn run(
     if_match: Option<i64>,
 ) -> Result<Traced<Result<Updated, Refusal>>, Failure> {
     permitted_at_all(call)?;
+    if matches!(&key, DocumentKey::Id(id) if !super::is_an_id(id)) {
+        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
+    }
     let (committing, at) = (call.clone(), call.at()?);
     call.services
         .store
@@ -59,8 +53,8 @@ pub async fn run(
             let call = &committing;
             let result = update(call, transaction, &key, &patch, if_match, at)?;
             Ok(match result {
-                Ok((updated, rule, record_id)) => {
-                    let ids = std::slice::from_ref(&updated.id);
+                Ok(Done { updated, id, rule, record_id }) => {
+                    let ids = std::slice::from_ref(&id);
                     let trace = call.trace.granted(200, &rule, Some(&record_id), ids);
                     Step { value: Ok(updated), trace, keep: true }
                 }
@@ -73,6 +67,13 @@ pub async fn run(
         .await
 }
 
+struct Done {
+    updated: Updated,
+    id: String,
+    rule: String,
+    record_id: String,
+}
+
 fn update(
     call: &Call,
     transaction: &mut Transaction<'_>,
@@ -80,50 +81,75 @@ fn update(
     patch: &Patch,
     if_match: Option<i64>,
     at: jiff::Timestamp,
-) -> Result<Result<(Updated, String, String), Refusal>, StoreError> {
+) -> Result<Result<Done, Refusal>, StoreError> {
     let unknown = || Refusal::new(Reason::NotFound, "no such resource").by("no such identifier");
-    let found = match key {
-        DocumentKey::Id(id) => transaction.document(id, call.now())?,
-        DocumentKey::UniqueId(unique_id) => transaction.document_of_unique_id(unique_id, call.now())?,
-    };
-    // A decoy's record is looked up where there is no document: the unknown takes the time of the hidden.
-    let record_id = found.as_ref().map_or("", |document| &document.facts.record_id).to_owned();
-    let facts = transaction.record_facts(&RecordKey::Id(record_id), &call.caller, call.now())?;
-    let (Some(document), Some(record)) = (found, facts) else { return Ok(Err(unknown())) };
-    let about = |refusal: Refusal| refusal.concerning(&record.id, Some(&document.facts.id));
+    let now = call.now();
+    // The record is held first, and by everybody in this order. Where there is no document, that of a decoy is looked up: the unknown
+    // takes the time of the hidden.
+    let record_id = transaction.record_of_document(key)?.unwrap_or_default();
+    let facts = transaction.record_facts(&RecordKey::Id(record_id), &call.caller, now, Hold::Alone)?;
+    let found = transaction.document(key, now)?;
     let tables = &call.services.tables;
+    let (Some(document), Some(record)) = (found, facts) else {
+        drop(tables.decide_scope(&call.caller, &super::decoy(), at).granted());
+        return Ok(Err(unknown()));
+    };
+    let about = |refusal: Refusal| refusal.concerning(&record.id, Some(&document.facts.id));
+    let decide = |actions: &[DocumentAction]| {
+        tables.decide_update(&call.caller, &record, &document.facts, actions, at).granted().map_err(about)
+    };
     // What may be known of at all, before anything is said of what would change.
-    if let Err(refusal) = tables.decide_update(&call.caller, &record, &document.facts, &[], at).granted() {
-        return Ok(Err(about(refusal)));
+    if let Err(refusal) = decide(&[]) {
+        return Ok(Err(refusal));
     }
-    let actions = match actions(&document, patch, if_match) {
+    let scope = tables.decide_scope(&call.caller, &record, at).granted();
+    let scope = scope.ok().filter(|scope| scope.admit(&document.facts).granted().is_ok());
+    // Who does not see the document learns nothing of its state by what a patch would change: its elements are decided on first.
+    if scope.is_none()
+        && let Err(refusal) =
+            representative(patch.touches()).iter().try_for_each(|one| decide(&[*one]).map(drop))
+    {
+        return Ok(Err(refusal));
+    }
+    let actions = match actions(&document, patch, if_match, now) {
         Ok(actions) => actions,
         Err(refusal) => return Ok(Err(about(refusal))),
     };
-    let grant: UpdateGrant =
-        match tables.decide_update(&call.caller, &record, &document.facts, &actions, at).granted() {
-            Ok(grant) => grant,
-            Err(refusal) => return Ok(Err(about(refusal))),
-        };
-    let scope = tables.decide_scope(&call.caller, &record, at).granted();
-    let seen = scope.is_ok_and(|scope| scope.admit(&document.facts).granted().is_ok());
-    let id = document.facts.id.clone();
-    let rule = grant.rule().to_owned();
-    // Nothing to change: the document stands as it was asked for.
-    let document = match actions.is_empty() {
-        true => match document.unchanged(&grant) {
-            Some(unchanged) => unchanged,
-            None => return Ok(Err(unknown())),
-        },
-        false => transaction.update(&grant, call.now())?,
+    let grant: UpdateGrant = match decide(&actions) {
+        Ok(grant) => grant,
+        Err(refusal) => return Ok(Err(refusal)),
     };
-    Ok(Ok((Updated { id, document, seen }, rule, record.id)))
+    // Nothing to change: the document stands as it was asked for.
+    if !actions.is_empty() {
+        transaction.update(&grant, now)?;
+    }
+    let id = document.facts.id.clone();
+    let seen = match &scope {
+        Some(scope) => transaction.shown(scope, &id, now)?,
+        None => None,
+    };
+    let updated = match seen {
+        Some(document) => Updated::Seen(document),
+        None => Updated::Known(transaction.reference(&grant)?),
+    };
+    Ok(Ok(Done { updated, id, rule: grant.rule().to_owned(), record_id: record.id }))
+}
+
+/// One action for each element that a patch touches: who may not do it may do none of its kind.
+fn representative(touched: Touched) -> Vec<DocumentAction> {
+    let each = [
+        (touched.labels, DocumentAction::Mask),
+        (touched.archive, DocumentAction::Archive),
+        (touched.status, DocumentAction::Delete),
+    ];
+    each.into_iter().filter(|(touched, _)| *touched).map(|(_, action)| action).collect()
 }
 
 fn actions(
     document: &KeptDocument,
     patch: &Patch,
     if_match: Option<i64>,
+    now: i64,
 ) -> Result<Vec<DocumentAction>, Refusal> {
     if if_match.is_some_and(|version| version != document.version()) {
         return Err(Refusal::new(
@@ -133,5 +159,9 @@ fn actions(
         .by("If-Match"));
     }
     let facts = &document.facts;
-    patch.actions(document.text_to_compare(), facts.labels, facts.archived, facts.status)
+    let text = document.text_to_compare(now).map_err(|failure| match failure {
+        Failure::Refused(refusal) => *refusal,
+        _ => Refusal::new(Reason::UpdateNotAllowed, "the document cannot be changed"),
+    })?;
+    patch.actions(&text, facts.labels, facts.status)
 }

@@ -3,13 +3,16 @@
 use jiff::Timestamp;
 
 use super::decision::{Decision, Tables, Towards, unknown};
-use super::facts::{DocumentFacts, DocumentStatus, RecordFacts};
+use super::facts::{DocumentFacts, DocumentStatus, Labels, RecordFacts};
 use super::functional::{Action, ActorCategory, Allowance};
 use super::grant::{Own, References, Scope, UpdateGrant};
-use super::parameters::ArchivingByDoctors;
+use super::parameters::{ArchivingByDoctors, Parameters};
 use super::records::{opposed_to_feeding, scope};
 use crate::error::{Reason, Refusal};
 use crate::identity::{AccessMode, Caller};
+
+/// A vaccination note, JDV_J66: `N` and nothing else (EX_2.1-2005).
+pub const VACCINATION_NOTE: &str = "87273-9";
 
 /// One change of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +25,10 @@ pub enum DocumentAction {
     ShowToPatient,
     /// TD3.3b: `INVISIBLE_REPRESENTANTS_LEGAUX` goes.
     ShowToRepresentatives,
-    /// An `INVISIBLE_…` comes: what was visible would be hidden again.
-    HideAgain,
+    /// `INVISIBLE_PATIENT` comes: what was visible would be hidden again.
+    HideFromPatient,
+    /// `INVISIBLE_REPRESENTANTS_LEGAUX` comes, likewise.
+    HideFromRepresentatives,
     /// TD3.3c.
     Delete,
     /// TD3.3d.
@@ -34,12 +39,13 @@ pub enum DocumentAction {
 
 impl DocumentAction {
     /// Every change.
-    pub const ALL: [DocumentAction; 8] = [
+    pub const ALL: [DocumentAction; 9] = [
         DocumentAction::Mask,
         DocumentAction::Unmask,
         DocumentAction::ShowToPatient,
         DocumentAction::ShowToRepresentatives,
-        DocumentAction::HideAgain,
+        DocumentAction::HideFromPatient,
+        DocumentAction::HideFromRepresentatives,
         DocumentAction::Delete,
         DocumentAction::Archive,
         DocumentAction::Unarchive,
@@ -51,11 +57,17 @@ impl DocumentAction {
             DocumentAction::Unmask => Action::Unmask,
             DocumentAction::ShowToPatient
             | DocumentAction::ShowToRepresentatives
-            | DocumentAction::HideAgain => Action::MakeVisible,
+            | DocumentAction::HideFromPatient
+            | DocumentAction::HideFromRepresentatives => Action::MakeVisible,
             DocumentAction::Delete => Action::Delete,
             DocumentAction::Archive => Action::Archive,
             DocumentAction::Unarchive => Action::Unarchive,
         }
+    }
+
+    /// What was visible would be hidden again.
+    const fn hides(self) -> bool {
+        matches!(self, DocumentAction::HideFromPatient | DocumentAction::HideFromRepresentatives)
     }
 
     /// Note (*): on a document of the patient, the médecin traitant alone.
@@ -102,7 +114,10 @@ impl Tables {
         };
         let mut rule = known.rule;
         for action in actions {
-            match update(&towards, document, *action) {
+            let allowed = update(&towards, document, *action);
+            match allowed
+                .and_then(|cell| rules_of_the_state(&towards, document, *action, actions).map(|()| cell))
+            {
                 Ok(cell) => rule = format!("{cell}; {rule}"),
                 Err(refusal) => return Decision::Refuse(refusal),
             }
@@ -110,6 +125,7 @@ impl Tables {
         Decision::Permit(UpdateGrant {
             record_id: record.id.clone(),
             document_id: document.id.clone(),
+            version: document.version,
             actions: actions.to_vec(),
             rule,
         })
@@ -152,16 +168,21 @@ pub(super) fn references(towards: &Towards<'_>) -> Result<References, Refusal> {
         // Note (5) speaks of who acts for a structure: without one nothing is its own.
         (_, None) => return Err(unknown().by(cell.rule.clone())),
     };
-    Ok(References { record_id: towards.record.id.clone(), own, rule: cell.rule.clone() })
+    let one = cell.allowance == Allowance::ReferenceOnly;
+    Ok(References { record_id: towards.record.id.clone(), own, one, rule: cell.rule.clone() })
 }
 
-/// One change of a document that is known; the rule that lets it be.
-fn update<'a>(
+/// One change of a document that is known, as far as cell, author and the holder's will go; the rule that lets it be.
+pub(super) fn update<'a>(
     towards: &Towards<'a>,
     document: &DocumentFacts,
     action: DocumentAction,
 ) -> Result<&'a str, Refusal> {
     let cell = towards.cell(action.cell())?;
+    if action.hides() {
+        // Nobody's to do, whoever wrote it.
+        one_way(&towards.tables.parameters)?;
+    }
     must_be_the_author(towards, document, action, cell.allowance, &cell.rule)?;
     if action != DocumentAction::Delete {
         towards.will()?;
@@ -169,8 +190,16 @@ fn update<'a>(
             return Err(opposed_to_feeding());
         }
     }
-    rules_of_the_state(towards, document, action)?;
     Ok(&cell.rule)
+}
+
+/// EX_3.3-1040.
+pub(super) fn one_way(parameters: &Parameters) -> Result<(), Refusal> {
+    if !parameters.one_way_visibility {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::UpdateNotAllowed, "what was visible is not hidden again")
+        .by("EX_3.3-1040: making visible is irreversible (parameter one-way-visibility = true)"))
 }
 
 fn must_be_the_author(
@@ -199,7 +228,7 @@ fn must_be_the_author(
         (Allowance::OwnDocuments, _) => own(Own::Person(caller.id().to_owned())),
         (Allowance::StructureDocuments, Some(structure)) => own(Own::Structure(structure.clone())),
         (Allowance::StructureDocuments, None) => false,
-        _ if by_doctors || action == DocumentAction::HideAgain => own(Own::Person(caller.id().to_owned())),
+        _ if by_doctors || action.hides() => own(Own::Person(caller.id().to_owned())),
         _ => true,
     };
     if author {
@@ -212,35 +241,71 @@ fn must_be_the_author(
     })
 }
 
+/// What the document will be, when all of these are done, must be something that may be fed.
 fn rules_of_the_state(
     towards: &Towards<'_>,
     document: &DocumentFacts,
     action: DocumentAction,
+    all: &[DocumentAction],
 ) -> Result<(), Refusal> {
     let parameters = &towards.tables.parameters;
     let broken =
         |why: &'static str, rule: &'static str| Err(Refusal::new(Reason::UpdateNotAllowed, why).by(rule));
+    let labels = after(document.labels, all);
     match action {
-        DocumentAction::Mask
-            if document.labels.invisible_to_patient && !parameters.cumul_invisible_patient_masque_ps =>
+        DocumentAction::Mask | DocumentAction::HideFromPatient
+            if labels.masked
+                && labels.invisible_to_patient
+                && !parameters.cumul_invisible_patient_masque_ps =>
         {
             broken(
                 "MASQUE_PS and INVISIBLE_PATIENT exclude each other",
                 "EX_2.1-1050 (parameter cumul-invisible_patient-masque_ps = false)",
             )
         }
+        DocumentAction::Mask | DocumentAction::HideFromPatient | DocumentAction::HideFromRepresentatives
+            if document.type_code == VACCINATION_NOTE =>
+        {
+            broken("a vaccination note is N and nothing else", "EX_2.1-2005")
+        }
+        DocumentAction::HideFromRepresentatives
+            if !parameters.is_minor(towards.record.birth_date, towards.now) =>
+        {
+            broken("INVISIBLE_REPRESENTANTS_LEGAUX is for the record of a minor", "R1111-50")
+        }
         DocumentAction::ShowToRepresentatives
             if towards.caller.session.as_ref().is_some_and(|session| session.secret) =>
         {
             broken("in a secret connection nothing becomes visible to the representatives", "R1111-50")
         }
-        DocumentAction::HideAgain if parameters.one_way_visibility => broken(
-            "what was visible is not hidden again",
-            "EX_3.3-1040: making visible is irreversible (parameter one-way-visibility = true)",
-        ),
         DocumentAction::Delete if document.status == DocumentStatus::Superseded => {
             broken("an older version is deleted with the current one, not alone", "TD3.3c: the current version")
         }
         _ => Ok(()),
     }
+}
+
+/// The labels of a document once all of these are done.
+fn after(mut labels: Labels, actions: &[DocumentAction]) -> Labels {
+    for action in actions {
+        match action {
+            DocumentAction::Mask => labels.masked = true,
+            DocumentAction::Unmask => labels.masked = false,
+            DocumentAction::ShowToPatient => labels.invisible_to_patient = false,
+            DocumentAction::ShowToRepresentatives => labels.invisible_to_representatives = false,
+            DocumentAction::HideFromPatient => labels.invisible_to_patient = true,
+            DocumentAction::HideFromRepresentatives => labels.invisible_to_representatives = true,
+            DocumentAction::Delete | DocumentAction::Archive | DocumentAction::Unarchive => {}
+        }
+    }
+    labels
+}
+
+/// R1111-53: an announcement is over one month after the deposit. Both in microseconds.
+pub fn one_month_after(now: i64) -> i64 {
+    let month = || {
+        let deposit = Timestamp::from_microsecond(now).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
+        Some(deposit.checked_add(jiff::Span::new().months(1)).ok()?.timestamp().as_microsecond())
+    };
+    month().unwrap_or(now)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::decision::Decision;
 use super::documents::DocumentAction;
-use super::facts::{DocumentFacts, DocumentStatus};
+use super::facts::{DocumentFacts, DocumentStatus, Relation};
 use super::matrix::ReadableTypes;
 
 /// May learn that a record exists (TD0.2).
@@ -25,6 +25,7 @@ pub struct SessionGrant {
 pub struct DeclarationGrant {
     pub(super) record_id: String,
     pub(super) holder: String,
+    pub(super) team: Vec<String>,
     pub(super) rule: String,
 }
 
@@ -48,6 +49,8 @@ pub struct GiveUpGrant {
 #[derive(Clone, Debug)]
 pub struct OwnRecordsGrant {
     pub(super) holders: Vec<String>,
+    pub(super) not_blocked: Vec<String>,
+    pub(super) treating: Vec<Relation>,
     pub(super) rule: String,
 }
 
@@ -107,6 +110,7 @@ impl Own {
 pub struct References {
     pub(super) record_id: String,
     pub(super) own: Own,
+    pub(super) one: bool,
     pub(super) rule: String,
 }
 
@@ -115,6 +119,7 @@ pub struct References {
 pub struct UpdateGrant {
     pub(super) record_id: String,
     pub(super) document_id: String,
+    pub(super) version: i64,
     pub(super) actions: Vec<DocumentAction>,
     pub(super) rule: String,
 }
@@ -141,6 +146,7 @@ pub struct ReplaceGrant {
     pub(super) record_id: String,
     pub(super) document_id: String,
     pub(super) version: i64,
+    pub(super) keeps_mask: bool,
     pub(super) rule: String,
 }
 
@@ -198,6 +204,8 @@ accessors! {
         record_id -> str,
         /// Who is authorised: PS_IdNat, or Struct_IdNat for staff (note 1).
         holder -> str,
+        /// Who else is deemed authorised: the other members of the care team, PS_IdNat and Struct_IdNat.
+        team -> [String],
         /// The rule that decided.
         rule -> str;
     RevocationGrant:
@@ -217,6 +225,10 @@ accessors! {
     OwnRecordsGrant:
         /// Whose authorisations.
         holders -> [String],
+        /// Who must not be blocked: those and the caller himself.
+        not_blocked -> [String],
+        /// The relations of the holders that count like an authorisation.
+        treating -> [Relation],
         /// The rule that decided.
         rule -> str;
     IdentitySearchGrant:
@@ -246,6 +258,8 @@ accessors! {
         record_id -> str,
         /// Whose documents.
         own -> Own,
+        /// Note (5): one reference a look-up.
+        one -> bool,
         /// The rule that decided.
         rule -> str;
     UpdateGrant:
@@ -253,6 +267,8 @@ accessors! {
         record_id -> str,
         /// The document.
         document_id -> str,
+        /// The version that was decided on.
+        version -> i64,
         /// What may be done.
         actions -> [DocumentAction],
         /// The rule that decided.
@@ -278,6 +294,8 @@ accessors! {
         document_id -> str,
         /// The version that was decided on.
         version -> i64,
+        /// What was masked stays masked: the caller could not unmask it.
+        keeps_mask -> bool,
         /// The rule that decided.
         rule -> str;
     Scope:

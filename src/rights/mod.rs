@@ -26,7 +26,7 @@ mod parameters;
 mod records;
 
 pub use decision::{Decision, Tables};
-pub use documents::DocumentAction;
+pub use documents::{DocumentAction, VACCINATION_NOTE, one_month_after};
 pub use facts::{
     Authorisation, Basis, DocumentFacts, DocumentStatus, Labels, RecordFacts, RecordState, Relation,
 };

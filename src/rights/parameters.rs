@@ -35,6 +35,8 @@ pub struct Parameters {
     pub occupational_doctor_reads: bool,
     /// TD1.4 on records attached to Mon espace santé: note (10) says no.
     pub closing_attached_records: bool,
+    /// TD1.3a without the holder's will: the cells ask for none, the test book's rows have an authorisation.
+    pub administrative_data_without_authorisation: bool,
     /// `age-majorite`, years.
     pub age_of_majority: i8,
     /// TD0.5: more hits than these are refused.
@@ -52,6 +54,7 @@ impl Default for Parameters {
             role_professionals: false,
             occupational_doctor_reads: false,
             closing_attached_records: false,
+            administrative_data_without_authorisation: false,
             age_of_majority: 18,
             search_limit_without_ins: 20,
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::decision::{Decision, Tables, Towards, other_record, unknown};
+use super::documents::{DocumentAction, one_way, update};
 use super::facts::{Authorisation, DocumentFacts, DocumentStatus, Labels, RecordFacts, Relation};
 use super::functional::{Action, ActorCategory, Allowance, is_occupational};
 use super::grant::{
@@ -134,10 +135,14 @@ impl Tables {
     }
 
     /// TD0.3: may the caller declare that the patient authorised it.
+    ///
+    /// `team`: the members of the care team that it declares with itself (R1111-46, L1110-12). Staff declare for their structure
+    /// and for nobody else (note 1).
     pub fn decide_declaration(
         &self,
         caller: &Caller,
         record: &RecordFacts,
+        team: &[String],
         now: Timestamp,
     ) -> Decision<DeclarationGrant> {
         let towards = self.towards(caller, record, now);
@@ -149,7 +154,16 @@ impl Tables {
                 (Allowance::StructureAuthorisation, Some(structure)) => structure.clone(),
                 _ => caller.id().to_owned(),
             };
-            Ok(DeclarationGrant { record_id: record.id.clone(), holder, rule: cell.rule.clone() })
+            if cell.allowance == Allowance::StructureAuthorisation && !team.is_empty() {
+                let why = "staff declare the authorisation of their structure, not of a care team";
+                return Err(Refusal::new(Reason::NoFunctionalRight, why).by(cell.rule.clone()));
+            }
+            let team: Vec<String> = team.iter().filter(|member| **member != holder).cloned().collect();
+            let rule = match team.is_empty() {
+                true => cell.rule.clone(),
+                false => format!("{}; R1111-46, L1110-12: care team", cell.rule),
+            };
+            Ok(DeclarationGrant { record_id: record.id.clone(), holder, team, rule })
         };
         decide().into()
     }
@@ -241,9 +255,39 @@ impl Tables {
                 }
                 _ => return refused("the list is that of the caller, or of who the sheet's note names"),
             };
-            Ok(OwnRecordsGrant { holders, rule: cell.rule.clone() })
+            let mut not_blocked = blockable(caller);
+            not_blocked.extend(
+                holders.iter().filter(|holder| !not_blocked.contains(holder)).cloned().collect::<Vec<_>>(),
+            );
+            // A list of somebody else's says nothing of what the patients made of him: his profession is not known here.
+            let treating = match of {
+                ListOf::Caller => self.relations_that_count(caller),
+                ListOf::Other { .. } => Vec::new(),
+            };
+            Ok(OwnRecordsGrant { holders, not_blocked, treating, rule: cell.rule.clone() })
         };
         decide().into()
+    }
+
+    /// What a patient may make of this caller so that it counts: the relations that lead to the treating-doctor column.
+    fn relations_that_count(&self, caller: &Caller) -> Vec<Relation> {
+        let normal = Caller { mode: AccessMode::Normal, ..caller.clone() };
+        let treats = |relation: &Relation| {
+            ActorCategory::of(&normal, *relation, &self.parameters).is_some_and(ActorCategory::is_treating)
+        };
+        [Relation::MedecinTraitant, Relation::EqualRights].into_iter().filter(treats).collect()
+    }
+
+    /// TD0.2: the authorisation that is told of a record: a médecin traitant, or who has equal rights, needs no other.
+    pub fn standing(&self, caller: &Caller, record: &RecordFacts) -> Authorisation {
+        match record.authorisation {
+            Authorisation::None | Authorisation::Expired
+                if self.relations_that_count(caller).contains(&record.relation) =>
+            {
+                Authorisation::Valid
+            }
+            told => told,
+        }
     }
 
     /// TD0.5: may the caller look for a patient without INS.
@@ -252,7 +296,7 @@ impl Tables {
             let rule = self.own_cell(caller, Action::FindWithoutIns)?;
             must_open_no_record(caller)?;
             let limit = self.parameters.search_limit_without_ins;
-            Ok(IdentitySearchGrant { holders: holders(caller), limit, rule })
+            Ok(IdentitySearchGrant { holders: blockable(caller), limit, rule })
         };
         decide().into()
     }
@@ -268,7 +312,11 @@ impl Tables {
         let decide = || {
             let cell = towards.cell(Action::ReadAdministrative)?;
             towards.gates()?;
-            Ok(AdministrativeGrant { record_id: record.id.clone(), rule: cell.rule.clone() })
+            let rule = match self.parameters.administrative_data_without_authorisation {
+                true => cell.rule.clone(),
+                false => format!("{}; {}", cell.rule, towards.will()?),
+            };
+            Ok(AdministrativeGrant { record_id: record.id.clone(), rule })
         };
         decide().into()
     }
@@ -290,7 +338,7 @@ impl Tables {
         decide().into()
     }
 
-    /// TD1.4: may the caller close the record at the patient's request. The sheets have no row: `docs/decisions/0020`.
+    /// TD1.4: may the caller close the record at the patient's request. The sheets have no row: `docs/decisions/0018`.
     pub fn decide_closure(
         &self,
         caller: &Caller,
@@ -349,12 +397,16 @@ impl Tables {
     /// EX_2.1-1140: only the author, or the structure to which the document is attributed, replaces it. A document that
     /// is not theirs is answered like an unknown one unless they may see it.
     ///
-    /// `labels`: those of the new version. What was visible is not hidden again, by this way either.
+    /// `labels`: those of the new version. What was visible is not hidden again, by this way either; and what is masked stays
+    /// masked, whatever they say, unless the caller could unmask it (TD3.3a): the patient may have masked it.
     pub fn decide_replacement(
         &self,
+        caller: &Caller,
+        record: &RecordFacts,
         feed: &FeedGrant,
         document: &DocumentFacts,
         labels: Labels,
+        now: Timestamp,
     ) -> Decision<ReplaceGrant> {
         let hide = |rule: &str| Decision::Hide { rule: rule.to_owned() };
         if document.record_id != feed.record_id || document.status == DocumentStatus::EnteredInError {
@@ -374,17 +426,27 @@ impl Tables {
         let old = document.labels;
         let hides = (labels.invisible_to_patient && !old.invisible_to_patient)
             || (labels.invisible_to_representatives && !old.invisible_to_representatives);
-        if hides && self.parameters.one_way_visibility {
+        if hides && let Err(refusal) = one_way(&self.parameters) {
+            return Decision::Refuse(refusal);
+        }
+        let towards = self.towards(caller, record, now);
+        let keeps_mask =
+            old.masked && !labels.masked && update(&towards, document, DocumentAction::Unmask).is_err();
+        if keeps_mask && labels.invisible_to_patient && !self.parameters.cumul_invisible_patient_masque_ps {
             return Decision::Refuse(
-                Refusal::new(Reason::UpdateNotAllowed, "what was visible is not hidden again")
-                    .by("EX_3.3-1040: making visible is irreversible (parameter one-way-visibility = true)"),
+                Refusal::new(Reason::UpdateNotAllowed, "MASQUE_PS and INVISIBLE_PATIENT exclude each other")
+                    .by("EX_2.1-1050 (parameter cumul-invisible_patient-masque_ps = false)"),
             );
         }
         Decision::Permit(ReplaceGrant {
             record_id: feed.record_id.clone(),
             document_id: document.id.clone(),
             version: document.version,
-            rule: "EX_2.1-1140: replaced by its author".into(),
+            keeps_mask,
+            rule: match keeps_mask {
+                true => "EX_2.1-1140: replaced by its author; R1111-49: stays masked".into(),
+                false => "EX_2.1-1140: replaced by its author".into(),
+            },
         })
     }
 
@@ -486,6 +548,11 @@ fn must_open_no_record(caller: &Caller) -> Result<(), Refusal> {
 /// Who holds what the caller holds: itself, and the structure for which it acts.
 fn holders(caller: &Caller) -> Vec<String> {
     std::iter::once(caller.id()).chain(caller.structure.as_deref()).map(str::to_owned).collect()
+}
+
+/// Whose blocking counts against the caller: those who hold for it, and the structures for which it might act.
+fn blockable(caller: &Caller) -> Vec<String> {
+    holders(caller).into_iter().chain(caller.might_act_for.iter().cloned()).collect()
 }
 
 fn feed_action(caller: &Caller) -> Action {

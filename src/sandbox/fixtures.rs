@@ -155,7 +155,7 @@ DEMO-DMP-0003\tLogiciel suspendu\t1.0\t\tAlimentation,Consultation\tsuspendu
 ";
 
 /// The SI Mon espace santé of the sandbox, `org-mes`.
-pub const PATIENT_SIDE: &str = "1750000044/SI patient";
+pub const PATIENT_SIDE: (&str, &str) = ("1750000044", "SI patient");
 
 /// The records of the contract: INS, family name, given name, birth date.
 #[rustfmt::skip]
@@ -337,6 +337,7 @@ async fn standing(
         name: None,
         profession: None,
         declared_by: String::new(),
+        secret: false,
     };
     let grant = patient_side(services)?;
     let entry = trace(services, "sandbox: patient's decision").granted(200, "sandbox", Some(record), &[]);

@@ -117,7 +117,10 @@ impl Sandbox {
             bodies: BodyStoreLocation::Folder(options.data.join("bodies")),
             matrix: HabilitationMatrix::demonstration()?,
             parameters: Parameters::default(),
-            patient_side: PatientSideList::new([fixtures::PATIENT_SIDE.to_owned()]),
+            patient_side: PatientSideList::new([(
+                fixtures::PATIENT_SIDE.0.to_owned(),
+                fixtures::PATIENT_SIDE.1.to_owned(),
+            )]),
             sessions: session_settings(&options, &pki, &provider)?,
             budgets: options.budgets,
             ocsp: options.ocsp.clone(),

@@ -11,13 +11,12 @@ use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::schema::{document, readable_type};
 use super::unavailable;
-use super::updates::UpdatedDocument;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;
 use crate::fhir::document_reference;
 use crate::rights::{
     DocumentFacts, DocumentStatus, HabilitationMatrix, Labels, MaskedDocuments, Own, PatientSideGrant,
-    ReadGrant, References, Scope, UpdateGrant,
+    ReadGrant, References, Scope,
 };
 
 /// Who fed a document that the patient deposited himself, in place of a professional's identifier.
@@ -146,7 +145,8 @@ impl PageRow {
 }
 
 /// What a look-up tells of one's own document: that it is there, and under which id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = document)]
 pub struct DocumentSummary {
     /// `DocumentReference.id`.
     pub id: String,
@@ -157,7 +157,7 @@ pub struct DocumentSummary {
     /// `masterIdentifier`.
     pub unique_id: String,
     /// Microseconds.
-    pub last_updated: i64,
+    pub updated_at: i64,
 }
 
 /// A document as the patient's side lists it.
@@ -211,23 +211,25 @@ impl KeptDocument {
         (grant.document_id() == self.facts.id).then(|| self.opened())
     }
 
-    /// The document as it stands, for a change that changes nothing.
-    pub fn unchanged(self, grant: &UpdateGrant) -> Option<UpdatedDocument> {
-        (grant.document_id() == self.facts.id).then(|| UpdatedDocument {
-            version: self.content.version,
-            link: usize::try_from(self.content.link).ok(),
-            resource: self.content.resource,
-        })
-    }
-
-    /// The text, for what a PATCH would change of it. It leaves the server with a grant alone.
-    pub fn text_to_compare(&self) -> &str {
-        &self.content.resource
+    /// The text as it stands towards who may see it, for what a PATCH would change of it. It leaves the server with a grant alone.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`]: the kept text cannot be read.
+    pub fn text_to_compare(&self, now: i64) -> Result<String, Failure> {
+        let content = &self.content;
+        let over = self.visible_from.is_some_and(|from| from <= now);
+        shown(&content.resource, usize::try_from(content.link).ok(), &content.binary_id, over, false)
+            .map(|(text, _)| text)
     }
 
     /// `meta.versionId`.
     pub fn version(&self) -> i64 {
         self.content.version
+    }
+
+    /// When its announcement is over (R1111-53), microseconds, where it is one.
+    pub fn announced_until(&self) -> Option<i64> {
+        self.visible_from
     }
 
     fn opened(self) -> OpenedDocument {
@@ -289,11 +291,11 @@ impl FactsRow {
     }
 }
 
-type Backend = <DatabaseConnection as diesel::Connection>::Backend;
+pub(super) type Backend = <DatabaseConnection as diesel::Connection>::Backend;
 
 /// The predicate of [`Scope`] in SQL: a part of the query, never a filter behind it. `Scope::admit` says the same for
 /// one document; a test compares the two.
-fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
+fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a, Backend> {
     // Looked up for each document: a list would be made anew, a hundred types long, for each query.
     let readable = readable_type::table
         .filter(readable_type::set_id.eq(&scope.readable().id))
@@ -316,8 +318,9 @@ fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
         MaskedDocuments::None => query.filter(document::masked.eq(false)),
     };
     if !scope.hidden() {
+        let over = document::visible_from.is_not_null().and(document::visible_from.le(now).assume_not_null());
         query = query
-            .filter(document::invisible_to_patient.eq(false))
+            .filter(document::invisible_to_patient.eq(false).or(over))
             .filter(document::invisible_to_representatives.eq(false));
     }
     if !scope.archived() {
@@ -329,8 +332,8 @@ fn visible<'a>(scope: &'a Scope) -> document::BoxedQuery<'a, Backend> {
     query
 }
 
-fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria) -> document::BoxedQuery<'a, Backend> {
-    narrowed(visible(scope), criteria)
+fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria, now: i64) -> document::BoxedQuery<'a, Backend> {
+    narrowed(visible(scope, now), criteria)
 }
 
 /// One's own documents, deleted ones apart: the predicate of [`References`] in SQL.
@@ -392,7 +395,7 @@ impl Reader<'_> {
     ) -> Result<SearchPage, Failure> {
         let mut rows: Vec<PageRow> = Vec::new();
         if page.size > 0 {
-            let mut query = matching(scope, criteria);
+            let mut query = matching(scope, criteria, now);
             if let Some(after) = &page.after {
                 query = query.filter(
                     document::date
@@ -413,7 +416,7 @@ impl Reader<'_> {
             rows.len() as u64
         } else {
             let total: i64 =
-                matching(scope, criteria).count().get_result(self.connection).map_err(unavailable)?;
+                matching(scope, criteria, now).count().get_result(self.connection).map_err(unavailable)?;
             u64::try_from(total).unwrap_or_default()
         };
         let next = match rows.last() {
@@ -421,7 +424,7 @@ impl Reader<'_> {
             _ => None,
         };
         let replaced: Vec<&str> = rows.iter().filter_map(|row| row.replaces_id.as_deref()).collect();
-        let seen = self.seen(scope, &replaced)?;
+        let seen = seen(self.connection, scope, &replaced, now).map_err(unavailable)?;
         let ids = rows.iter().map(|row| row.id.clone()).collect();
         let entries = rows
             .into_iter()
@@ -434,15 +437,6 @@ impl Reader<'_> {
         Ok(SearchPage { entries, ids, total, next })
     }
 
-    /// Which of these documents the scope holds: a document does not name a replaced one that may not be seen.
-    fn seen(&mut self, scope: &Scope, ids: &[&str]) -> Result<HashSet<String>, Failure> {
-        if ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let seen = visible(scope).filter(document::id.eq_any(ids)).select(document::id);
-        Ok(seen.load::<String>(self.connection).map_err(unavailable)?.into_iter().collect())
-    }
-
     /// TD3.1b: the references of one's own documents under these identifiers.
     ///
     /// # Errors
@@ -452,35 +446,19 @@ impl Reader<'_> {
         references: &References,
         criteria: &SearchCriteria,
     ) -> Result<Vec<DocumentSummary>, Failure> {
-        type Row = (String, i64, String, String, i64);
-        let rows: Vec<Row> = narrowed(own(references), criteria)
+        let query = narrowed(own(references), criteria)
             .order((document::date.desc(), document::id.desc()))
             .limit(100)
-            .select((
-                document::id,
-                document::version,
-                document::status,
-                document::unique_id,
-                document::updated_at,
-            ))
-            .load(self.connection)
-            .map_err(unavailable)?;
-        let summary = |(id, version, status, unique_id, last_updated)| DocumentSummary {
-            id,
-            version,
-            status,
-            unique_id,
-            last_updated,
-        };
-        Ok(rows.into_iter().map(summary).collect())
+            .select(DocumentSummary::as_select());
+        query.load(self.connection).map_err(unavailable)
     }
 
     /// Whether the scope holds a document that was fed or changed since then.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn has_changed_since(&mut self, scope: &Scope, since: i64) -> Result<bool, Failure> {
-        let changed = visible(scope).filter(document::updated_at.ge(since)).select(document::id).limit(1);
+    pub fn has_changed_since(&mut self, scope: &Scope, since: i64, now: i64) -> Result<bool, Failure> {
+        let changed = visible(scope, now).filter(document::updated_at.ge(since)).select(document::id).limit(1);
         Ok(!changed.load::<String>(self.connection).map_err(unavailable)?.is_empty())
     }
 
@@ -495,10 +473,10 @@ impl Reader<'_> {
         now: i64,
     ) -> Result<OpenedDocument, Failure> {
         let replaced: Vec<&str> = document.replaces_id.as_deref().into_iter().collect();
-        let names_hidden = !replaced.is_empty() && self.seen(scope, &replaced)?.is_empty();
+        let seen = seen(self.connection, scope, &replaced, now).map_err(unavailable)?;
         let over = document.visible_from.is_some_and(|from| from <= now);
         let (resource, link) =
-            shown(&document.resource, document.link, &document.binary_id, over, names_hidden)?;
+            shown(&document.resource, document.link, &document.binary_id, over, seen.len() < replaced.len())?;
         Ok(OpenedDocument { resource, link, ..document })
     }
 
@@ -583,6 +561,10 @@ impl Reader<'_> {
     }
 }
 
+pub(super) fn summary(connection: &mut DatabaseConnection, id: &str) -> QueryResult<DocumentSummary> {
+    document::table.filter(document::id.eq(id)).select(DocumentSummary::as_select()).first(connection)
+}
+
 pub(super) fn kept(
     connection: &mut DatabaseConnection,
     query: document::BoxedQuery<'_, Backend>,
@@ -597,8 +579,22 @@ pub(super) fn kept(
     }))
 }
 
+/// Which of these documents the scope holds: a document does not name a replaced one that may not be seen.
+pub(super) fn seen(
+    connection: &mut DatabaseConnection,
+    scope: &Scope,
+    ids: &[&str],
+    now: i64,
+) -> QueryResult<HashSet<String>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let seen = visible(scope, now).filter(document::id.eq_any(ids)).select(document::id);
+    Ok(seen.load::<String>(connection)?.into_iter().collect())
+}
+
 /// The text as it is shown: an announcement that is over shows no more, nor does a relation to what may not be seen.
-fn shown(
+pub(super) fn shown(
     resource: &str,
     link: Option<usize>,
     binary_id: &str,

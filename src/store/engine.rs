@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::migration::MigrationSource;
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -182,6 +183,36 @@ pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
         tracing::info!(applied, "database migrated");
     }
     Ok(())
+}
+
+/// Refuses a database that this program would first have to migrate, or that belongs to a newer one.
+pub(super) fn must_be_of_this_version(connection: &mut DatabaseConnection) -> Result<()> {
+    #[derive(diesel::QueryableByName)]
+    struct Applied {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        version: String,
+    }
+    let known: Vec<String> = match connection {
+        DatabaseConnection::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS)?,
+        DatabaseConnection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES_MIGRATIONS)?,
+    };
+    let query = diesel::sql_query("SELECT version FROM __diesel_schema_migrations");
+    let applied: Vec<Applied> =
+        query.load(connection).context("the database holds nothing of this program's")?;
+    let mut applied: Vec<String> = applied.into_iter().map(|applied| applied.version).collect();
+    applied.sort();
+    if applied != known {
+        bail!("the database belongs to another version of the program (`habilis serve` migrates it)");
+    }
+    Ok(())
+}
+
+fn versions<B: diesel::backend::Backend>(source: &impl MigrationSource<B>) -> Result<Vec<String>> {
+    let migrations = source.migrations().map_err(|error| anyhow!("{error}"))?;
+    let mut versions: Vec<String> =
+        migrations.iter().map(|migration| migration.name().version().to_string()).collect();
+    versions.sort();
+    Ok(versions)
 }
 
 /// Takes out all tables of ours.

@@ -80,6 +80,8 @@ pub struct TraceRow {
     pub motif: Option<String>,
     /// See [`TraceEntry::session_id`].
     pub session_id: Option<String>,
+    /// See [`TraceEntry::secret`].
+    pub secret: bool,
     /// See [`TraceEntry::certificate`].
     pub certificate: String,
     /// See [`TraceEntry::caller_structure`].

@@ -39,11 +39,11 @@ pub use documents::{
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use journal::{TraceEntry, TraceRow};
 pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
-pub use readers::Reader;
-pub use records::{NewRecord, RecordKey, family_key};
+pub use readers::{Reader, look};
+pub use records::{Hold, NewRecord, RecordKey, family_key};
 pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
-pub use updates::UpdatedDocument;
+pub use updates::{DocumentKey, UpdatedDocument};
 pub use writer::{Step, Traced, Transaction, Writer};
 
 /// The limits of a store.
@@ -84,6 +84,7 @@ impl Store {
     /// The database cannot be reached, belongs to a newer program, or the body store does not work.
     pub fn open(url: &DatabaseUrl, bodies: BodyStore, limits: &StoreLimits) -> Result<Self> {
         engine::migrate(url)?;
+        records::fill_family_keys(&mut DatabaseConnection::open_for_writing(url)?)?;
         let single_rows = match url {
             DatabaseUrl::Sqlite(_) => None,
             DatabaseUrl::Postgres(_) => Some(readers::Readers::open_for_single_rows(url, limits)?),

@@ -26,6 +26,16 @@ impl Reader<'_> {
     }
 }
 
+/// Reads from a database without serving it: nothing is migrated or written.
+///
+/// # Errors
+/// It cannot be reached, belongs to another version of the program, or what the closure says.
+pub fn look<T>(url: &DatabaseUrl, work: impl FnOnce(&mut Reader<'_>) -> Result<T, Failure>) -> Result<T> {
+    let mut connection = DatabaseConnection::open_for_reading(url)?;
+    super::engine::must_be_of_this_version(&mut connection)?;
+    work(&mut Reader { connection: &mut connection }).map_err(|failure| anyhow::anyhow!("{failure}"))
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     pool: r2d2::Pool<Manager>,

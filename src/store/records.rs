@@ -233,11 +233,12 @@ fn record_facts(
 ) -> QueryResult<Option<RecordFacts>> {
     let me = caller.id();
     let structure = caller.structure.as_deref().unwrap_or(me);
+    let holders: Vec<&str> =
+        [me, structure].into_iter().chain(caller.might_act_for.iter().map(String::as_str)).collect();
     let query = record::table
         .left_join(
-            authorisation::table.on(authorisation::record_id
-                .eq(record::id)
-                .and(authorisation::holder.eq(me).or(authorisation::holder.eq(structure)))),
+            authorisation::table
+                .on(authorisation::record_id.eq(record::id).and(authorisation::holder.eq_any(&holders))),
         )
         .left_join(
             medecin_traitant::table
@@ -265,6 +266,8 @@ fn record_facts(
         standing = match standing {
             // A blocking outweighs what the structure or an older declaration would give.
             _ if *blocked => Authorisation::Blocked,
+            // Where one might act without saying so, one is blocked, and not authorised.
+            standing if holder != me && holder != structure => standing,
             Authorisation::None | Authorisation::Expired if *until > now => {
                 basis = match kind.as_str() {
                     "care_team" => Basis::CareTeam,
@@ -318,8 +321,64 @@ pub(super) fn whole_record(
     Ok(query.first(connection).optional()?.map(RecordSummary::from))
 }
 
+/// How a transaction holds a record. What the patient changes holds it alone, so that nothing is committed on a decision that he has
+/// overtaken, on whichever node. SQLite has one writer, which holds everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Together with others who do not change what decisions go by: feeds, declarations.
+    Shared,
+    /// Alone.
+    Alone,
+}
+
+fn hold_record(connection: &mut DatabaseConnection, key: &RecordKey, hold: Hold) -> QueryResult<()> {
+    let DatabaseConnection::Postgres(postgres) = connection else { return Ok(()) };
+    match (key, hold) {
+        (RecordKey::Id(id), Hold::Shared) => {
+            record::table.filter(record::id.eq(id)).select(record::id).for_share().load::<String>(postgres)?
+        }
+        (RecordKey::Id(id), Hold::Alone) => {
+            record::table.filter(record::id.eq(id)).select(record::id).for_update().load::<String>(postgres)?
+        }
+        (RecordKey::Ins(ins), hold) => {
+            let named = record::table
+                .filter(record::ins_system.eq(ins.system()))
+                .filter(record::ins_value.eq(ins.value()))
+                .select(record::id);
+            match hold {
+                Hold::Shared => named.for_share().load::<String>(postgres)?,
+                Hold::Alone => named.for_update().load::<String>(postgres)?,
+            }
+        }
+    };
+    Ok(())
+}
+
+/// Fills the names as they are compared, where a migration left them empty.
+pub(super) fn fill_family_keys(connection: &mut DatabaseConnection) -> QueryResult<()> {
+    loop {
+        let rows: Vec<(String, String)> = record::table
+            .filter(record::family_key.eq(""))
+            .filter(record::family_name.ne(""))
+            .select((record::id, record::family_name))
+            .limit(1_000)
+            .load(connection)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for (id, name) in rows {
+            // A name of which nothing is left to compare by is compared by itself.
+            let key = Some(family_key(&name)).filter(|key| !key.is_empty()).unwrap_or(name);
+            diesel::update(record::table.filter(record::id.eq(id)))
+                .set(record::family_key.eq(key))
+                .execute(connection)?;
+        }
+    }
+}
+
 impl Transaction<'_> {
-    /// As [`Reader::record_facts`], inside the transaction: what was decided on is looked at again where it is committed.
+    /// As [`Reader::record_facts`], inside the transaction: what was decided on is looked at again where it is committed, and stays
+    /// as it is seen until then.
     ///
     /// # Errors
     /// The database's.
@@ -328,7 +387,9 @@ impl Transaction<'_> {
         key: &RecordKey,
         caller: &Caller,
         now: i64,
+        hold: Hold,
     ) -> QueryResult<Option<RecordFacts>> {
+        hold_record(self.connection, key, hold)?;
         record_facts(self.connection, key, caller, now)
     }
 

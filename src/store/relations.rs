@@ -1,13 +1,13 @@
 //! What the patient made of professionals: authorised, blocked, médecin traitant, with equal rights.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::RecordRow;
-use super::schema::{authorisation, medecin_traitant, record};
+use super::schema::{authorisation, document, medecin_traitant, record, trace};
 use super::unavailable;
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -17,6 +17,8 @@ use crate::rights::{
     Basis, DeclarationGrant, GiveUpGrant, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant, Relation,
     RevocationGrant,
 };
+
+diesel::alias!(authorisation as blocked_authorisation: BlockedAuthorisation);
 
 /// An authorisation to be kept.
 #[derive(Clone, Debug, Insertable)]
@@ -44,6 +46,8 @@ pub struct NewAuthorisation {
     pub profession: Option<String>,
     /// Who declared it.
     pub declared_by: String,
+    /// In a secret connection: not told to the representatives (R1111-50).
+    pub secret: bool,
 }
 
 /// As the database writes a basis.
@@ -76,6 +80,38 @@ struct AuthorisationRow {
     basis: String,
     name: Option<String>,
     profession: Option<String>,
+    secret: bool,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = medecin_traitant)]
+struct TreatingRow {
+    record_id: String,
+    professional_id: String,
+    since: i64,
+    kind: String,
+    consent_id: String,
+    name: Option<String>,
+}
+
+impl From<TreatingRow> for HeldConsent {
+    fn from(row: TreatingRow) -> Self {
+        Self {
+            id: row.consent_id,
+            record_id: row.record_id,
+            is_structure: false,
+            holder: row.professional_id,
+            name: row.name,
+            profession: None,
+            role: Some(if row.kind == "medecin_traitant" { "MEDECIN_TRAITANT" } else { "DROITS_EQUIVALENTS" }),
+            denied: false,
+            care_team: false,
+            since: row.since,
+            until: None,
+            secret: false,
+            last_action: None,
+        }
+    }
 }
 
 impl From<AuthorisationRow> for HeldConsent {
@@ -97,6 +133,8 @@ impl From<AuthorisationRow> for HeldConsent {
             care_team: row.basis == "care_team",
             since: row.since,
             until: Some(row.until),
+            secret: row.secret,
+            last_action: None,
         }
     }
 }
@@ -119,7 +157,7 @@ impl Reader<'_> {
         professionals(self.connection, grant.record_id()).map_err(unavailable)
     }
 
-    /// As [`Reader::professionals`], for the patient's side.
+    /// As [`Reader::professionals`], for the patient's side; to a representative without what was declared in secret (R1111-50).
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
@@ -127,12 +165,36 @@ impl Reader<'_> {
         &mut self,
         _: &PatientSideGrant,
         record_id: &str,
+        for_representative: bool,
     ) -> Result<Vec<HeldConsent>, Failure> {
-        professionals(self.connection, record_id).map_err(unavailable)
+        let held = professionals(self.connection, record_id).map_err(unavailable)?;
+        Ok(held.into_iter().filter(|one| !(for_representative && one.secret)).collect())
     }
 
-    /// TD0.4: open records on which one of these holds an authorisation in force that began since then; one row a record,
-    /// newest authorisation first.
+    /// When each of these last did something with a record that was granted, microseconds; secret connections apart.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn last_actions(
+        &mut self,
+        grant: &ProfessionalsGrant,
+        holders: &[&str],
+    ) -> Result<HashMap<String, i64>, Failure> {
+        let last: Vec<(String, Option<i64>)> = trace::table
+            .filter(trace::record_id.eq(grant.record_id()))
+            .filter(trace::caller_id.eq_any(holders))
+            .filter(trace::outcome.eq("granted"))
+            .filter(trace::secret.eq(false))
+            .group_by(trace::caller_id)
+            .select((trace::caller_id, diesel::dsl::max(trace::at)))
+            .load(self.connection)
+            .map_err(unavailable)?;
+        Ok(last.into_iter().filter_map(|(holder, at)| Some((holder, at?))).collect())
+    }
+
+    /// TD0.4: open records on which one of these holds an authorisation in force that began since then, or is médecin traitant as far
+    /// as the grant says, and from which nobody of the grant is blocked; with a document fed or changed since `news_since`, if that is
+    /// asked. One line a record, newest first.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
@@ -140,38 +202,97 @@ impl Reader<'_> {
         &mut self,
         grant: &OwnRecordsGrant,
         since: i64,
+        news_since: Option<i64>,
         now: i64,
         limit: i64,
     ) -> Result<Vec<ListedRecord>, Failure> {
-        // A blocking of any of them outweighs what another holds.
-        let blocked: HashSet<String> = authorisation::table
-            .filter(authorisation::holder.eq_any(grant.holders()))
-            .filter(authorisation::blocked.eq(true))
-            .select(authorisation::record_id)
-            .load(self.connection)
-            .map_err(unavailable)?
-            .into_iter()
-            .collect();
-        let query = authorisation::table
-            .inner_join(record::table)
-            .filter(authorisation::holder.eq_any(grant.holders()))
-            .filter(authorisation::since.ge(since))
-            .filter(authorisation::until.gt(now))
-            .filter(record::open.eq(true))
-            .filter(record::erased_at.is_null());
-        let rows: Vec<(AuthorisationRow, RecordRow)> = query
-            .order((authorisation::since.desc(), authorisation::consent_id.desc()))
-            .limit(limit)
-            .select((AuthorisationRow::as_select(), RecordRow::as_select()))
-            .load(self.connection)
-            .map_err(unavailable)?;
-        let listed = |(row, patient): (AuthorisationRow, RecordRow)| ListedRecord {
-            consent: row.into(),
-            patient: patient.into(),
-        };
-        let rows = rows.into_iter().filter(|(row, _)| !blocked.contains(&row.record_id));
-        Ok(rows.map(listed).collect())
+        let authorised = authorised_records(self.connection, grant, since, news_since, now, limit);
+        let mut listed = authorised.map_err(unavailable)?;
+        if !grant.treating().is_empty() {
+            let treated = treated_records(self.connection, grant, since, news_since, limit);
+            listed.extend(treated.map_err(unavailable)?);
+        }
+        listed.sort_by(|one, other| {
+            (other.consent.since, &other.consent.id).cmp(&(one.consent.since, &one.consent.id))
+        });
+        let mut seen = HashSet::new();
+        listed.retain(|record| seen.insert(record.consent.record_id.clone()));
+        Ok(listed)
     }
+}
+
+/// Records that exist, are open, from which none of these is blocked, and which have something new: a part of the queries of TD0.4.
+macro_rules! open_to {
+    ($query:expr, $grant:expr, $news_since:expr) => {{
+        let blocked = blocked_authorisation
+            .filter(blocked_authorisation.field(authorisation::record_id).eq(record::id))
+            .filter(blocked_authorisation.field(authorisation::holder).eq_any($grant.not_blocked()))
+            .filter(blocked_authorisation.field(authorisation::blocked).eq(true));
+        let mut query = $query
+            .filter(record::open.eq(true))
+            .filter(record::erased_at.is_null())
+            .filter(diesel::dsl::not(diesel::dsl::exists(blocked)))
+            .into_boxed();
+        if let Some(since) = $news_since {
+            // Whatever it is: which of it the caller may see is asked record by record.
+            let news = document::table
+                .filter(document::record_id.eq(record::id))
+                .filter(document::updated_at.ge(since));
+            query = query.filter(diesel::dsl::exists(news));
+        }
+        query
+    }};
+}
+
+fn authorised_records(
+    connection: &mut DatabaseConnection,
+    grant: &OwnRecordsGrant,
+    since: i64,
+    news_since: Option<i64>,
+    now: i64,
+    limit: i64,
+) -> QueryResult<Vec<ListedRecord>> {
+    let held = authorisation::table
+        .inner_join(record::table)
+        .filter(authorisation::holder.eq_any(grant.holders()))
+        .filter(authorisation::blocked.eq(false))
+        .filter(authorisation::since.ge(since))
+        .filter(authorisation::until.gt(now));
+    let rows: Vec<(AuthorisationRow, RecordRow)> = open_to!(held, grant, news_since)
+        .order((authorisation::since.desc(), authorisation::consent_id.desc()))
+        .limit(limit)
+        .select((AuthorisationRow::as_select(), RecordRow::as_select()))
+        .load(connection)?;
+    let listed = |(row, patient): (AuthorisationRow, RecordRow)| ListedRecord {
+        consent: row.into(),
+        patient: patient.into(),
+    };
+    Ok(rows.into_iter().map(listed).collect())
+}
+
+fn treated_records(
+    connection: &mut DatabaseConnection,
+    grant: &OwnRecordsGrant,
+    since: i64,
+    news_since: Option<i64>,
+    limit: i64,
+) -> QueryResult<Vec<ListedRecord>> {
+    let kinds: Vec<&str> = grant.treating().iter().filter_map(|relation| relation_code(*relation)).collect();
+    let held = medecin_traitant::table
+        .inner_join(record::table)
+        .filter(medecin_traitant::professional_id.eq_any(grant.holders()))
+        .filter(medecin_traitant::kind.eq_any(kinds))
+        .filter(medecin_traitant::since.ge(since));
+    let rows: Vec<(TreatingRow, RecordRow)> = open_to!(held, grant, news_since)
+        .order((medecin_traitant::since.desc(), medecin_traitant::consent_id.desc()))
+        .limit(limit)
+        .select((TreatingRow::as_select(), RecordRow::as_select()))
+        .load(connection)?;
+    let listed = |(row, patient): (TreatingRow, RecordRow)| ListedRecord {
+        consent: row.into(),
+        patient: patient.into(),
+    };
+    Ok(rows.into_iter().map(listed).collect())
 }
 
 fn professionals(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult<Vec<HeldConsent>> {
@@ -180,32 +301,12 @@ fn professionals(connection: &mut DatabaseConnection, record_id: &str) -> QueryR
         .order((authorisation::since.desc(), authorisation::holder.asc()))
         .select(AuthorisationRow::as_select())
         .load(connection)?;
-    type Treating = (String, String, i64, String, Option<String>);
-    let treating: Vec<Treating> = medecin_traitant::table
+    let treating: Vec<TreatingRow> = medecin_traitant::table
         .filter(medecin_traitant::record_id.eq(record_id))
         .order((medecin_traitant::since.desc(), medecin_traitant::professional_id.asc()))
-        .select((
-            medecin_traitant::professional_id,
-            medecin_traitant::kind,
-            medecin_traitant::since,
-            medecin_traitant::consent_id,
-            medecin_traitant::name,
-        ))
+        .select(TreatingRow::as_select())
         .load(connection)?;
-    let treating = treating.into_iter().map(|(holder, kind, since, id, name)| HeldConsent {
-        id,
-        record_id: record_id.to_owned(),
-        is_structure: false,
-        holder,
-        name,
-        profession: None,
-        role: Some(if kind == "medecin_traitant" { "MEDECIN_TRAITANT" } else { "DROITS_EQUIVALENTS" }),
-        denied: false,
-        care_team: false,
-        since,
-        until: None,
-    });
-    Ok(treating.chain(rows.into_iter().map(HeldConsent::from)).collect())
+    Ok(treating.into_iter().map(HeldConsent::from).chain(rows.into_iter().map(HeldConsent::from)).collect())
 }
 
 impl Transaction<'_> {
@@ -241,49 +342,70 @@ impl Transaction<'_> {
         self.keep_unless_blocked(new)
     }
 
-    /// R1111-46: the members of the care team that the caller declared with its own authorisation. Who is blocked stays so.
+    /// R1111-46: the members of the care team that the caller declared with its own authorisation, each like `as_member` of the grant's
+    /// team. Who is blocked stays so; what a member holds by himself, or by somebody else's declaration, is not touched while it is in
+    /// force.
     ///
     /// # Errors
     /// The database's.
-    pub fn authorise_team(&mut self, grant: &DeclarationGrant, new: &[NewAuthorisation]) -> QueryResult<()> {
-        for member in new {
-            debug_assert_eq!(grant.record_id(), member.record_id);
-            self.keep_unless_blocked(member)?;
+    pub fn authorise_team(
+        &mut self,
+        grant: &DeclarationGrant,
+        as_member: &NewAuthorisation,
+        now: i64,
+    ) -> QueryResult<()> {
+        for member in grant.team() {
+            let new =
+                NewAuthorisation { holder: member.clone(), name: None, profession: None, ..as_member.clone() };
+            let held: Option<(bool, i64, String, String)> = authorisation::table
+                .filter(authorisation::record_id.eq(grant.record_id()))
+                .filter(authorisation::holder.eq(member))
+                .select((
+                    authorisation::blocked,
+                    authorisation::until,
+                    authorisation::basis,
+                    authorisation::declared_by,
+                ))
+                .first(self.connection)
+                .optional()?;
+            let ours = |basis: &str, by: &str| basis == basis_code(Basis::CareTeam) && by == new.declared_by;
+            match held {
+                Some((true, ..)) => {}
+                Some((_, until, basis, by)) if until > now && !ours(&basis, &by) => {}
+                _ => drop(self.keep_unless_blocked(&new)?),
+            }
         }
         Ok(())
     }
 
     fn keep_unless_blocked(&mut self, new: &NewAuthorisation) -> QueryResult<bool> {
-        let held = || {
-            authorisation::table
+        let held: Option<bool> = authorisation::table
+            .filter(authorisation::record_id.eq(&new.record_id))
+            .filter(authorisation::holder.eq(&new.holder))
+            .select(authorisation::blocked)
+            .first(self.connection)
+            .optional()?;
+        let changed = match held {
+            Some(true) => 0,
+            Some(false) => diesel::update(authorisation::table)
                 .filter(authorisation::record_id.eq(&new.record_id))
                 .filter(authorisation::holder.eq(&new.holder))
+                .filter(authorisation::blocked.eq(false))
+                .set((
+                    authorisation::since.eq(new.since),
+                    authorisation::until.eq(new.until),
+                    authorisation::consent_id.eq(&new.consent_id),
+                    authorisation::consent.eq(&new.consent),
+                    authorisation::basis.eq(new.basis),
+                    authorisation::name.eq(&new.name),
+                    authorisation::profession.eq(&new.profession),
+                    authorisation::declared_by.eq(&new.declared_by),
+                    authorisation::secret.eq(new.secret),
+                ))
+                .execute(self.connection)?,
+            None => diesel::insert_into(authorisation::table).values(new).execute(self.connection)?,
         };
-        let blocked: Option<bool> = held().select(authorisation::blocked).first(self.connection).optional()?;
-        match blocked {
-            Some(true) => return Ok(false),
-            Some(false) => {
-                diesel::update(authorisation::table)
-                    .filter(authorisation::record_id.eq(&new.record_id))
-                    .filter(authorisation::holder.eq(&new.holder))
-                    .filter(authorisation::blocked.eq(false))
-                    .set((
-                        authorisation::since.eq(new.since),
-                        authorisation::until.eq(new.until),
-                        authorisation::consent_id.eq(&new.consent_id),
-                        authorisation::consent.eq(&new.consent),
-                        authorisation::basis.eq(new.basis),
-                        authorisation::name.eq(&new.name),
-                        authorisation::profession.eq(&new.profession),
-                        authorisation::declared_by.eq(&new.declared_by),
-                    ))
-                    .execute(self.connection)?;
-            }
-            None => {
-                diesel::insert_into(authorisation::table).values(new).execute(self.connection)?;
-            }
-        }
-        Ok(true)
+        Ok(changed > 0)
     }
 
     /// TD0.3: takes back what the grant's holders hold under a Consent; the team that was declared with it goes with it when
@@ -330,7 +452,7 @@ impl Transaction<'_> {
     }
 
     /// The patient takes back whatever he made of a professional: authorised, blocked, médecin traitant. Tells whether there was
-    /// anything.
+    /// anything, as far as who asks may know of it.
     ///
     /// # Errors
     /// The database's.
@@ -339,10 +461,12 @@ impl Transaction<'_> {
         _: &PatientSideGrant,
         record_id: &str,
         professional: &str,
+        for_representative: bool,
     ) -> QueryResult<bool> {
         let standing = diesel::delete(authorisation::table)
             .filter(authorisation::record_id.eq(record_id))
             .filter(authorisation::holder.eq(professional))
+            .filter(authorisation::secret.eq(false).or(authorisation::secret.eq(!for_representative)))
             .execute(self.connection)?;
         let treating = diesel::delete(medecin_traitant::table)
             .filter(medecin_traitant::record_id.eq(record_id))

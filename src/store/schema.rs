@@ -40,6 +40,7 @@ diesel::table! {
         name -> Nullable<Text>,
         profession -> Nullable<Text>,
         declared_by -> Text,
+        secret -> Bool,
     }
 }
 
@@ -150,5 +151,6 @@ diesel::table! {
 }
 
 diesel::joinable!(authorisation -> record (record_id));
+diesel::joinable!(medecin_traitant -> record (record_id));
 diesel::allow_tables_to_appear_in_same_query!(document, readable_type);
-diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant);
+diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant, document);

@@ -122,6 +122,10 @@ pub struct FedDocument {
     pub link: i32,
     /// The DocumentReference as text.
     pub resource: String,
+    /// `meta.versionId`.
+    pub version: i64,
+    /// `current`, `superseded`, `entered-in-error`.
+    pub status: String,
 }
 
 /// What a submission came to.
@@ -160,11 +164,36 @@ fn fed_before(connection: &mut DatabaseConnection, unique_ids: &[&str]) -> Query
     Ok(fed)
 }
 
+impl NewDocument {
+    /// Takes over what stays of the document that it replaces: its mask, where the grant says so, and the end of its announcement
+    /// (R1111-53: one month after the deposit, which a replacement does not begin anew).
+    ///
+    /// # Errors
+    /// The text cannot be read, which would be a fault of ours.
+    pub fn take_over(&mut self, grant: &ReplaceGrant, announced_until: Option<i64>) -> Result<(), Failure> {
+        self.replaces_id = Some(grant.document_id().to_owned());
+        if let (Some(mine), Some(older)) = (self.visible_from, announced_until) {
+            self.visible_from = Some(mine.min(older));
+        }
+        if *grant.keeps_mask() {
+            let (text, link) =
+                document_reference::masked(&self.resource, &self.binary_id).map_err(Failure::internal)?;
+            self.resource = text;
+            self.link = link.and_then(|link| i32::try_from(link).ok()).unwrap_or(-1);
+            self.masked = true;
+        }
+        Ok(())
+    }
+}
+
 impl NewSubmission {
     /// Whether what was fed before under these unique ids is this same submission: then its first answer stands.
     pub fn compare(&self, fed: Vec<FedDocument>) -> Option<Submitted> {
         let first = fed.first()?.clone();
-        let same = fed.len() == self.documents.len()
+        // What was deleted since is not there to be fed again: nothing would be stored, and a 201 would say that it is.
+        let stands = fed.iter().all(|old| old.status != DocumentStatus::EnteredInError.code());
+        let same = stands
+            && fed.len() == self.documents.len()
             && self.documents.iter().zip(&fed).all(|(new, old)| {
                 new.unique_id == old.unique_id
                     && new.sha256 == old.sha256
@@ -207,6 +236,7 @@ impl Transaction<'_> {
             ))
             .execute(self.connection)?;
         for new in &submission.documents {
+            debug_assert_eq!(grant.record_id(), new.record_id);
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
             // Masking the current version covers those that it replaced.
             cover_older(self.connection, &new.id)?;

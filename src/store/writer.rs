@@ -439,7 +439,7 @@ fn cause(error: DieselError) -> DieselError {
 fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -> QueryResult<()> {
     for unit in units.iter_mut().filter(|unit| unit.writes()) {
         connection.begin()?;
-        match unit.run(connection).map_err(cause) {
+        match run_unit(unit.as_mut(), connection).map_err(cause) {
             Ok(true) => connection.commit()?,
             Ok(false) => connection.rollback()?,
             Err(error) => {
@@ -454,6 +454,12 @@ fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -
     }
     let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
     journal::append(connection, &traces)
+}
+
+/// A unit that panics is one that failed: the writer, and the units beside it, go on.
+fn run_unit(unit: &mut dyn Unit, connection: &mut DatabaseConnection) -> QueryResult<bool> {
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unit.run(connection)));
+    ran.unwrap_or_else(|_| Err(DieselError::QueryBuilderError("a unit of work panicked".into())))
 }
 
 /// A unique key taken between look-up and insert is one of these: the next attempt sees the row.

@@ -29,7 +29,8 @@ pub fn request(
     let inactive = r#"[{"op":"replace","path":"/status","value":"inactive"}]"#.to_owned();
     let unchanged = r#"[{"op":"replace","path":"/status","value":"current"}]"#.to_owned();
     let mes = |path: &str| client.at_root(&format!("/mes/v1/dossiers{path}"));
-    let ins = format!("{{\"ins\":{{\"systeme\":\"{TEST}\",\"valeur\":\"{OTHER}\"}}}}");
+    let ins =
+        format!("{{\"ins\":{{\"systeme\":\"{TEST}\",\"valeur\":\"{OTHER}\"}},\"lecteur\":\"titulaire\"}}");
     let opened = format!(
         "{{\"ins\":{{\"systeme\":\"{TEST}\",\"valeur\":\"{OTHER}\"}},\"nom\":\"X\",\"prenom\":\"Y\",\"dateNaissance\":\"1990-01-01\"}}"
     );
@@ -80,22 +81,27 @@ pub fn request(
         }
         "mesOpenRecord" => client.send("POST", &mes(""), &plain, Some(opened)),
         "mesFindRecord" => client.send("POST", &mes("/recherche"), &plain, Some(ins)),
-        "mesReadRecord" => client.send("GET", &mes(&format!("/{record}")), &[], None),
+        "mesReadRecord" => client.send("GET", &mes(&format!("/{record}?lecteur=titulaire")), &[], None),
         // Without If-Match: refused before anything is changed.
-        "mesChangeRecord" => client.send("PATCH", &mes(&format!("/{record}")), &plain, Some("{}".to_owned())),
+        "mesChangeRecord" => {
+            client.send("PATCH", &mes(&format!("/{record}")), &plain, Some("{\"etat\":\"ouvert\"}".to_owned()))
+        }
         "mesEraseRecord" => client.send("DELETE", &mes(&format!("/{record}")), &[], None),
         "mesSetProfessional" => {
             let path = mes(&format!("/{record}/professionnels/810100000024"));
             client.send("PUT", &path, &plain, Some("{\"statut\":\"bloque\"}".to_owned()))
         }
-        "mesForgetProfessional" => {
-            client.send("DELETE", &mes(&format!("/{record}/professionnels/810100000024")), &[], None)
-        }
+        "mesForgetProfessional" => client.send(
+            "DELETE",
+            &mes(&format!("/{record}/professionnels/810100000024?lecteur=titulaire")),
+            &[],
+            None,
+        ),
         "mesListDocuments" => {
             client.send("GET", &mes(&format!("/{record}/documents?lecteur=titulaire")), &[], None)
         }
         "mesChangeDocument" => {
-            let path = mes(&format!("/{record}/documents/{document}"));
+            let path = mes(&format!("/{record}/documents/{document}?lecteur=titulaire"));
             client.send("PATCH", &path, &plain, Some("{\"masque\":true}".to_owned()))
         }
         "mesReadAccesses" => {

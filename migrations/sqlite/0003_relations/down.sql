@@ -9,6 +9,7 @@ ALTER TABLE medecin_traitant DROP COLUMN consent_id;
 ALTER TABLE medecin_traitant DROP COLUMN kind;
 DROP INDEX authorisation_consent;
 DROP INDEX authorisation_holder;
+ALTER TABLE authorisation DROP COLUMN secret;
 ALTER TABLE authorisation DROP COLUMN declared_by;
 ALTER TABLE authorisation DROP COLUMN profession;
 ALTER TABLE authorisation DROP COLUMN name;

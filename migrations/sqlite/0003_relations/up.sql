@@ -1,9 +1,8 @@
 -- What the patient made of professionals, what may be told of a patient, and the life of a document.
 
 ALTER TABLE record ADD COLUMN gender TEXT NOT NULL DEFAULT 'unknown';
--- The birth name as it is compared: capitals without accents.
+-- The birth name as it is compared: capitals without accents. The program fills it where it is empty.
 ALTER TABLE record ADD COLUMN family_key TEXT NOT NULL DEFAULT '';
-UPDATE record SET family_key = upper(family_name);
 -- FHIR elements of Patient: telecom, address, contact. A JSON object.
 ALTER TABLE record ADD COLUMN administrative TEXT NOT NULL DEFAULT '{}';
 -- The patient masks every document, those to come included.
@@ -20,6 +19,8 @@ ALTER TABLE authorisation ADD COLUMN basis TEXT NOT NULL DEFAULT 'person';
 ALTER TABLE authorisation ADD COLUMN name TEXT;
 ALTER TABLE authorisation ADD COLUMN profession TEXT;
 ALTER TABLE authorisation ADD COLUMN declared_by TEXT NOT NULL DEFAULT '';
+-- Declared in a secret connection: not told to the representatives (R1111-50).
+ALTER TABLE authorisation ADD COLUMN secret INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX authorisation_holder ON authorisation (holder, since);
 CREATE INDEX authorisation_consent ON authorisation (consent_id);
 
@@ -38,6 +39,19 @@ ALTER TABLE document ADD COLUMN visible_from INTEGER;
 UPDATE document SET visible_from = created_at + 2592000000000 WHERE invisible_to_patient;
 ALTER TABLE document ADD COLUMN updated_at INTEGER NOT NULL DEFAULT 0;
 UPDATE document SET updated_at = created_at;
+UPDATE document SET replaces_id = (
+    SELECT older.id FROM document AS older
+    WHERE older.record_id = document.record_id
+      AND ('DocumentReference/' || older.id = json_extract(document.resource, '$.relatesTo[0].target.reference') OR older.unique_id = json_extract(document.resource, '$.relatesTo[0].target.identifier.value'))
+) WHERE json_extract(resource, '$.relatesTo[0].code') = 'replaces';
+-- What the current version hides, those that it replaced do not show.
+WITH RECURSIVE covered (id) AS (
+    SELECT replaces_id FROM document WHERE masked AND replaces_id IS NOT NULL
+    UNION
+    SELECT document.replaces_id FROM document JOIN covered ON document.id = covered.id
+    WHERE document.replaces_id IS NOT NULL
+)
+UPDATE document SET masked = 1 WHERE id IN (SELECT id FROM covered);
 CREATE INDEX document_replaces ON document (replaces_id) WHERE replaces_id IS NOT NULL;
 
 -- What the patient's side reads of its own record.

@@ -261,6 +261,7 @@ impl AccessToken {
             authentication: Authentication::of_code(&dmp.authentification_mode)?,
             mode: AccessMode::of_code(&ihe_iua.purpose_of_use.first()?.code)?,
             structure,
+            might_act_for: Vec::new(),
             structure_name: ihe_iua.subject_organization,
             name: ihe_iua.subject_name,
             sector: dmp.secteur_activite,

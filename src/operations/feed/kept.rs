@@ -133,18 +133,9 @@ fn new_document(
         content_type: attachment.content_type.0.as_ref().to_owned(),
         link,
         resource: text,
-        visible_from: labels.invisible_to_patient.then(|| one_month_after(now)),
+        visible_from: labels.invisible_to_patient.then(|| crate::rights::one_month_after(now)),
         // Which one, the decision on it says.
         replaces_id: resource.relates_to.first().map(|_| String::new()),
         updated_at: now,
     })
-}
-
-/// R1111-53: an announcement is over one month after the deposit.
-fn one_month_after(now: i64) -> i64 {
-    let month = || {
-        let deposit = jiff::Timestamp::from_microsecond(now).ok()?.to_zoned(jiff::tz::TimeZone::UTC);
-        Some(deposit.checked_add(jiff::Span::new().months(1)).ok()?.timestamp().as_microsecond())
-    };
-    month().unwrap_or(now)
 }

@@ -22,11 +22,12 @@ use self::kept::{Ids, submission};
 use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::ResponseEntry;
+use crate::fhir::document_reference;
 use crate::fhir::elements::{PatientReference, Reference};
 use crate::identity::scope;
 use crate::rights::{FeedGrant, FeedPurpose, RecordFacts, ReplaceGrant};
 use crate::store::{
-    FedDocument, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError, Submitted, Transaction,
+    FedDocument, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError, Submitted, Transaction,
 };
 
 /// The name of ITI-65 in traces.
@@ -56,6 +57,8 @@ pub struct Published {
     pub resource: String,
     /// See [`crate::fhir::bundle::SearchEntry::link`].
     pub link: Option<usize>,
+    /// `meta.versionId`.
+    pub version: i64,
 }
 
 /// The form of a feed.
@@ -162,17 +165,19 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
     let replaced =
         match draft.replaces_nothing() {
             true => Vec::new(),
-            false => store.read_here(|reader| replaced(call, &draft, &grant, reader)).map_err(|failure| {
-                match failure {
+            false => store.read_here(|reader| replaced(call, &draft, &record, &grant, reader)).map_err(
+                |failure| match failure {
                     Failure::Refused(refusal) => about(*refusal).into(),
                     other => other,
-                }
-            })?,
+                },
+            )?,
         };
     let purpose = draft.purpose();
-    for (new, grant) in submission.documents.iter_mut().filter(|new| new.replaces_id.is_some()).zip(&replaced) {
-        new.replaces_id = Some(grant.document_id().to_owned());
+    let replacing = submission.documents.iter_mut().filter(|new| new.replaces_id.is_some());
+    for (new, (grant, announced_until)) in replacing.zip(&replaced) {
+        new.take_over(grant, *announced_until)?;
     }
+    let replaced = replaced.into_iter().map(|(grant, _)| grant).collect();
     let bodies = draft
         .documents
         .into_iter()
@@ -203,7 +208,8 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
         .commit(move |transaction| {
             let trace = &kept_call.trace;
             // The patient may have closed, opposed or blocked since the decision: it is made again where it counts.
-            let grant = match decide_again(&kept_call, &grant, purpose, at, transaction)? {
+            let hold = if replaced.is_empty() { Hold::Shared } else { Hold::Alone };
+            let grant = match decide_again(&kept_call, &grant, purpose, at, transaction, hold)? {
                 Ok(grant) => grant,
                 Err(refusal) => return Ok(refused(trace, refusal)),
             };
@@ -245,9 +251,10 @@ fn decide_again(
     purpose: FeedPurpose,
     at: jiff::Timestamp,
     transaction: &mut Transaction<'_>,
+    hold: Hold,
 ) -> Result<Result<FeedGrant, Refusal>, StoreError> {
     let key = RecordKey::Id(grant.record_id().to_owned());
-    let Some(record) = transaction.record_facts(&key, &call.caller, call.now())? else {
+    let Some(record) = transaction.record_facts(&key, &call.caller, call.now(), hold)? else {
         return Ok(Err(Refusal::new(Reason::UnknownRecord, "the record is gone")));
     };
     let decision = call.services.tables.decide_feed(&call.caller, &record, purpose, at);
@@ -318,14 +325,16 @@ fn the_one_record(call: &Call, draft: &Draft<'_>, reader: &mut Reader<'_>) -> Re
     record.ok_or_else(|| Refusal::new(Reason::MalformedBody, "the feed holds no document").into())
 }
 
-/// What the feed replaces, each with its decision.
+/// What the feed replaces: each with its decision, and until when its announcement goes, microseconds.
 fn replaced(
     call: &Call,
     draft: &Draft<'_>,
+    record: &RecordFacts,
     grant: &FeedGrant,
     reader: &mut Reader<'_>,
-) -> Result<Vec<ReplaceGrant>, Failure> {
+) -> Result<Vec<(ReplaceGrant, Option<i64>)>, Failure> {
     let mut grants = Vec::new();
+    let at = call.at()?;
     for document in &draft.documents {
         for relation in &document.resource.relates_to {
             let expression = document.at("relatesTo[0].target");
@@ -334,14 +343,16 @@ fn replaced(
             };
             let kept = look_up(&relation.target, reader, call.now())?.ok_or_else(unknown)?;
             let labels = document.resource.labels().unwrap_or_default();
-            let decision = call.services.tables.decide_replacement(grant, &kept.facts, labels);
-            grants.push(decision.granted().map_err(|refusal| match refusal.reason {
+            let tables = &call.services.tables;
+            let decision = tables.decide_replacement(&call.caller, record, grant, &kept.facts, labels, at);
+            let replacing = decision.granted().map_err(|refusal| match refusal.reason {
                 Reason::NotFound => unknown().by(refusal.rule),
                 _ => refusal,
-            })?);
+            })?;
+            grants.push((replacing, kept.announced_until()));
         }
     }
-    let granted = |id: &str| grants.iter().any(|grant: &ReplaceGrant| grant.document_id() == id);
+    let granted = |id: &str| grants.iter().any(|(grant, _): &(ReplaceGrant, _)| grant.document_id() == id);
     for (expression, target) in &draft.patches {
         if !granted(target) {
             let diagnostics = "a PATCH entry supersedes a document that the same feed replaces";
@@ -372,18 +383,22 @@ impl Fed {
         answer.published = submission.documents.first().map(|document| Published {
             resource: document.resource.clone(),
             link: usize::try_from(document.link).ok(),
+            version: document.version,
         });
         answer
     }
 
-    /// The first answer, from what was kept then.
+    /// The first answer, from what was kept then. What became of the document since is not told: that is for who may read it.
     fn again(fed: &[FedDocument], order: &[EntryKind]) -> Self {
         let documents: Vec<(&str, &str)> =
             fed.iter().map(|document| (document.id.as_str(), document.binary_id.as_str())).collect();
         let Some(first) = fed.first() else { return Self::answer("", &documents, 0, order) };
         let mut answer = Self::answer(&first.submission_set_id, &documents, first.created_at, order);
-        let link = usize::try_from(first.link).ok();
-        answer.published = Some(Published { resource: first.resource.clone(), link });
+        let published = match first.version {
+            1 => (first.resource.clone(), usize::try_from(first.link).ok()),
+            _ => (document_reference::reference(&first.resource), None),
+        };
+        answer.published = Some(Published { resource: published.0, link: published.1, version: first.version });
         answer
     }
 

@@ -119,6 +119,9 @@ fn type_is_for_professionals(call: &Call, document: &DraftDocument<'_>) -> Resul
 
 fn identifiers(document: &DraftDocument<'_>, findings: &mut Findings) {
     let resource = &document.resource;
+    if resource.is_archived() {
+        findings.always(document.at("extension"), "a document is fed unarchived: TD3.3d archives it");
+    }
     if resource.status.0 != "current" {
         findings.always(document.at("status"), "a document is fed as current");
     }
@@ -227,7 +230,7 @@ fn labels(call: &Call, document: &DraftDocument<'_>, is_minor: bool, findings: &
                 findings.always(at(), "MASQUE_PS and INVISIBLE_PATIENT exclude each other (EX_2.1-1050)");
             }
             let labelled = labels.masked || labels.invisible_to_patient || labels.invisible_to_representatives;
-            if document.resource.r#type.code() == "87273-9" && labelled {
+            if document.resource.r#type.code() == crate::rights::VACCINATION_NOTE && labelled {
                 findings.always(at(), "a vaccination note is N and nothing else (EX_2.1-2005)");
             }
         }

@@ -3,8 +3,8 @@
 use super::{Operation, Outcome, PatientCall, PatientReader, Traced, operation, unknown};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::patient::RecordSummary;
-use crate::rights::DocumentAction;
-use crate::store::{PatientDocument, RecordKey};
+use crate::rights::{DocumentAction, VACCINATION_NOTE};
+use crate::store::{DocumentKey, PatientDocument, RecordKey};
 
 /// List.
 pub const LIST: Operation = operation("MES list documents");
@@ -59,19 +59,29 @@ pub async fn change(
     if_match: Option<i64>,
     document: String,
     change: Change,
+    reader: PatientReader,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
     let now = call.now();
     call.change(id.clone(), if_match, move |transaction, grant, _| {
         let no_document =
             || Outcome::Refused(Refusal::new(Reason::NotFound, "no such document").by("no such identifier"));
         // Before its announcement the patient does not know of it (R1111-53).
-        let facts = match transaction.document(&document, now)? {
-            Some(kept) if kept.facts.record_id == id && !kept.facts.labels.invisible_to_patient => kept.facts,
+        let facts = match transaction.document(&DocumentKey::Id(document.clone()), now)? {
+            Some(kept) if kept.facts.record_id == id => kept.facts,
             _ => return Ok(no_document()),
         };
+        let hidden = facts.labels.invisible_to_patient
+            || (reader == PatientReader::Representative && facts.labels.invisible_to_representatives);
+        if hidden {
+            return Ok(no_document());
+        }
         if (change.archived.is_some() || change.deleted) && !facts.by_patient {
             let why = "what a professional deposited is taken back by its author, for a legitimate reason";
             return Ok(Outcome::Refused(Refusal::new(Reason::NotTheAuthor, why).by("R1111-51")));
+        }
+        if change.masked == Some(true) && facts.type_code == VACCINATION_NOTE {
+            let why = "a vaccination note is N and nothing else";
+            return Ok(Outcome::Refused(Refusal::new(Reason::UpdateNotAllowed, why).by("EX_2.1-2005")));
         }
         if let Some(masked) = change.masked
             && transaction.mask_for_patient(grant, &id, &document, masked, now)?.is_none()

@@ -1,6 +1,6 @@
 //! Block and unblock a professional, name the médecin traitant and professionals with equal rights.
 
-use super::{Operation, Outcome, PatientCall, Traced, operation};
+use super::{Operation, Outcome, PatientCall, PatientReader, Traced, operation};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::patient::RecordSummary;
 use crate::rights::{Basis, Relation};
@@ -54,7 +54,7 @@ pub async fn set(
         match standing {
             Standing::Blocked | Standing::Authorised => {
                 // Whoever is blocked is médecin traitant no more: the relation would outlive the blocking.
-                transaction.forget_professional(grant, &id, &professional)?;
+                transaction.forget_professional(grant, &id, &professional, false)?;
                 let new = NewAuthorisation {
                     record_id: id.clone(),
                     holder: professional.clone(),
@@ -67,6 +67,7 @@ pub async fn set(
                     name: None,
                     profession: None,
                     declared_by: String::new(),
+                    secret: false,
                 };
                 transaction.set_standing(grant, &new)?;
             }
@@ -83,7 +84,7 @@ pub async fn set(
     .await
 }
 
-/// Takes back whatever the patient made of a professional.
+/// Takes back whatever the patient made of a professional, as far as the reader knows of it.
 ///
 /// # Errors
 /// [`Reason::NotFound`], [`Reason::VersionConflict`], or the store's.
@@ -92,9 +93,11 @@ pub async fn forget(
     id: String,
     if_match: Option<i64>,
     professional: String,
+    reader: PatientReader,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
+    let for_representative = reader == PatientReader::Representative;
     call.change(id.clone(), if_match, move |transaction, grant, _| {
-        Ok(match transaction.forget_professional(grant, &id, &professional)? {
+        Ok(match transaction.forget_professional(grant, &id, &professional, for_representative)? {
             true => Outcome::Done(Vec::new()),
             false => Outcome::Refused(
                 Refusal::new(Reason::NotFound, "nothing was said of this professional").by("no such relation"),

@@ -116,11 +116,16 @@ pub async fn open(
     call.services.store.writer().commit(work).await
 }
 
-/// Reads a record, by INS or by our identifier.
+/// Reads a record, by INS or by our identifier; for a representative without what a professional declared in a secret connection.
 ///
 /// # Errors
 /// [`Reason::NotFound`], or the store's.
-pub async fn read(call: &PatientCall, key: RecordKey) -> Result<Traced<WholeRecord>, Failure> {
+pub async fn read(
+    call: &PatientCall,
+    key: RecordKey,
+    reader: PatientReader,
+) -> Result<Traced<WholeRecord>, Failure> {
+    let for_representative = reader == PatientReader::Representative;
     let grant = call.grant();
     let rule = grant.rule().to_owned();
     let found = call
@@ -128,7 +133,7 @@ pub async fn read(call: &PatientCall, key: RecordKey) -> Result<Traced<WholeReco
         .store
         .read(move |reader| {
             let Some(record) = reader.whole_record(&grant, &key)? else { return Ok(None) };
-            let professionals = reader.professionals_of_patient(&grant, &record.id)?;
+            let professionals = reader.professionals_of_patient(&grant, &record.id, for_representative)?;
             Ok(Some(WholeRecord { record, professionals }))
         })
         .await?
@@ -148,9 +153,13 @@ pub async fn change(
     change: Change,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
     let now = call.now();
-    call.change(id.clone(), if_match, move |transaction, grant, _| {
-        if let Some(state) = &change.state {
-            transaction.set_state(grant, &id, state, now)?;
+    call.change(id.clone(), if_match, move |transaction, grant, record| {
+        match &change.state {
+            // Closed already: when and why it was closed stays.
+            Some(NewState::Closed { .. }) if !record.open => {}
+            Some(NewState::Open) if record.open => {}
+            Some(state) => transaction.set_state(grant, &id, state, now)?,
+            None => {}
         }
         transaction.set_switches(grant, &id, change.switches)?;
         if let Some(preferences) = &change.notifications {

@@ -64,7 +64,7 @@ fn on_record(tables: &Tables, situation: &Situation, action: RecordAction) -> Ve
     match action {
         RecordAction::OpenSession => verdict(tables.decide_opening(&caller)),
         RecordAction::TestExistence => verdict(tables.decide_existence(&caller, None)),
-        RecordAction::Declare => verdict(tables.decide_declaration(&caller, &record, now)),
+        RecordAction::Declare => verdict(tables.decide_declaration(&caller, &record, &[], now)),
         RecordAction::RemoveOwn => verdict(tables.decide_revocation(&caller, &record, now)),
         RecordAction::GiveUpMedecinTraitant => verdict(tables.decide_giving_up(&caller, &record, now)),
         // Named, dated, of the same structure: what the notes ask for is given, so that the cell decides.
@@ -118,7 +118,9 @@ fn on_document(
         reference::DocumentAction::Replace => {
             let feed = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now);
             return match feed.granted() {
-                Ok(grant) => verdict(tables.decide_replacement(&grant, &facts, facts.labels)),
+                Ok(grant) => {
+                    verdict(tables.decide_replacement(&caller, &record, &grant, &facts, facts.labels, now))
+                }
                 Err(refusal) => why(refusal.reason),
             };
         }
@@ -324,6 +326,10 @@ fn so_they_are_with_each_parameter_turned() {
         (
             Parameters { closing_attached_records: true, ..ours },
             reference::Parameters { closing_attached: true, ..theirs },
+        ),
+        (
+            Parameters { administrative_data_without_authorisation: true, ..ours },
+            reference::Parameters { administrative_without_authorisation: true, ..theirs },
         ),
     ];
     for (ours, theirs) in turned {

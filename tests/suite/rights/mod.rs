@@ -110,7 +110,7 @@ fn record_cell(tables: &Tables, situation: &Situation, action: RecordAction) -> 
     match action {
         RecordAction::OpenSession => cell(tables.decide_opening(&caller)),
         RecordAction::TestExistence => cell(tables.decide_existence(&caller, None)),
-        RecordAction::Declare => cell(tables.decide_declaration(&caller, &record, now())),
+        RecordAction::Declare => cell(tables.decide_declaration(&caller, &record, &[], now())),
         RecordAction::RemoveOwn => cell(tables.decide_revocation(&caller, &record, now())),
         RecordAction::GiveUpMedecinTraitant => cell(tables.decide_giving_up(&caller, &record, now())),
         RecordAction::ListOwnRecords => cell(tables.decide_own_records(&caller, ListOf::Caller, true)),
@@ -198,7 +198,7 @@ fn the_table_of_rights() {
         (DocumentAction::Mask, "mask"),
         (DocumentAction::Unmask, "unmask"),
         (DocumentAction::ShowToPatient, "show to the patient"),
-        (DocumentAction::HideAgain, "hide again"),
+        (DocumentAction::HideFromPatient, "hide again"),
         (DocumentAction::Delete, "delete"),
         (DocumentAction::Archive, "archive"),
     ];
@@ -262,14 +262,105 @@ fn a_grant_is_for_its_record_alone() {
         by_patient: false,
         version: 1,
     };
-    assert!(matches!(tables.decide_replacement(&grant, &other, Labels::default()), Decision::Hide { .. }));
+    let replaced = |document: &DocumentFacts, labels| {
+        tables.decide_replacement(&doctor, &record, &grant, document, labels, now())
+    };
+    assert!(matches!(replaced(&other, Labels::default()), Decision::Hide { .. }));
     let own = DocumentFacts { record_id: "record".into(), ..other.clone() };
-    assert!(
-        matches!(tables.decide_replacement(&grant, &own, Labels::default()), Decision::Permit(_)),
-        "control"
-    );
+    assert!(matches!(replaced(&own, Labels::default()), Decision::Permit(_)), "control");
     let foreign = DocumentFacts { author_id: "810100000024".into(), ..own };
-    assert!(matches!(tables.decide_replacement(&grant, &foreign, Labels::default()), Decision::Hide { .. }));
+    assert!(matches!(replaced(&foreign, Labels::default()), Decision::Hide { .. }));
+}
+
+/// What is masked stays masked, whatever the new version says, unless who replaces it could unmask it.
+#[test]
+fn a_replacement_keeps_the_mask() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let masked = Document { masked: true, depositor: Depositor::Caller, ..REPORT };
+    let valid = Situation { authorisation: reference::Authorisation::Valid, ..OPEN };
+    let keeps = |situation: Situation, labels: Labels| {
+        let caller = cases::caller(situation.actor, situation.mode, situation.secret);
+        let record = cases::record(&situation);
+        let grant = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now()).granted().unwrap();
+        let document = cases::document(situation.actor, &masked);
+        let replaced = tables.decide_replacement(&caller, &record, &grant, &document, labels, now());
+        *replaced.granted().unwrap().keeps_mask()
+    };
+    let none = Labels::default();
+    assert!(!keeps(valid, none), "the author may unmask his own in mode normal");
+    assert!(keeps(OPEN, none), "not without authorisation");
+    assert!(keeps(Situation { mode: Mode::BrisDeGlace, ..OPEN }, none), "nor in an emergency");
+    assert!(keeps(Situation { opposed_to_feeding: true, ..valid }, none), "nor once the patient is opposed");
+    assert!(keeps(Situation { actor: ActorKind::Staff, ..valid }, none), "staff have no such cell");
+    assert!(!keeps(OPEN, Labels { masked: true, ..none }), "said by the new version itself");
+    // Masked by the patient, hidden from the patient: both at once are nobody's.
+    let caller = cases::caller(ActorKind::Doctor, Mode::Normal, false);
+    let record = cases::record(&OPEN);
+    let grant = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now()).granted().unwrap();
+    let both = Document { invisible_to_patient: true, ..masked };
+    let document = cases::document(ActorKind::Doctor, &both);
+    let hidden = Labels { invisible_to_patient: true, ..none };
+    let decision = tables.decide_replacement(&caller, &record, &grant, &document, hidden, now());
+    assert_eq!(cell(decision), "UpdateNotAllowed");
+}
+
+/// Several changes at once: what counts is what the document will be.
+#[test]
+fn labels_are_judged_as_they_will_be() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let lifted = Tables::new(
+        HabilitationMatrix::demonstration().unwrap(),
+        Parameters { one_way_visibility: false, ..Parameters::default() },
+    )
+    .unwrap();
+    let minor = Situation { minor: true, relation: Relation::MedecinTraitant, ..OPEN };
+    let adult = Situation { minor: false, ..minor };
+    let decide =
+        |tables: &Tables, situation: &Situation, document: &DocumentFacts, actions: &[DocumentAction]| {
+            let caller = cases::caller(ActorKind::Doctor, Mode::Normal, false);
+            cell(tables.decide_update(&caller, &cases::record(situation), document, actions, now()))
+        };
+    let own = cases::document(ActorKind::Doctor, &Document { depositor: Depositor::Caller, ..REPORT });
+    let announced =
+        DocumentFacts { labels: Labels { invisible_to_patient: true, ..Labels::default() }, ..own.clone() };
+    let masked = DocumentFacts { labels: Labels { masked: true, ..Labels::default() }, ..own.clone() };
+    let note = DocumentFacts { type_code: habilis::rights::VACCINATION_NOTE.into(), ..own.clone() };
+    use DocumentAction::{HideFromPatient, HideFromRepresentatives, Mask, ShowToPatient, Unmask};
+    for (table, situation, document, actions, expected) in [
+        (&tables, &adult, &announced, &[Mask][..], "UpdateNotAllowed"),
+        (&tables, &adult, &announced, &[Mask, ShowToPatient], "yes"),
+        (&tables, &adult, &own, &[Mask], "yes"),
+        (&tables, &adult, &note, &[Mask], "UpdateNotAllowed"),
+        (&tables, &adult, &own, &[HideFromPatient], "UpdateNotAllowed"),
+        (&lifted, &adult, &own, &[HideFromPatient], "yes"),
+        (&lifted, &adult, &own, &[HideFromPatient, Mask], "UpdateNotAllowed"),
+        (&lifted, &adult, &masked, &[HideFromPatient], "UpdateNotAllowed"),
+        (&lifted, &adult, &masked, &[HideFromPatient, Unmask], "yes"),
+        (&lifted, &adult, &own, &[HideFromRepresentatives], "UpdateNotAllowed"),
+        (&lifted, &minor, &own, &[HideFromRepresentatives], "yes"),
+        (&lifted, &minor, &note, &[HideFromRepresentatives], "UpdateNotAllowed"),
+    ] {
+        let told = decide(table, situation, document, actions);
+        assert_eq!(told, expected, "{actions:?} of {:?}, minor {}", document.labels, situation.minor);
+    }
+}
+
+/// Staff declare for their structure and for nobody else; a professional for the care team that he names.
+#[test]
+fn a_care_team_is_declared_by_a_professional() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let record = cases::record(&OPEN);
+    let team = [cases::ME.to_owned(), "810100000040".to_owned()];
+    let declare = |actor| {
+        let caller = cases::caller(actor, Mode::Normal, false);
+        tables.decide_declaration(&caller, &record, &team, now())
+    };
+    let grant = declare(ActorKind::Doctor).granted().unwrap();
+    assert_eq!((grant.holder(), grant.team()), (cases::ME, &["810100000040".to_owned()][..]));
+    assert!(grant.rule().ends_with("care team"), "{}", grant.rule());
+    for actor in [ActorKind::Staff, ActorKind::AirStaff] {
+        assert_eq!(cell(declare(actor)), "NoFunctionalRight");
+    }
 }
 
 /// The production matrix refuses what has no source, and no demonstration cell serves real records.

@@ -35,7 +35,9 @@ fn an_air_token_counts_once_on_all_nodes(engine: Engine) {
         )
     };
     let first = ask("assertion-0001");
-    assert_eq!(first.json()["expires_in"], 30, "{}", first.text());
+    // Thirty seconds from when it was asserted, of which one may have passed.
+    let left = first.json()["expires_in"].as_i64().unwrap();
+    assert!((25..=30).contains(&left), "{}", first.text());
     assert_eq!(
         first.json()["scope"],
         "TD0.2 TD0.3 ITI-67 ITI-68 TD0.4 TD0.5 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3",

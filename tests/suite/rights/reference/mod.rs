@@ -263,8 +263,9 @@ pub fn on_record(parameters: &Parameters, situation: &Situation, action: RecordA
         | RecordAction::ListOwnRecords
         | RecordAction::FindWithoutIns
         | RecordAction::Declare
-        | RecordAction::ReadAdministrative
         | RecordAction::LookUp => Verdict::Yes,
+        RecordAction::ReadAdministrative if parameters.administrative_without_authorisation => Verdict::Yes,
+        RecordAction::ReadAdministrative => holders_will(parameters, situation),
         RecordAction::RemoveOwn => match situation.authorisation {
             Authorisation::Valid | Authorisation::Expired => Verdict::Yes,
             Authorisation::None | Authorisation::Blocked => Verdict::Hidden,

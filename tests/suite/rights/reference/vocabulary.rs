@@ -150,6 +150,7 @@ pub struct Parameters {
     pub role_professionals: bool,
     pub occupational_doctor_reads: bool,
     pub closing_attached: bool,
+    pub administrative_without_authorisation: bool,
 }
 
 impl Parameters {
@@ -161,6 +162,7 @@ impl Parameters {
         role_professionals: false,
         occupational_doctor_reads: false,
         closing_attached: false,
+        administrative_without_authorisation: false,
     };
 }
 
