@@ -1,5 +1,4 @@
-//! The TD0.1 rows of the homologation scenarios, through the real listener. Codes are those of the CNDA's test book; the
-//! words are ours.
+//! The TD0.1 rows.
 
 use habilis::environment::Clock;
 use habilis::sandbox::CLIENT_ID;
@@ -7,20 +6,19 @@ use habilis::sandbox::example::Example;
 use habilis::sandbox::pro_sante_connect::TokenForm;
 use serde_json::json;
 
+use super::BEARER;
 use crate::on_both_engines;
 use crate::support::establishment::{claims, seal, with};
 use crate::support::{Answer, Client, Engine, OTHER, TEST, World};
 
 on_both_engines!(td0_1);
 
-const BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-
 fn feed(client: &Client, unique_id: &str) -> Answer {
     client.post("/DocumentReference", Example::new(TEST, OTHER, "OUVERT", unique_id).single())
 }
 
 fn exists(client: &Client) -> Answer {
-    client.get(&format!("/Patient?identifier={TEST}%7C{OTHER}"))
+    client.exists(OTHER)
 }
 
 fn token(client: &Client, form: &[(&str, &str)]) -> String {
@@ -143,26 +141,14 @@ fn td0_1(engine: Engine) {
     );
 
     // 0.1-220: regulation: only a structure that the directory lists as a centre; it tests existence and lists nothing.
-    let regulation = |issuer_id: &str, jti: &str| {
-        let claims = claims(&issuer, "INDIRECTE", now, jti);
-        let claims = with(claims, "/iss", json!(issuer_id));
-        let claims = with(claims, "/extensions/ihe_iua/subject_organization_id", json!(issuer_id));
-        let centre = json!([{ "system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "centre_15" }]);
-        with(claims, "/extensions/ihe_iua/purpose_of_use", centre)
-    };
-    let refused = seal(&world.certs, "org-hopital-sign", &regulation("1750000010", "homologation-220a"));
+    let refused =
+        seal(&world.certs, "org-hopital-sign", &regulation(&world, "1750000010", "homologation-220a"));
     hospital.ask_token(&[("grant_type", BEARER), ("assertion", &refused)]).assert_refused(
         403,
         "DMPAccessForbidden",
         "regulation centre",
     );
-    // The sandbox has no seal of the SAMU: one is issued as a vendor would.
-    let folder = tempfile::tempdir().unwrap();
-    let certs = crate::support::pki_copy(folder.path());
-    issue_seal(&certs, "samu-sign", "1750000028", "SAMU DE DEMONSTRATION");
-    let assertion = seal(&certs, "samu-sign", &regulation("1750000028", "homologation-220b"));
-    let samu = world.client("org-samu");
-    let session = samu.with_token(&token(&samu, &[("grant_type", BEARER), ("assertion", &assertion)]));
+    let session = regulation_centre(&world);
     let found = exists(&session);
     assert_eq!(found.status, 200, "{}", found.text());
     assert_eq!(who(&found).2, "centre_15");
@@ -190,6 +176,26 @@ fn td0_1(engine: Engine) {
     let late = hospital.with_token(&open(&air("homologation-400e")).token());
     world.clock.advance_seconds(31);
     late.find(OTHER).assert_refused(401, "", "has expired");
+}
+
+/// The claims of an establishment that regulates, or says so.
+fn regulation(world: &World, issuer_id: &str, jti: &str) -> serde_json::Value {
+    let issuer = format!("https://localhost:{}", world.listening.api.port());
+    let claims = claims(&issuer, "INDIRECTE", world.clock.now().as_second(), jti);
+    let claims = with(claims, "/iss", json!(issuer_id));
+    let claims = with(claims, "/extensions/ihe_iua/subject_organization_id", json!(issuer_id));
+    let centre = json!([{ "system": "urn:oid:1.2.250.1.213.1.1.4.248", "code": "centre_15" }]);
+    with(claims, "/extensions/ihe_iua/purpose_of_use", centre)
+}
+
+/// The software of a regulation centre. The sandbox has no seal of the SAMU: one is issued as a vendor would.
+pub fn regulation_centre(world: &World) -> Client {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = crate::support::pki_copy(folder.path());
+    issue_seal(&certs, "samu-sign", "1750000028", "SAMU DE DEMONSTRATION");
+    let assertion = seal(&certs, "samu-sign", &regulation(world, "1750000028", "homologation-220b"));
+    let samu = world.client("org-samu");
+    samu.with_token(&token(&samu, &[("grant_type", BEARER), ("assertion", &assertion)]))
 }
 
 /// Issues an organisation's seal from the authorities of a copy: the keys are those that the server trusts.

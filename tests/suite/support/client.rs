@@ -152,6 +152,49 @@ impl Client {
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
 
+    /// Tests whether a record exists (TD0.2).
+    pub fn exists(&self, ins: &str) -> Answer {
+        self.get(&format!("/Patient?identifier={}%7C{ins}", super::TEST))
+    }
+
+    /// A JSON Patch of a path.
+    pub fn patch(&self, path: &str, operations: &Value) -> Answer {
+        let headers = [("Content-Type", "application/json-patch+json")];
+        self.send("PATCH", path, &headers, Some(operations.to_string())).unwrap()
+    }
+
+    /// A JSON Patch of a document, named by its unique id.
+    pub fn patch_document(&self, unique_id: &str, operations: &Value) -> Answer {
+        self.patch(
+            &format!("/DocumentReference?identifier=urn:ietf:rfc:3986%7Curn:oid:{unique_id}"),
+            operations,
+        )
+    }
+
+    /// Gives a document these labels (TD3.3a, TD3.3b).
+    pub fn label(&self, unique_id: &str, labels: &[&str]) -> Answer {
+        let concept = |code: &&str| serde_json::json!({ "coding": [{ "code": code }] });
+        let labels: Vec<Value> = labels.iter().map(concept).collect();
+        self.patch_document(
+            unique_id,
+            &serde_json::json!([{ "op": "replace", "path": "/securityLabel", "value": labels }]),
+        )
+    }
+
+    /// Deletes a document (TD3.3c).
+    pub fn delete_document(&self, unique_id: &str) -> Answer {
+        let deleted = serde_json::json!([{ "op": "replace", "path": "/status", "value": "entered-in-error" }]);
+        self.patch_document(unique_id, &deleted)
+    }
+
+    /// Looks up one reference (TD3.1b).
+    pub fn look_up(&self, ins: &str, unique_id: &str) -> Answer {
+        self.get(&format!(
+            "/DocumentReference?patient.identifier={}%7C{ins}&identifier=urn:ietf:rfc:3986%7Curn:oid:{unique_id}",
+            super::TEST
+        ))
+    }
+
     /// Finds current documents (TD3.1).
     pub fn find(&self, ins: &str) -> Answer {
         self.get(&format!("/DocumentReference?patient.identifier={}%7C{ins}&status=current", super::TEST))

@@ -5,6 +5,7 @@ mod client;
 mod database;
 pub mod establishment;
 mod ocsp;
+mod patient_side;
 mod pki;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use jiff::Timestamp;
 pub use client::{Answer, Client, FHIR_JSON, tls_config};
 pub use database::{Database as DatabaseOfTest, Engine};
 pub use ocsp::{Behaviour as OcspBehaviour, Responder};
+pub use patient_side::PatientSide;
 pub use pki::{copy as pki_copy, shared_pki};
 
 /// System of the test INS.

@@ -21,10 +21,6 @@ impl PatientSide {
         Self { client: world.client("org-mes") }
     }
 
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
     pub fn url(&self, path: &str) -> String {
         self.client.at_root(&format!("/mes/v1/dossiers{path}"))
     }
@@ -40,11 +36,19 @@ impl PatientSide {
     /// Finds a record by INS.
     #[track_caller]
     pub fn record(&self, ins: &str) -> Record {
-        let answer = self.send("POST", "/recherche", None, Some(ins_body(ins)));
+        let answer = self.send("POST", "/recherche", None, Some(ins_body(ins, "titulaire")));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let json = answer.json();
         let id = json["id"].as_str().unwrap().to_owned();
         Record { id, version: json["version"].as_i64().unwrap(), json }
+    }
+
+    /// As a reader has it: the holders of whatever the patient or the professionals said.
+    #[track_caller]
+    pub fn professionals(&self, ins: &str, reader: &str) -> Vec<String> {
+        let answer = done(self.send("POST", "/recherche", None, Some(ins_body(ins, reader))));
+        let professionals = answer.json()["professionnels"].as_array().unwrap().clone();
+        professionals.iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// A change of the record, at the version in which it stands.
@@ -66,7 +70,7 @@ impl PatientSide {
     #[track_caller]
     pub fn forget(&self, ins: &str, professional: &str) -> Answer {
         let record = self.record(ins);
-        let path = format!("/{}/professionnels/{professional}", record.id);
+        let path = format!("/{}/professionnels/{professional}?lecteur=titulaire", record.id);
         done(self.send("DELETE", &path, Some(record.version), None))
     }
 
@@ -74,7 +78,7 @@ impl PatientSide {
     #[track_caller]
     pub fn change_document(&self, ins: &str, document: &str, change: Value) -> Answer {
         let record = self.record(ins);
-        let path = format!("/{}/documents/{document}", record.id);
+        let path = format!("/{}/documents/{document}?lecteur=titulaire", record.id);
         self.send("PATCH", &path, Some(record.version), Some(change))
     }
 
@@ -100,8 +104,8 @@ impl PatientSide {
 }
 
 /// The body that names a record by INS.
-pub fn ins_body(ins: &str) -> Value {
-    json!({ "ins": { "systeme": TEST, "valeur": ins } })
+pub fn ins_body(ins: &str, reader: &str) -> Value {
+    json!({ "ins": { "systeme": TEST, "valeur": ins }, "lecteur": reader })
 }
 
 #[track_caller]
