@@ -326,6 +326,23 @@ accessors! {
         rule -> str;
 }
 
+#[cfg(feature = "fault-injection")]
+impl Scope {
+    /// For the control of the random worlds: a scope that forgets its predicate, for who would filter behind the query.
+    #[must_use]
+    pub fn forgetful(&self, readable: Arc<ReadableTypes>) -> Self {
+        Self {
+            readable,
+            masked: MaskedDocuments::All,
+            hidden: true,
+            archived: true,
+            superseded: true,
+            deleted: true,
+            ..self.clone()
+        }
+    }
+}
+
 impl Scope {
     /// Whether the scope holds a document: what `store` says in SQL for many, said for one.
     pub fn admit(&self, document: &DocumentFacts) -> Decision<ReadGrant> {

@@ -22,3 +22,4 @@ mod store;
 mod structure;
 mod traces;
 mod walkthrough;
+mod worlds;
