@@ -6,6 +6,11 @@ pub fn acknowledge_before_commit() -> bool {
     is("acknowledge-before-commit")
 }
 
+/// `HABILIS_FAULT=second-old-facts`: what is known of a record is kept in memory for a second. The test of new enemies must notice.
+pub fn second_old_facts() -> bool {
+    is("second-old-facts")
+}
+
 /// The fault asked for, if any.
 pub fn requested() -> Option<String> {
     std::env::var("HABILIS_FAULT").ok()

@@ -162,6 +162,10 @@ impl Reader<'_> {
         caller: &Caller,
         now: i64,
     ) -> Result<Option<RecordFacts>, Failure> {
+        #[cfg(feature = "fault-injection")]
+        if crate::faults::second_old_facts() {
+            return remembered(key, caller, now, || record_facts(self.connection, key, caller, now));
+        }
         record_facts(self.connection, key, caller, now).map_err(unavailable)
     }
 
@@ -223,6 +227,32 @@ impl Reader<'_> {
             .first(self.connection)
             .map_err(unavailable)
     }
+}
+
+/// The control of the test of new enemies: a cache of one second.
+#[cfg(feature = "fault-injection")]
+fn remembered(
+    key: &RecordKey,
+    caller: &Caller,
+    now: i64,
+    look: impl FnOnce() -> QueryResult<Option<RecordFacts>>,
+) -> Result<Option<RecordFacts>, Failure> {
+    type Kept = std::collections::HashMap<String, (i64, Option<RecordFacts>)>;
+    static KEPT: std::sync::Mutex<Option<Kept>> = std::sync::Mutex::new(None);
+    let name = match key {
+        RecordKey::Ins(ins) => format!("{}|{} {}", ins.system(), ins.value(), caller.id()),
+        RecordKey::Id(id) => format!("{id} {}", caller.id()),
+    };
+    let mut kept = KEPT.lock().map_err(Failure::internal)?;
+    let kept = kept.get_or_insert_default();
+    if let Some((at, facts)) = kept.get(&name)
+        && now - at < 1_000_000
+    {
+        return Ok(facts.clone());
+    }
+    let facts = look().map_err(unavailable)?;
+    kept.insert(name, (now, facts.clone()));
+    Ok(facts)
 }
 
 fn record_facts(

@@ -1,9 +1,6 @@
 //! Kill -9 under load: nothing acknowledged is lost, no answer is without its trace. The control answers before the
 //! commit, and must fail.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,52 +8,7 @@ use std::time::Duration;
 use habilis::sandbox::example::Example;
 use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
 
-use crate::support::{Client, DatabaseOfTest, Engine, OTHER, TEST, shared_pki};
-
-/// A server in a process of its own.
-struct Process {
-    child: Child,
-    port: u16,
-}
-
-fn start(data: &Path, database: &str, fault: Option<&str>) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_habilis"));
-    command
-        .args([
-            "sandbox",
-            "--api",
-            "127.0.0.1:0",
-            "--portal",
-            "127.0.0.1:0",
-            "--workers",
-            "2",
-            "--database",
-            database,
-        ])
-        .arg("--data")
-        .arg(data)
-        .arg("--certs")
-        .arg(shared_pki())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    if let Some(fault) = fault {
-        command.env("HABILIS_FAULT", fault);
-    }
-    let mut child = command.spawn().unwrap();
-    let mut port = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if let Some(rest) = line.split("https://localhost:").nth(1)
-            && port == 0
-        {
-            port = rest.split('/').next().unwrap().parse().unwrap();
-        }
-        if line == "ready" {
-            return Process { child, port };
-        }
-    }
-    panic!("the server does not start: {:?}", child.wait());
-}
+use crate::support::{Client, DatabaseOfTest, Engine, OTHER, Process, TEST, shared_pki};
 
 /// What was acknowledged.
 #[derive(Default)]
@@ -74,7 +26,7 @@ fn lost(engine: Engine, fault: Option<&str>, rounds: u32) -> (usize, usize, usiz
     let database = DatabaseOfTest::new(engine, folder.path());
     let (next, ledger) = (AtomicU32::new(0), Mutex::new(Ledger::default()));
     for round in 0..rounds {
-        let mut server = start(&data, &database.url, fault);
+        let mut server = Process::start(&data, &database.url, fault);
         let client = Client::new(shared_pki(), Some("cps-medecin"), server.port);
         client.authorise(OTHER);
         let (stop, child) = (AtomicBool::new(false), &mut server.child);
@@ -107,7 +59,7 @@ fn lost(engine: Engine, fault: Option<&str>, rounds: u32) -> (usize, usize, usiz
             stop.store(true, Ordering::SeqCst);
         });
     }
-    let mut server = start(&data, &database.url, None);
+    let mut server = Process::start(&data, &database.url, None);
     let client = Client::new(shared_pki(), Some("cps-medecin"), server.port);
     let url = DatabaseUrl::parse(&database.url).unwrap();
     let traces = TraceRow::all(&mut DatabaseConnection::open_for_reading(&url).unwrap()).unwrap();

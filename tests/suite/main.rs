@@ -10,6 +10,7 @@ mod homologation;
 mod kill;
 mod lists;
 mod mtls;
+mod new_enemy;
 mod ocsp;
 mod openapi;
 mod portal;

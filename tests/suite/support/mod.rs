@@ -7,6 +7,7 @@ pub mod establishment;
 mod ocsp;
 mod patient_side;
 mod pki;
+mod process;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -29,6 +30,7 @@ pub use database::{Database as DatabaseOfTest, Engine};
 pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use patient_side::PatientSide;
 pub use pki::{copy as pki_copy, shared_pki};
+pub use process::Process;
 
 /// System of the test INS.
 pub const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";

@@ -18,7 +18,12 @@ pub struct Record {
 
 impl PatientSide {
     pub fn of(world: &World) -> Self {
-        Self { client: world.client("org-mes") }
+        Self::over(world.client("org-mes"))
+    }
+
+    /// Over a connection of one's own.
+    pub fn over(client: Client) -> Self {
+        Self { client }
     }
 
     pub fn url(&self, path: &str) -> String {
