@@ -8,7 +8,11 @@
 //! ```text
 //! cargo bench --bench server                          both engines (scripts/with-postgres sets HABILIS_TEST_POSTGRES)
 //! scripts/with-postgres cargo bench --bench server -- --seconds 3 --runs 5
+//! scripts/with-postgres cargo bench --bench server -- --hidden 2000      does time tell the hidden from the absent?
 //! ```
+
+#[path = "server/hidden.rs"]
+mod hidden;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -42,10 +46,11 @@ struct Options {
     runs: usize,
     connections: usize,
     only: Option<String>,
+    hidden: Option<usize>,
 }
 
 fn main() {
-    let mut options = Options { seconds: 2.0, runs: 3, connections: 8, only: None };
+    let mut options = Options { seconds: 2.0, runs: 3, connections: 8, only: None, hidden: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--only" {
@@ -57,19 +62,25 @@ fn main() {
             "--seconds" => options.seconds = value(),
             "--runs" => options.runs = value() as usize,
             "--connections" => options.connections = value() as usize,
+            "--hidden" => options.hidden = Some(value() as usize),
             // What `cargo bench` and `cargo test --benches` pass along.
             "--bench" => {}
-            other => panic!("« {other} »: --seconds, --runs, --connections and --only are known"),
+            other => panic!("« {other} »: --seconds, --runs, --connections, --only and --hidden are known"),
         }
     }
     let certs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-pki");
     habilis::sandbox::make_pki(&certs, &Environment::system()).expect("a test PKI");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!(
-        "server and load on the same {cores} cores, {} connections, {} runs of {} s, medians",
-        options.connections, options.runs, options.seconds
-    );
-    println!("{:<10} {:<28} {:>12} {:>12} {:>8}", "engine", "operation", "CPU ms/req", "requests/s", "runs");
+    if options.hidden.is_none() {
+        println!(
+            "server and load on the same {cores} cores, {} connections, {} runs of {} s, medians",
+            options.connections, options.runs, options.seconds
+        );
+        println!(
+            "{:<10} {:<28} {:>12} {:>12} {:>8}",
+            "engine", "operation", "CPU ms/req", "requests/s", "runs"
+        );
+    }
     let folder = tempfile::tempdir().expect("a folder");
     measure("sqlite", &format!("sqlite:{}", folder.path().join("bench.db").display()), &certs, &options);
     match std::env::var("HABILIS_TEST_POSTGRES") {
@@ -93,6 +104,9 @@ fn sql(url: &str, statement: &str) {
 
 fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
     let server = Server::start(database, certs);
+    if let Some(pairs) = options.hidden {
+        return hidden::measure(engine, &server, pairs);
+    }
     let prepared = Prepared::new(&server);
     let next = AtomicU64::new(1_000_000);
     let feed = || {
@@ -211,9 +225,12 @@ fn run(server: &Server, options: &Options, fresh: bool, request: &Request) -> (f
     (cpu, elapsed)
 }
 
+type Connection = StreamOwned<ClientConnection, TcpStream>;
+
 struct Server {
     child: Child,
     port: u16,
+    certs: PathBuf,
     tls: Arc<ClientConfig>,
     _data: tempfile::TempDir,
 }
@@ -241,11 +258,20 @@ impl Server {
             }
         }
         let port = port.expect("the server says its port");
-        Self { child, port, tls: Arc::new(tls(certs, "cps-medecin")), _data: data }
+        Self { child, port, certs: certs.to_owned(), tls: Arc::new(tls(certs, "cps-medecin")), _data: data }
     }
 
-    fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
-        let session = ClientConnection::new(Arc::clone(&self.tls), "localhost".try_into().expect("a name"));
+    fn connect(&self) -> Connection {
+        self.connect_by(&self.tls)
+    }
+
+    /// With the card of somebody else.
+    fn connect_as(&self, card: &str) -> Connection {
+        self.connect_by(&Arc::new(tls(&self.certs, card)))
+    }
+
+    fn connect_by(&self, tls: &Arc<ClientConfig>) -> Connection {
+        let session = ClientConnection::new(Arc::clone(tls), "localhost".try_into().expect("a name"));
         let socket = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
         socket.set_nodelay(true).expect("no delay");
         StreamOwned::new(session.expect("a session"), socket)
@@ -330,8 +356,23 @@ fn post(path: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+fn patch(path: &str, body: &str) -> Vec<u8> {
+    format!(
+        "PATCH /fhir{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json-patch+json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
 /// Sends a request and reads its answer whole; anything but success ends the bench.
-fn exchange(connection: &mut StreamOwned<ClientConnection, TcpStream>, request: &[u8]) -> Vec<u8> {
+fn exchange(connection: &mut Connection, request: &[u8]) -> Vec<u8> {
+    let answer = send(connection, request);
+    assert!(answer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(&answer));
+    answer
+}
+
+/// Sends a request and reads its answer whole, whatever it is.
+fn send(connection: &mut Connection, request: &[u8]) -> Vec<u8> {
     connection.write_all(request).expect("the request goes out");
     let mut answer = Vec::with_capacity(64 << 10);
     let mut buffer = [0; 32 << 10];
@@ -341,7 +382,6 @@ fn exchange(connection: &mut StreamOwned<ClientConnection, TcpStream>, request: 
         answer.extend_from_slice(&buffer[..read]);
         let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 20"), "{}", String::from_utf8_lossy(&answer));
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
         if answer.len() >= end + 4 + length.expect("a length") {
             return answer;

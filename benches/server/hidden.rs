@@ -1,0 +1,168 @@
+//! Hidden or absent: whether the time of an answer tells which. `cargo bench --bench server -- --hidden 2000`.
+//!
+//! For each route that names something by its identifier, pairs of requests over one connection, in random order: one for what is there
+//! and not to be seen, one for what is not there. The answers are compared in bytes; of the times, the difference of the medians with the
+//! 95 % interval of a bootstrap over the pairs.
+
+use std::time::Instant;
+
+use habilis::sandbox::example::{Example, consent};
+
+use super::{Connection, FED, QUERIED, Server, TEST, exchange, get, patch, post, send};
+
+/// The author, and somebody who sees nothing of his masked documents.
+const AUTHOR: &str = "cps-medecin";
+const OTHER: &str = "cps-infirmier";
+const RESAMPLES: usize = 1_000;
+
+/// What is asked for: once there and hidden, once not there.
+struct Route {
+    name: &'static str,
+    hidden: Vec<u8>,
+    absent: Vec<u8>,
+}
+
+pub fn measure(engine: &str, server: &Server, pairs: usize) {
+    let routes = prepare(server);
+    let mut connection = server.connect_as(OTHER);
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for route in routes {
+        let (mut differences, mut hidden, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+        let same = without_ids(&send(&mut connection, &route.hidden))
+            == without_ids(&send(&mut connection, &route.absent));
+        assert!(same, "{}: hidden and absent answer differently", route.name);
+        for _ in 0..pairs {
+            let first = random.next() & 1 == 0;
+            let one = timed(&mut connection, if first { &route.hidden } else { &route.absent });
+            let other = timed(&mut connection, if first { &route.absent } else { &route.hidden });
+            let (of_hidden, of_absent) = if first { (one, other) } else { (other, one) };
+            differences.push(of_hidden - of_absent);
+            hidden.push(of_hidden);
+            absent.push(of_absent);
+        }
+        let (low, high) = interval(&differences, &mut random);
+        let verdict =
+            if (low <= 0.0 && high >= 0.0) || (low.abs() < 0.1 && high.abs() < 0.1) { "alike" } else { "TOLD" };
+        println!(
+            "{engine:<10} {:<34} hidden {:.3} ms, absent {:.3} ms, difference {:+.4} ms, 95 % [{low:+.4}, {high:+.4}] {verdict}",
+            route.name,
+            median(&mut hidden),
+            median(&mut absent),
+            median(&mut differences),
+        );
+    }
+}
+
+fn prepare(server: &Server) -> Vec<Route> {
+    let mut author = server.connect_as(AUTHOR);
+    let masked = Example { labels: &["N", "MASQUE_PS"], ..Example::new(TEST, FED, "OUVERT", "2.25.88.1") };
+    let fed = exchange(&mut author, &post("/DocumentReference", &masked.single()));
+    let fed = String::from_utf8_lossy(&fed).into_owned();
+    let after = |text: &str, mark: &str| {
+        let (_, rest) = text.split_once(mark).expect("what was fed");
+        rest.split_once('"').expect("its end").0.to_owned()
+    };
+    let (document, binary) = (after(&fed, "\"id\":\""), after(&fed, "/fhir/Binary/"));
+    let declared = exchange(&mut author, &post("/Consent", &consent(TEST, FED)));
+    let declared = after(&String::from_utf8_lossy(&declared), "\"id\":\"");
+    let mut reader = server.connect_as(OTHER);
+    for ins in [FED, QUERIED] {
+        exchange(&mut reader, &post("/Consent", &consent(TEST, ins)));
+    }
+    const ABSENT: &str = "00000000-0000-4000-8000-000000000000";
+    let label = r#"[{"op":"replace","path":"/securityLabel","value":[{"coding":[{"code":"N"}]}]}]"#;
+    let inactive = r#"[{"op":"replace","path":"/status","value":"inactive"}]"#;
+    let search = format!("/fhir/DocumentReference?patient.identifier={TEST}%7C{FED}&status=current");
+    let replacing = |replaces: &'static str| {
+        post(
+            "/DocumentReference",
+            &Example { replaces: Some(replaces), ..Example::new(TEST, FED, "OUVERT", "2.25.88.2") }.single(),
+        )
+    };
+    let by_id = |path: &str, id: &str| get(&format!("/fhir/{path}/{id}"));
+    let both = |name, request: &dyn Fn(&str) -> Vec<u8>, hidden: &str, absent: &str| Route {
+        name,
+        hidden: request(hidden),
+        absent: request(absent),
+    };
+    vec![
+        both("read DocumentReference", &|id| by_id("DocumentReference", id), &document, ABSENT),
+        both("retrieve Binary", &|id| by_id("Binary", id), &binary, ABSENT),
+        both(
+            "PATCH DocumentReference",
+            &|id| patch(&format!("/DocumentReference/{id}"), label),
+            &document,
+            ABSENT,
+        ),
+        both(
+            "PATCH by identifier",
+            &|id| patch(&format!("/DocumentReference?identifier=urn:oid:{id}"), label),
+            "2.25.88.1",
+            "2.25.88.9",
+        ),
+        both(
+            "search by identifier",
+            &|id| get(&format!("{search}&identifier=urn:oid:{id}")),
+            "2.25.88.1",
+            "2.25.88.9",
+        ),
+        both("search by _id", &|id| get(&format!("{search}&_id={id}")), &document, ABSENT),
+        both("PATCH Consent", &|id| patch(&format!("/Consent/{id}"), inactive), &declared, ABSENT),
+        Route { name: "replace", hidden: replacing("2.25.88.1"), absent: replacing("2.25.88.9") },
+    ]
+}
+
+fn timed(connection: &mut Connection, request: &[u8]) -> f64 {
+    let begun = Instant::now();
+    send(connection, request);
+    begun.elapsed().as_secs_f64() * 1_000.0
+}
+
+/// An answer without what differs in any two: its date, the request's id, and what the request itself named.
+fn without_ids(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer).into_owned();
+    let id =
+        text.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap_or_default().trim().to_owned();
+    let lines = text.lines().filter(|line| !line.starts_with("date: ") && !line.starts_with("x-request-id: "));
+    let mut text = lines.collect::<Vec<_>>().join("\n").replace(&id, "");
+    // A search repeats its parameters in its own link.
+    while let Some((before, rest)) = text.split_once("\"url\":\"") {
+        let after = rest.split_once('"').map_or("", |(_, after)| after);
+        text = format!("{before}{after}");
+    }
+    text
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The 95 % interval of the median, by bootstrap.
+fn interval(values: &[f64], random: &mut Random) -> (f64, f64) {
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            let mut sample: Vec<f64> = (0..values.len()).map(|_| values[random.below(values.len())]).collect();
+            let middle = sample.len() / 2;
+            *sample.select_nth_unstable_by(middle, f64::total_cmp).1
+        })
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    (medians[RESAMPLES / 40], medians[RESAMPLES - RESAMPLES / 40 - 1])
+}
+
+/// Which request of a pair goes first, and what is drawn: xorshift is random enough for that.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
