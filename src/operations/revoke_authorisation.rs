@@ -69,11 +69,12 @@ fn revoke(
     at: jiff::Timestamp,
 ) -> Result<Outcome, StoreError> {
     let unknown = |rule: &'static str| Refusal::new(Reason::NotFound, "no such resource").by(rule);
-    let Some((record_id, names_treating)) = transaction.record_of_consent(id)? else {
-        return Ok((None, Err(unknown("no such identifier"))));
-    };
+    let found = transaction.record_of_consent(id)?;
+    let (record_id, names_treating) = found.unwrap_or_default();
     let key = RecordKey::Id(record_id.clone());
     let Some(facts) = transaction.record_facts(&key, &call.caller, call.now(), Hold::Shared)? else {
+        // The unknown takes the time of the hidden: it is decided on a record that is nobody's, and nothing of it is taken back.
+        drop(taken_back(call, transaction, &super::decoy(), id, false, at)?);
         return Ok((None, Err(unknown("no such identifier"))));
     };
     let decided = taken_back(call, transaction, &facts, id, names_treating, at)?;

@@ -2,9 +2,10 @@
 //! document that they tell apart, under the default parameters and with each parameter turned.
 
 use habilis::error::{Reason, Refusal};
+use habilis::identity::Caller;
 use habilis::rights::{
-    ArchivingByDoctors, Decision, DocumentAction, FeedPurpose, HabilitationMatrix, ListOf, Parameters, Scope,
-    Tables,
+    ArchivingByDoctors, Decision, DocumentAction, DocumentFacts, FeedGrant, FeedPurpose, HabilitationMatrix,
+    ListOf, Parameters, RecordFacts, Scope, Tables,
 };
 use jiff::Timestamp;
 
@@ -93,33 +94,38 @@ fn on_record(tables: &Tables, situation: &Situation, action: RecordAction) -> Ve
     }
 }
 
-/// What our layer says of an action on a document. `scope`: what it said of the search, the same for all documents.
+/// Who asks about documents of which record, and what was said of the search and of a feed: the same for all documents.
+struct Asked<'a> {
+    tables: &'a Tables,
+    caller: &'a Caller,
+    record: &'a RecordFacts,
+    scope: &'a Result<Scope, Refusal>,
+    feed: &'a Result<FeedGrant, Refusal>,
+    now: Timestamp,
+}
+
+/// What our layer says of an action on a document.
 fn on_document(
-    tables: &Tables,
-    situation: &Situation,
-    scope: &Result<Scope, Refusal>,
+    asked: &Asked<'_>,
+    facts: &DocumentFacts,
     document: &Document,
     action: reference::DocumentAction,
 ) -> Verdict {
-    let caller = cases::caller(situation.actor, situation.mode, situation.secret);
-    let record = cases::record(situation);
-    let facts = cases::document(situation.actor, document);
-    let now = now();
+    let Asked { tables, caller, record, scope, feed, now } = *asked;
     let actions: &[DocumentAction] = match action {
         reference::DocumentAction::Read => {
-            if let Err(refusal) = tables.decide_reading_at_all(&caller).granted() {
+            if let Err(refusal) = tables.decide_reading_at_all(caller).granted() {
                 return why(refusal.reason);
             }
             return match scope {
-                Ok(scope) => verdict(scope.admit(&facts)),
+                Ok(scope) => verdict(scope.admit(facts)),
                 Err(_) => Verdict::Hidden,
             };
         }
         reference::DocumentAction::Replace => {
-            let feed = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now);
-            return match feed.granted() {
+            return match feed {
                 Ok(grant) => {
-                    verdict(tables.decide_replacement(&caller, &record, &grant, &facts, facts.labels, now))
+                    verdict(tables.decide_replacement(caller, record, grant, facts, facts.labels, now))
                 }
                 Err(refusal) => why(refusal.reason),
             };
@@ -134,10 +140,10 @@ fn on_document(
         reference::DocumentAction::Archive => &[DocumentAction::Archive],
         reference::DocumentAction::Unarchive => &[DocumentAction::Unarchive],
     };
-    if let Err(refusal) = tables.decide_updating_at_all(&caller, actions).granted() {
+    if let Err(refusal) = tables.decide_updating_at_all(caller, actions).granted() {
         return why(refusal.reason);
     }
-    verdict(tables.decide_update(&caller, &record, &facts, actions, now))
+    verdict(tables.decide_update(caller, record, facts, actions, now))
 }
 
 /// Every situation: eleven actors, three modes, three relations, four authorisations, and eight switches, of which the two that
@@ -227,8 +233,11 @@ fn differences(ours: Parameters, theirs: reference::Parameters, thin: bool) -> (
         }
         false => documents,
     };
+    let of_actor =
+        |actor| documents.iter().map(|document| cases::document(actor, document)).collect::<Vec<_>>();
+    let facts: Vec<Vec<DocumentFacts>> = ActorKind::ALL.into_iter().map(of_actor).collect();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let (tables, documents) = (&tables, &documents);
+    let (tables, documents, facts) = (&tables, &documents, &facts);
     let compare = |share: &[Situation]| {
         let (mut cases, mut found) = (0_u64, Vec::<String>::new());
         for situation in share {
@@ -248,15 +257,18 @@ fn differences(ours: Parameters, theirs: reference::Parameters, thin: bool) -> (
                 continue;
             }
             let caller = cases::caller(situation.actor, situation.mode, situation.secret);
-            let scope = tables.decide_scope(&caller, &cases::record(situation), now()).granted();
+            let (record, now) = (cases::record(situation), now());
+            let scope = tables.decide_scope(&caller, &record, now).granted();
+            let feed = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now).granted();
+            let asked = Asked { tables, caller: &caller, record: &record, scope: &scope, feed: &feed, now };
             // What neither lets the caller see nor lets it have anything of its own is one answer for all documents: a sample.
             let closed = scope.is_err()
                 && on_record(tables, situation, RecordAction::LookUp) != Verdict::Yes
                 && on_record(tables, situation, RecordAction::FeedReplacement) != Verdict::Yes;
             let step = if closed { 37 } else { 1 };
-            for document in documents.iter().step_by(step) {
+            for (document, facts) in documents.iter().zip(&facts[situation.actor as usize]).step_by(step) {
                 for action in reference::DocumentAction::ALL {
-                    let one = on_document(tables, situation, &scope, document, action);
+                    let one = on_document(&asked, facts, document, action);
                     let other = reference::on_document(&theirs, situation, document, action);
                     cases += 1;
                     if one != other {

@@ -381,3 +381,276 @@ fn production_refuses_the_unknown() {
     let scope = demonstration.decide_scope(&kine, &record, now()).granted().unwrap();
     assert!(scope.readable().types.contains("34112-3"), "control: the demonstration has it");
 }
+
+/// What is asked before anything is looked up: no where the cell says no whatever the patient made of the caller, and nowhere else.
+#[test]
+fn what_is_asked_before_anything_is_looked_up() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let parameters = reference::Parameters::DEFAULT;
+    for actor in ActorKind::ALL {
+        for mode in Mode::ALL {
+            let caller = cases::caller(actor, mode, false);
+            // Everything else is granted: what is left is the cell.
+            let may = |action| {
+                Relation::ALL.into_iter().any(|relation| {
+                    let situation = Situation {
+                        actor,
+                        mode,
+                        relation,
+                        authorisation: reference::Authorisation::Valid,
+                        ..OPEN
+                    };
+                    let verdict = reference::on_record(&parameters, &situation, action);
+                    verdict != reference::Verdict::No(reference::Why::NoFunctionalRight)
+                })
+            };
+            let feed = RecordAction::FeedNew;
+            for (name, decision, expected) in [
+                ("declare", tables.decide_declaring_at_all(&caller), may(RecordAction::Declare)),
+                (
+                    "revoke",
+                    tables.decide_revoking_at_all(&caller),
+                    may(RecordAction::RemoveOwn) || may(RecordAction::GiveUpMedecinTraitant),
+                ),
+                ("feed", tables.decide_feeding_at_all(&caller), may(feed)),
+                ("search", tables.decide_searching_at_all(&caller, false), may(RecordAction::Search)),
+                (
+                    "look up",
+                    tables.decide_searching_at_all(&caller, true),
+                    may(RecordAction::Search) || may(RecordAction::LookUp),
+                ),
+                (
+                    "read patient",
+                    tables.decide_administrative_at_all(&caller),
+                    may(RecordAction::ReadAdministrative),
+                ),
+                (
+                    "professionals",
+                    tables.decide_professionals_at_all(&caller),
+                    may(RecordAction::ListProfessionals),
+                ),
+                ("close", tables.decide_closing_at_all(&caller), may(RecordAction::Close)),
+            ] {
+                let told = cell(decision);
+                assert_eq!(told == "yes", expected, "{actor:?} {mode:?} {name}: {told}");
+            }
+        }
+    }
+}
+
+/// TD0.4: whose list, for whom, dated or not; whom it looks for, and who must not be blocked.
+#[test]
+fn whose_records_are_listed() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let other = |id, same_structure| ListOf::Other { id, same_structure };
+    let (me, mine, colleague) = (cases::ME, cases::STRUCTURE, "810100000024");
+    let list = |actor, of, dated| {
+        let caller = habilis::identity::Caller {
+            might_act_for: vec!["1750000036".into()],
+            ..cases::caller(actor, Mode::Normal, false)
+        };
+        match tables.decide_own_records(&caller, of, dated).granted() {
+            Ok(grant) => format!(
+                "{} | {} | {:?}",
+                grant.holders().join(" "),
+                grant.not_blocked().join(" "),
+                grant.treating()
+            ),
+            Err(refusal) => format!("{:?}", refusal.reason),
+        }
+    };
+    let both = "MedecinTraitant, EqualRights";
+    let no = "NoFunctionalRight".to_owned();
+    let of_doctor = format!("{me} | {me} 1750000036 | [{both}]");
+    for (actor, of, dated, expected) in [
+        (ActorKind::Doctor, ListOf::Caller, false, of_doctor.clone()),
+        (ActorKind::Doctor, other(me, false), false, format!("{me} | {me} 1750000036 | []")),
+        (ActorKind::Doctor, other(colleague, true), false, no.clone()),
+        (ActorKind::Professional, ListOf::Caller, false, format!("{me} | {me} 1750000036 | [EqualRights]")),
+        (
+            ActorKind::AirDoctor,
+            ListOf::Caller,
+            false,
+            format!("{me} {mine} | {me} {mine} 1750000036 | [{both}]"),
+        ),
+        (ActorKind::AirDoctor, other(mine, false), false, format!("{mine} | {me} {mine} 1750000036 | []")),
+        (ActorKind::Staff, ListOf::Caller, false, format!("{mine} | {me} {mine} 1750000036 | []")),
+        (
+            ActorKind::Staff,
+            other(colleague, true),
+            false,
+            format!("{colleague} | {me} {mine} 1750000036 {colleague} | []"),
+        ),
+        (ActorKind::Staff, other(colleague, false), false, no.clone()),
+        (ActorKind::Staff, other(mine, false), false, format!("{mine} | {me} {mine} 1750000036 | []")),
+        (ActorKind::Indirect, ListOf::Caller, true, format!("{mine} | {me} {mine} 1750000036 | []")),
+        (ActorKind::Indirect, ListOf::Caller, false, no.clone()),
+        (ActorKind::Indirect, other(mine, false), true, format!("{mine} | {me} {mine} 1750000036 | []")),
+        (ActorKind::Indirect, other(mine, false), false, no.clone()),
+        (ActorKind::Indirect, other(colleague, true), true, no.clone()),
+        (ActorKind::Support, ListOf::Caller, true, no.clone()),
+    ] {
+        assert_eq!(list(actor, of, dated), expected, "{actor:?} {of:?} {dated}");
+    }
+    let patients = tables
+        .decide_identity_search(&cases::caller(ActorKind::Doctor, Mode::Centre15, false))
+        .granted()
+        .unwrap();
+    assert_eq!((*patients.limit(), patients.holders()), (20, &[me.to_owned()][..]));
+}
+
+/// TD0.2 tells a médecin traitant, and who has equal rights, that he is authorised; a token that opens one record asks about that one.
+#[test]
+fn what_is_told_of_a_record() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let told = |actor, relation, authorisation| {
+        let caller = cases::caller(actor, Mode::Normal, false);
+        tables.standing(&caller, &cases::record(&Situation { relation, authorisation, ..OPEN }))
+    };
+    use habilis::rights::Authorisation as Told;
+    use reference::Authorisation as Held;
+    for (actor, relation, held, expected) in [
+        (ActorKind::Doctor, Relation::None, Held::None, Told::None),
+        (ActorKind::Doctor, Relation::MedecinTraitant, Held::None, Told::Valid),
+        (ActorKind::Doctor, Relation::MedecinTraitant, Held::Expired, Told::Valid),
+        (ActorKind::Doctor, Relation::MedecinTraitant, Held::Blocked, Told::Blocked),
+        (ActorKind::Doctor, Relation::None, Held::Valid, Told::Valid),
+        (ActorKind::Professional, Relation::EqualRights, Held::None, Told::Valid),
+        (ActorKind::Professional, Relation::MedecinTraitant, Held::None, Told::None),
+        (ActorKind::Staff, Relation::EqualRights, Held::None, Told::None),
+    ] {
+        assert_eq!(told(actor, relation, held), expected, "{actor:?} {relation:?} {held:?}");
+    }
+    let ins = |value| habilis::identity::identifiers::Ins::new("urn:oid:1.2.250.1.213.1.4.10", value).unwrap();
+    let (one, another) = (ins("279035121518989"), ins("185067599900166"));
+    let doctor = cases::caller(ActorKind::Doctor, Mode::Normal, false);
+    let opens_one =
+        habilis::identity::Caller { session: Some(cases::session(Some(one.clone()))), ..doctor.clone() };
+    assert_eq!(cell(tables.decide_existence(&opens_one, Some(&one))), "yes");
+    for asked in [Some(&another), None] {
+        assert_eq!(cell(tables.decide_existence(&opens_one, asked)), "OtherRecord");
+        assert_eq!(cell(tables.decide_existence(&doctor, asked)), "yes");
+    }
+}
+
+/// The rules that refusals and traces quote, where more than one could have decided.
+#[test]
+fn rules_are_quoted() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let valid = Situation { authorisation: reference::Authorisation::Valid, ..OPEN };
+    let search = |situation: Situation| {
+        let caller = cases::caller(situation.actor, situation.mode, situation.secret);
+        match tables.decide_scope(&caller, &cases::record(&situation), now()).granted() {
+            Ok(scope) => scope.rule().to_owned(),
+            Err(refusal) => refusal.rule.into_owned(),
+        }
+    };
+    let without_column = Situation { actor: ActorKind::AirOccupationalDoctor, ..valid };
+    assert_eq!(search(without_column), "PDT-INF-606: no column for this actor");
+    assert_eq!(search(Situation { actor: ActorKind::Support, ..valid }), "PDT-INF-526: no row for a CPA");
+    for (situation, rule) in [
+        (valid, "R1111-46: authorisation in force;"),
+        (
+            Situation { relation: Relation::MedecinTraitant, ..OPEN },
+            "R1111-54: médecin traitant or equal rights;",
+        ),
+        (Situation { mode: Mode::BrisDeGlace, ..OPEN }, "L1111-17 I: bris de glace;"),
+        (Situation { mode: Mode::Centre15, ..OPEN }, "L1111-17 I: Centre 15;"),
+        (
+            Situation { mode: Mode::BrisDeGlace, opposed_to_bris_de_glace: true, ..OPEN },
+            "L1111-17 I: opposition to bris de glace",
+        ),
+        (
+            Situation { mode: Mode::Centre15, opposed_to_centre_15: true, ..OPEN },
+            "L1111-17 I: opposition to Centre 15",
+        ),
+        (
+            Situation { authorisation: reference::Authorisation::Expired, ..OPEN },
+            "R1111-46: authorisation expired",
+        ),
+        (OPEN, "R1111-46: no authorisation"),
+        (Situation { closed: true, ..valid }, "R1111-40: closed record"),
+    ] {
+        assert!(search(situation).contains(rule), "{rule}: {}", search(situation));
+    }
+    for (basis, rule) in [
+        (habilis::rights::Basis::Person, "R1111-46: authorisation in force;"),
+        (habilis::rights::Basis::Structure, "given to the structure;"),
+        (
+            habilis::rights::Basis::CareTeam,
+            "R1111-46, L1110-12: authorisation in force, given to the care team;",
+        ),
+    ] {
+        let record = RecordFacts { basis, ..cases::record(&valid) };
+        let scope = tables.decide_scope(&cases::caller(ActorKind::Doctor, Mode::Normal, false), &record, now());
+        assert!(scope.granted().unwrap().rule().contains(rule), "{rule}");
+    }
+    let archive = |actor| {
+        let situation = Situation { actor, ..valid };
+        let document = cases::document(actor, &REPORT);
+        let caller = cases::caller(actor, Mode::Normal, false);
+        let decision = tables.decide_update(
+            &caller,
+            &cases::record(&situation),
+            &document,
+            &[DocumentAction::Archive],
+            now(),
+        );
+        decision.granted().unwrap_err().rule.into_owned()
+    };
+    assert!(
+        archive(ActorKind::AirDoctor).ends_with("= yes (parameter archiving-by-doctors = own)"),
+        "{}",
+        archive(ActorKind::AirDoctor)
+    );
+    assert!(archive(ActorKind::Doctor).ends_with("= own_documents"), "the cell itself says so");
+    assert!(archive(ActorKind::Professional).ends_with("= own_documents"));
+    let one = |actor| {
+        let caller = cases::caller(actor, Mode::Normal, false);
+        *tables.decide_references(&caller, &cases::record(&OPEN), now()).granted().unwrap().one()
+    };
+    assert!(one(ActorKind::Staff) && one(ActorKind::Indirect) && !one(ActorKind::Doctor));
+    // What is hidden says why, in the trace.
+    let caller = cases::caller(ActorKind::Doctor, Mode::Normal, false);
+    let scope = tables.decide_scope(&caller, &cases::record(&valid), now()).granted().unwrap();
+    for (document, why) in [
+        (Document { masked: true, ..REPORT }, "MASQUE_PS;"),
+        (
+            Document { readable_type: false, ..REPORT },
+            "habilitation matrix demonstration-2026-11 column 10 × no such type is not yes;",
+        ),
+        (
+            Document { status: Status::Deleted, ..REPORT },
+            "deleted (parameter reading-deleted-documents = false);",
+        ),
+    ] {
+        let Decision::Hide { rule } = scope.admit(&cases::document(ActorKind::Doctor, &document)) else {
+            panic!("{document:?}")
+        };
+        assert!(rule.starts_with(why), "{rule}");
+    }
+    let elsewhere =
+        DocumentFacts { record_id: "another".into(), ..cases::document(ActorKind::Doctor, &REPORT) };
+    let Decision::Hide { rule } = scope.admit(&elsewhere) else { panic!("another record's") };
+    assert!(rule.starts_with("another record;"), "{rule}");
+}
+
+/// Every document masked by one switch, and the emergencies' opt-in beside it.
+#[test]
+fn all_masked_masks_all() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let valid = Situation { authorisation: reference::Authorisation::Valid, ..OPEN };
+    let sees = |situation: &Situation, all_masked, document: &Document| {
+        let caller = cases::caller(situation.actor, situation.mode, false);
+        let record = RecordFacts { all_masked, ..cases::record(situation) };
+        let scope = tables.decide_scope(&caller, &record, now()).granted().unwrap();
+        scope.admit(&cases::document(situation.actor, document)).granted().is_ok()
+    };
+    let own = Document { depositor: Depositor::Caller, ..REPORT };
+    assert!(sees(&valid, false, &REPORT) && !sees(&valid, true, &REPORT) && sees(&valid, true, &own));
+    let treating = Situation { relation: Relation::MedecinTraitant, ..OPEN };
+    assert!(sees(&treating, true, &REPORT));
+    let emergency = Situation { mode: Mode::BrisDeGlace, ..OPEN };
+    let open = Situation { masked_open_in_emergencies: true, ..emergency };
+    assert!(!sees(&emergency, true, &REPORT) && sees(&open, true, &REPORT) && sees(&emergency, true, &own));
+}
