@@ -309,3 +309,19 @@ pub fn one_month_after(now: i64) -> i64 {
     };
     month().unwrap_or(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announcement_is_over_after_a_month() {
+        let over = |deposit: &str| {
+            let at: Timestamp = deposit.parse().unwrap();
+            Timestamp::from_microsecond(one_month_after(at.as_microsecond())).unwrap().to_string()
+        };
+        assert_eq!(over("2026-01-15T10:30:00Z"), "2026-02-15T10:30:00Z");
+        assert_eq!(over("2026-01-31T00:00:00Z"), "2026-02-28T00:00:00Z", "a shorter month");
+        assert_eq!(one_month_after(i64::MAX), i64::MAX, "beyond all calendars");
+    }
+}

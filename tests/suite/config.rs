@@ -8,7 +8,7 @@ use habilis::operations::Strictness;
 use crate::support::shared_pki;
 
 /// A configuration whose anchors are a certificate of another name than TEST.
-fn file(folder: &Path, change: impl FnOnce(String) -> String) -> std::path::PathBuf {
+pub fn file(folder: &Path, change: impl FnOnce(String) -> String) -> std::path::PathBuf {
     let anchor = folder.join("anchor.pem");
     std::fs::write(&anchor, anchor_of_another_name()).unwrap();
     let pki = shared_pki().display();
@@ -43,7 +43,7 @@ pub fn anchor_of_another_name() -> Vec<u8> {
     builder.build().to_pem().unwrap()
 }
 
-fn refusal(change: impl FnOnce(String) -> String) -> String {
+pub fn refusal(change: impl FnOnce(String) -> String) -> String {
     let folder = tempfile::tempdir().unwrap();
     format!("{:#}", config::read(&file(folder.path(), change)).unwrap_err())
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod certificates;
+mod commands;
 mod config;
 mod feed;
 mod homologation;

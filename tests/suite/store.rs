@@ -8,7 +8,12 @@ use habilis::store::{DatabaseConnection, DatabaseUrl};
 use crate::on_both_engines;
 use crate::support::{Engine, OTHER, TEST, World};
 
-on_both_engines!(a_second_start_keeps_the_data, an_altered_body_is_not_served);
+on_both_engines!(
+    a_second_start_keeps_the_data,
+    an_altered_body_is_not_served,
+    older_databases_are_brought_along,
+    a_unit_that_panics_fails_alone,
+);
 
 #[derive(diesel::QueryableByName, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Column {
@@ -115,4 +120,60 @@ fn a_database_that_goes_away_is_answered_and_comes_back() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     panic!("not back: {statuses:?}");
+}
+
+/// Chains of replaced documents, masks and names of a database that an older program made.
+fn older_databases_are_brought_along(engine: Engine) {
+    let world = World::start(engine);
+    let (author, nurse) = (world.client("cps-medecin"), world.client("cps-infirmier"));
+    for client in [&author, &nurse] {
+        client.authorise(OTHER);
+    }
+    let feed = |unique_id: &str, replaces: Option<&str>, labels: &[&str]| {
+        let example = Example { replaces, labels, ..Example::new(TEST, OTHER, "OUVERT", unique_id) };
+        let answer = author.post("/DocumentReference", example.single());
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["id"].as_str().unwrap().to_owned()
+    };
+    let first = feed("2.25.310", None, &["N"]);
+    let second = feed("2.25.311", Some("2.25.310"), &["N"]);
+    let third = feed("2.25.312", Some("2.25.311"), &["N", "MASQUE_PS"]);
+    // Back to what the older program had, where a mask covered nothing, and forth again.
+    let folder = format!(
+        "{}/migrations/{}/0003_relations",
+        env!("CARGO_MANIFEST_DIR"),
+        match engine {
+            Engine::Sqlite => "sqlite",
+            Engine::Postgres => "postgres",
+        }
+    );
+    let script = |name: &str| std::fs::read_to_string(format!("{folder}/{name}.sql")).unwrap();
+    world.sql(&script("down"));
+    world.sql(&format!("UPDATE document SET masked = FALSE WHERE id IN ('{first}', '{second}')"));
+    world.sql(&script("up"));
+    world.restart_in_place();
+    let older = |id: &str| world.rows(&format!("document WHERE id = '{id}' AND masked"));
+    assert_eq!((older(&first), older(&second), older(&third)), (1, 1, 1), "covered by the current version");
+    assert_eq!(world.rows("document WHERE replaces_id IS NOT NULL"), 2);
+    for id in [&first, &second, &third] {
+        assert_eq!(nurse.get(&format!("/DocumentReference/{id}")).status, 404);
+    }
+    assert_eq!(world.rows("record WHERE family_key = 'PAT TROIS'"), 1, "as names are compared");
+    assert_eq!(world.rows("record WHERE family_key = ''"), 0);
+}
+
+/// The writer goes on, and so do the units beside the one that panicked.
+fn a_unit_that_panics_fails_alone(engine: Engine) {
+    let world = World::start(engine);
+    let services = world.services();
+    let commit = actix_web::rt::System::new().block_on(async {
+        services
+            .store
+            .writer()
+            .commit(|_| -> Result<habilis::store::Step<()>, _> { panic!("on purpose") })
+            .await
+    });
+    assert!(commit.is_err());
+    let doctor = world.client("cps-medecin");
+    assert_eq!(doctor.post("", Example::new(TEST, OTHER, "OUVERT", "2.25.320").transaction()).status, 200);
 }

@@ -1,0 +1,210 @@
+//! The commands `habilis rights explain` and `habilis matrix`, as an operator calls them.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use habilis::sandbox::example::Example;
+
+use crate::support::{Engine, OTHER, TEST, World};
+
+fn habilis(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_habilis")).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn told(arguments: &[&str]) -> String {
+    let output = habilis(arguments);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn refused(arguments: &[&str]) -> String {
+    let output = habilis(arguments);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// The line of an action: the answer and the rule.
+#[track_caller]
+fn line(told: &str, action: &str) -> String {
+    let found = told.lines().find(|line| line.starts_with(action));
+    // The answer stands in a column of its own.
+    found.unwrap_or_else(|| panic!("« {action} » not in {told}")).chars().skip(35).collect()
+}
+
+const EXPLAIN: [&str; 2] = ["rights", "explain"];
+
+fn explain(more: &[&str]) -> String {
+    told(&[&EXPLAIN, more].concat())
+}
+
+#[test]
+fn a_case_that_is_imagined() {
+    let masked = explain(&["--matrix", "demonstration", "--authorisation", "valid", "--masked"]);
+    assert!(line(&masked, "TD3.2 read").starts_with("hidden"), "{masked}");
+    assert!(line(&masked, "TD3.2 read").contains("MASQUE_PS; PDT-INF-526 TD3.1"));
+    let treating = explain(&["--matrix", "demonstration", "--relation", "medecin-traitant", "--masked"]);
+    assert!(line(&treating, "TD3.2 read").starts_with("yes"));
+    assert!(line(&treating, "TD3.3a unmask").starts_with("yes"));
+    assert!(line(&treating, "TD1.4 close").contains("AttachedToMonEspaceSante"));
+    let unattached = explain(&["--relation", "medecin-traitant", "--not-attached"]);
+    assert!(line(&unattached, "TD1.4 close").starts_with("yes"));
+    // The production matrix refuses what has no source, and says so.
+    let unknown = explain(&["--profession", "40", "--authorisation", "valid", "--type", "34112-3"]);
+    assert!(line(&unknown, "TD3.2 read").contains("column 40 × 34112-3 is not yes"), "{unknown}");
+    // Staff: what their structure fed is their own, and reading is refused before anything is looked up.
+    let staff = explain(&["--kind", "staff", "--own"]);
+    assert!(line(&staff, "TD3.3c delete").starts_with("yes"), "{staff}");
+    assert!(line(&staff, "TD3.2 read").starts_with("no (NoFunctionalRight)"));
+    assert!(line(&staff, "TD3.3a mask").starts_with("no (NoFunctionalRight)"));
+    let others = explain(&["--kind", "staff"]);
+    assert!(line(&others, "TD3.3a mask").starts_with("hidden"), "not known: as the server answers");
+    // Modes: a session that breaks the glass opens one record, and no list; refused by the patient's opposition.
+    let emergency = explain(&["--profession", "60", "--mode", "bris-de-glace", "--opposed-to-bris-de-glace"]);
+    assert!(line(&emergency, "TD0.4 list").starts_with("no (OtherRecord)"));
+    assert!(line(&emergency, "TD0.2 test existence").starts_with("yes"));
+    assert!(line(&emergency, "TD3.1 search").contains("opposition to bris de glace"));
+    let regulating = explain(&["--mode", "centre-15"]);
+    assert!(regulating.ends_with("of a regulation centre, of the directory.\n"), "{regulating}");
+    let cpa = explain(&["--kind", "support"]);
+    assert!(line(&cpa, "TD0.1 open a session").contains("no row for a CPA"));
+    let secret = explain(&["--secret", "--authorisation", "valid"]);
+    assert!(line(&secret, "TD3.1 search").contains("R1111-50"));
+}
+
+/// A record as it stands; what the command says is what the server answers.
+#[test]
+fn a_case_of_a_database() {
+    let world = World::start(Engine::Sqlite);
+    let (author, dentist) = (world.client("cps-medecin"), world.client("cps-dentiste"));
+    let mut request = Example::new(TEST, OTHER, "OUVERT", "2.25.950");
+    request.type_code = "75496-0";
+    let document =
+        author.post("/DocumentReference", request.single()).json()["id"].as_str().unwrap().to_owned();
+    let report = Example::new(TEST, OTHER, "OUVERT", "2.25.951");
+    let report = author.post("/DocumentReference", report.single()).json()["id"].as_str().unwrap().to_owned();
+    let url = world.database_url.clone();
+    let explain = |profession: &str, id: &str, ins: &str, document: Option<&str>| {
+        let mut arguments = vec!["--matrix", "demonstration", "--database", &url, "--profession", profession];
+        arguments.extend(["--id", id, "--ins", ins]);
+        arguments.extend(document.into_iter().flat_map(|document| ["--document", document]));
+        explain(&arguments)
+    };
+    let dentist_says = |document: &str| explain("40", "810100000032", OTHER, Some(document));
+    assert!(line(&dentist_says(&report), "TD3.1 search").contains("NoAuthorisation"));
+    dentist.authorise(OTHER);
+    for (id, expected, status) in [(&document, "hidden", 404), (&report, "yes", 200)] {
+        assert!(line(&dentist_says(id), "TD3.2 read").starts_with(expected));
+        assert_eq!(dentist.get(&format!("/DocumentReference/{id}")).status, status);
+    }
+    let treated = explain("10", "810100000016", "144027599900963", None);
+    assert!(line(&treated, "TD3.1 search").contains("R1111-54"));
+    let blocked = explain("10", "810100000024", "291087599900442", None);
+    assert!(line(&blocked, "TD2 feed").starts_with("no (Blocked)"));
+
+    // Nothing is taken back for something else, and nothing is passed over.
+    let database = ["--database", &url, "--ins", OTHER];
+    let another = refused(&[&EXPLAIN, &database[..], &["--document", "unknown"]].concat());
+    assert!(another.contains("no document of this id in this record"), "{another}");
+    let elsewhere = ["--database", &url, "--ins", "144027599900963", "--document", &report];
+    assert!(refused(&[&EXPLAIN, &elsewhere[..]].concat()).contains("in this record"));
+    assert!(refused(&[&EXPLAIN, &database[..], &["--masked"]].concat()).contains("cannot be used with"));
+    assert!(refused(&[&EXPLAIN, &["--ins", OTHER][..]].concat()).contains("--database"));
+    assert!(
+        refused(&[&EXPLAIN, &["--database", &url, "--ins", "172047599900387"][..]].concat())
+            .contains("no record")
+    );
+}
+
+/// A question changes nothing: no file is made, nothing is migrated.
+#[test]
+fn a_question_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("habilis.db");
+    let url = format!("sqlite:{}", path.display());
+    let ask = |url: &str| refused(&[&EXPLAIN, &["--database", url, "--ins", OTHER][..]].concat());
+    assert!(ask(&url).contains("there is no database"));
+    assert!(!path.exists());
+    std::fs::write(&path, "").unwrap();
+    assert!(ask(&url).contains("holds nothing of this program's"));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    let world = World::start(Engine::Postgres);
+    world.sql("DELETE FROM __diesel_schema_migrations WHERE version LIKE '0003%' OR version LIKE '%3'");
+    assert!(ask(&world.database_url).contains("another version of the program"));
+}
+
+/// Parameters and matrix of a configuration decide as they do in the server.
+#[test]
+fn a_case_as_a_configuration_decides_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let matrix = folder.path().join("matrix.tsv");
+    let table = "# version: m\n# in-force: 2020-01-01\n# kind: known\nprofession\ttype\tconsultation\tprovenance\n10-travail\t11488-4\tyes\tarrêté\n";
+    std::fs::write(&matrix, table).unwrap();
+    let path = super::config::file(folder.path(), |text| {
+        format!("{text}[rights]\noccupational-doctor-reads = true\nmatrix = \"{}\"\n", matrix.display())
+    });
+    let path = path.to_str().unwrap();
+    let occupational = ["--speciality", "SM25", "--authorisation", "valid"];
+    let configured = explain(&[&["--config", path][..], &occupational].concat());
+    assert!(line(&configured, "TD3.2 read").starts_with("yes"), "{configured}");
+    assert!(line(&explain(&occupational), "TD3.2 read").starts_with("hidden"), "not by default");
+}
+
+fn write(folder: &Path, name: &str, rows: &str) -> String {
+    let path = folder.join(name);
+    let head = "# version: V\n# in-force: D\n# kind: known\nprofession\ttype\tconsultation\tprovenance\n";
+    let (version, date) = name.trim_end_matches(".tsv").split_once('@').unwrap();
+    let text = head.replace('V', version).replace('D', date) + &rows.replace(' ', "\t");
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn files_of_the_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = write(folder.path(), "a@2023-10-29.tsv", "10 11488-4 yes s\n40 11488-4 no s\n");
+    let new = write(folder.path(), "b@2027-01-01.tsv", "10 11488-4 yes s\n40 11488-4 yes t\n");
+    let twin = write(folder.path(), "c@2027-01-01.tsv", "10 11488-4 no s\n");
+    let wrong = write(folder.path(), "d@2028-01-01.tsv", "10 15508 yes s\n");
+    assert!(told(&["matrix", "check", &old, &new]).contains("note: "));
+    assert!(refused(&["matrix", "check", &new, &twin]).contains("fault"));
+    let fault = habilis(&["matrix", "check", &wrong]);
+    assert!(String::from_utf8_lossy(&fault.stdout).contains("type « 15508 »: is not in JDV_J66"));
+    assert_eq!(told(&["matrix", "diff", &old, &new]), "opened    40 × 11488-4: no → yes (t)\n");
+
+    // A table of somebody else's becomes a file, whole; what is there is not overwritten unasked.
+    let csv = folder.path().join("annexe.csv");
+    std::fs::write(&csv, "codes_profession,type_code,consultation\n10;60,11488-4,oui\n40,11488-4,non\n")
+        .unwrap();
+    let output = folder.path().join("imported.tsv");
+    let import = |more: &[&str]| {
+        let (csv, output) = (csv.to_str().unwrap(), output.to_str().unwrap());
+        let fixed = ["matrix", "import", csv, "--version", "i", "--in-force", "2023-10-29", "--kind", "known"];
+        habilis(&[&fixed[..], &["--provenance", "annexe", "--output", output], more].concat())
+    };
+    assert!(import(&[]).status.success());
+    let written = std::fs::read_to_string(&output).unwrap();
+    assert!(written.contains("60\t11488-4\tyes\tannexe") && written.contains("40\t11488-4\tno\tannexe"));
+    assert!(!import(&[]).status.success() && import(&["--force"]).status.success());
+    std::fs::write(&csv, "codes_profession,type_code,consultation\n10,11488-4,oui\n10,11488-4,non\n").unwrap();
+    assert!(!import(&["--force"]).status.success(), "a contradiction");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), written, "nothing is written");
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".part"))
+        .collect();
+    assert!(left.is_empty());
+    // The server is as strict as the check.
+    let refused = super::config::refusal(|text| format!("{text}[rights]\nmatrix = [\"{new}\", \"{twin}\"]\n"));
+    assert!(refused.contains("in force 2027-01-01: 2 versions"), "{refused}");
+    for (section, expected) in [
+        ("[rights]\nauthorisation-days = 0\n", "1 to 3650"),
+        ("[patient-side]\ncertificates = [\"1750000044/ SI patient\"]\n", "Struct_IdNat/common name"),
+        ("[patient-side]\ncertificates = [\"17 50/SI patient\"]\n", "Struct_IdNat/common name"),
+    ] {
+        let told = super::config::refusal(|text| format!("{text}{section}"));
+        assert!(told.contains(expected), "{told}");
+    }
+}
