@@ -3,6 +3,7 @@
 
 mod certificates;
 mod claims;
+mod homologation;
 mod limbo;
 
 use std::collections::HashSet;
