@@ -10,7 +10,7 @@ use habilis::identity::identifiers::{Ins, ins_system};
 use habilis::identity::scope::Scopes;
 use habilis::identity::{AccessMode, Actor, Authentication, Caller, CpaProfile, Profession, Session};
 use habilis::rights::{
-    Authorisation, Basis, Decision, DocumentAction, DocumentFacts, DocumentStatus, FeedPurpose,
+    Authorisation, Basis, Column, Decision, DocumentAction, DocumentFacts, DocumentStatus, FeedPurpose,
     HabilitationMatrix, Labels, ListOf, Parameters, RecordFacts, RecordState, Relation, Tables,
 };
 use habilis::store::{DatabaseUrl, RecordKey, look};
@@ -319,7 +319,20 @@ impl Lines {
                 self.line("TD3.2 read", hidden, |()| String::new());
             }
         }
+        self.cells(tables, caller, document, now);
         self.changes(tables, caller, record, document, now);
+    }
+
+    /// What the matrix says of the type, and where that comes from.
+    fn cells(&mut self, tables: &Tables, caller: &Caller, document: &DocumentFacts, now: jiff::Timestamp) {
+        for column in Column::of(caller) {
+            let (said, source) = match tables.matrix.cell(&column, &document.type_code, now) {
+                Some(cell) => (if cell.consultation { "yes" } else { "no" }, cell.provenance.as_str()),
+                None => ("unknown", "no source: refused"),
+            };
+            let place = format!("  matrix {column} × {}", document.type_code);
+            self.0.push_str(&format!("{place:<34} {said:<28} {source}\n"));
+        }
     }
 
     fn changes(

@@ -19,9 +19,7 @@ const REASON: &str = "DEMANDE_PATIENT";
 /// [`Reason::RecordClosed`], or the store's.
 pub async fn run(call: &Call, id: String) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
     call.services.tables.decide_closing_at_all(&call.caller).granted()?;
-    if !super::is_an_id(&id) {
-        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
-    }
+    super::must_be_an_id(&id)?;
     let (committing, at) = (call.clone(), call.at()?);
     call.services
         .store

@@ -269,7 +269,18 @@ impl PatientKey {
     }
 }
 
-/// FHIR's `id`. What is none names nothing.
+/// What names something by its id must be one: what is none is answered like an unknown one, and reaches no database.
+///
+/// # Errors
+/// [`Reason::NotFound`].
+fn must_be_an_id(text: &str) -> Result<(), Refusal> {
+    match is_an_id(text) {
+        true => Ok(()),
+        false => Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier")),
+    }
+}
+
+/// FHIR's `id`.
 fn is_an_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))

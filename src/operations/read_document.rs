@@ -61,9 +61,7 @@ where
     F: FnOnce(&mut Reader<'_>, i64) -> Result<Option<KeptDocument>, Failure> + Send + 'static,
 {
     call.services.tables.decide_reading_at_all(&call.caller).granted()?;
-    if !super::is_an_id(id) {
-        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
-    }
+    super::must_be_an_id(id)?;
     let reading = call.clone();
     call.services
         .store

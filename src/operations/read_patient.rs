@@ -16,9 +16,7 @@ pub const OPERATION: Operation =
 /// [`Reason::NotFound`], [`Reason::NoFunctionalRight`], [`Reason::RecordClosed`], [`Reason::Blocked`], or the store's.
 pub async fn run(call: &Call, id: String) -> Result<Traced<RecordSummary>, Failure> {
     call.services.tables.decide_administrative_at_all(&call.caller).granted()?;
-    if !super::is_an_id(&id) {
-        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
-    }
+    super::must_be_an_id(&id)?;
     let reading = call.clone();
     let (record, rule) = call
         .services

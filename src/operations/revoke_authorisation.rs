@@ -23,9 +23,7 @@ pub fn permitted_at_all(call: &Call) -> Result<(), Refusal> {
 /// [`Reason::NotFound`], [`Reason::NoFunctionalRight`], or the store's.
 pub async fn run(call: &Call, id: String) -> Result<Traced<Result<Revoked, Refusal>>, Failure> {
     permitted_at_all(call)?;
-    if !super::is_an_id(&id) {
-        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
-    }
+    super::must_be_an_id(&id)?;
     let (committing, at) = (call.clone(), call.at()?);
     call.services
         .store

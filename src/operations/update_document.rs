@@ -42,8 +42,8 @@ pub async fn run(
     if_match: Option<i64>,
 ) -> Result<Traced<Result<Updated, Refusal>>, Failure> {
     permitted_at_all(call)?;
-    if matches!(&key, DocumentKey::Id(id) if !super::is_an_id(id)) {
-        return Err(Refusal::new(Reason::NotFound, "no such resource").by("no such identifier").into());
+    if let DocumentKey::Id(id) = &key {
+        super::must_be_an_id(id)?;
     }
     let (committing, at) = (call.clone(), call.at()?);
     call.services

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::decision::{Decision, Tables, Towards, unknown};
-use super::facts::{DocumentFacts, DocumentStatus, Labels, RecordFacts};
+use super::facts::{DocumentFacts, DocumentStatus, RecordFacts};
 use super::functional::{Action, ActorCategory, Allowance};
 use super::grant::{Own, References, Scope, UpdateGrant};
 use super::parameters::{ArchivingByDoctors, Parameters};
@@ -251,7 +251,7 @@ fn rules_of_the_state(
     let parameters = &towards.tables.parameters;
     let broken =
         |why: &'static str, rule: &'static str| Err(Refusal::new(Reason::UpdateNotAllowed, why).by(rule));
-    let labels = after(document.labels, all);
+    let labels = document.labels.after(all);
     match action {
         DocumentAction::Mask | DocumentAction::HideFromPatient
             if labels.masked
@@ -283,22 +283,6 @@ fn rules_of_the_state(
         }
         _ => Ok(()),
     }
-}
-
-/// The labels of a document once all of these are done.
-fn after(mut labels: Labels, actions: &[DocumentAction]) -> Labels {
-    for action in actions {
-        match action {
-            DocumentAction::Mask => labels.masked = true,
-            DocumentAction::Unmask => labels.masked = false,
-            DocumentAction::ShowToPatient => labels.invisible_to_patient = false,
-            DocumentAction::ShowToRepresentatives => labels.invisible_to_representatives = false,
-            DocumentAction::HideFromPatient => labels.invisible_to_patient = true,
-            DocumentAction::HideFromRepresentatives => labels.invisible_to_representatives = true,
-            DocumentAction::Delete | DocumentAction::Archive | DocumentAction::Unarchive => {}
-        }
-    }
-    labels
 }
 
 /// R1111-53: an announcement is over one month after the deposit. Both in microseconds.

@@ -2,6 +2,8 @@
 
 use jiff::civil::Date;
 
+use super::documents::DocumentAction;
+
 /// Whether a record is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordState {
@@ -122,6 +124,25 @@ pub struct Labels {
     pub invisible_to_representatives: bool,
 }
 
+impl Labels {
+    /// The labels once all of these are done.
+    #[must_use]
+    pub fn after(mut self, actions: &[DocumentAction]) -> Self {
+        for action in actions {
+            match action {
+                DocumentAction::Mask => self.masked = true,
+                DocumentAction::Unmask => self.masked = false,
+                DocumentAction::ShowToPatient => self.invisible_to_patient = false,
+                DocumentAction::ShowToRepresentatives => self.invisible_to_representatives = false,
+                DocumentAction::HideFromPatient => self.invisible_to_patient = true,
+                DocumentAction::HideFromRepresentatives => self.invisible_to_representatives = true,
+                DocumentAction::Delete | DocumentAction::Archive | DocumentAction::Unarchive => {}
+            }
+        }
+        self
+    }
+}
+
 /// A document as far as visibility goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentFacts {
@@ -145,4 +166,35 @@ pub struct DocumentFacts {
     pub by_patient: bool,
     /// `meta.versionId`: what was decided on is what is changed.
     pub version: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_its_code() {
+        for (status, code) in [
+            (DocumentStatus::Current, "current"),
+            (DocumentStatus::Superseded, "superseded"),
+            (DocumentStatus::EnteredInError, "entered-in-error"),
+        ] {
+            assert_eq!((status.code(), DocumentStatus::of_code(code)), (code, Some(status)));
+        }
+        assert_eq!(DocumentStatus::of_code("Current"), None);
+    }
+
+    #[test]
+    fn labels_after_changes() {
+        use DocumentAction::{
+            HideFromPatient, HideFromRepresentatives, Mask, ShowToPatient, ShowToRepresentatives, Unmask,
+        };
+        let all = Labels { masked: true, invisible_to_patient: true, invisible_to_representatives: true };
+        assert_eq!(Labels::default().after(&[Mask, HideFromPatient, HideFromRepresentatives]), all);
+        assert_eq!(all.after(&[Unmask, ShowToPatient, ShowToRepresentatives]), Labels::default());
+        assert_eq!(
+            all.after(&[DocumentAction::Delete, DocumentAction::Archive, DocumentAction::Unarchive]),
+            all
+        );
+    }
 }

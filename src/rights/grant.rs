@@ -419,3 +419,87 @@ impl Outside {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::rights::facts::Labels;
+
+    /// Each switch of a scope hides what it is for: no cell of today's sheets turns some of them off, a later one may.
+    #[test]
+    fn each_switch_hides_its_own() {
+        let readable =
+            ReadableTypes { id: String::new(), types: BTreeSet::from(["A".to_owned()]), rule: String::new() };
+        let open = Scope {
+            record_id: "r".into(),
+            caller_id: "me".into(),
+            readable: Arc::new(readable),
+            masked: MaskedDocuments::All,
+            all_masked: false,
+            hidden: true,
+            archived: true,
+            superseded: true,
+            deleted: true,
+            rule: String::new(),
+            read_rule: String::new(),
+        };
+        let plain = DocumentFacts {
+            id: "d".into(),
+            record_id: "r".into(),
+            type_code: "A".into(),
+            status: DocumentStatus::Current,
+            labels: Labels::default(),
+            archived: false,
+            author_id: "other".into(),
+            author_structure: None,
+            by_patient: false,
+            version: 1,
+        };
+        let labelled = |labels| DocumentFacts { labels, ..plain.clone() };
+        let of_status = |status| DocumentFacts { status, ..plain.clone() };
+        let masked = labelled(Labels { masked: true, ..Labels::default() });
+        let documents = [
+            (labelled(Labels { invisible_to_patient: true, ..Labels::default() }), Outside::HiddenFromPatient),
+            (
+                labelled(Labels { invisible_to_representatives: true, ..Labels::default() }),
+                Outside::HiddenFromPatient,
+            ),
+            (DocumentFacts { archived: true, ..plain.clone() }, Outside::Archived),
+            (of_status(DocumentStatus::Superseded), Outside::Superseded),
+            (of_status(DocumentStatus::EnteredInError), Outside::Deleted),
+            (masked.clone(), Outside::Masked),
+        ];
+        for (document, why) in &documents {
+            assert_eq!(open.outside(document), None, "{why:?}");
+            let closed = match why {
+                Outside::HiddenFromPatient => Scope { hidden: false, ..open.clone() },
+                Outside::Archived => Scope { archived: false, ..open.clone() },
+                Outside::Superseded => Scope { superseded: false, ..open.clone() },
+                Outside::Deleted => Scope { deleted: false, ..open.clone() },
+                _ => Scope { masked: MaskedDocuments::None, ..open.clone() },
+            };
+            assert_eq!(closed.outside(document), Some(*why));
+            assert_eq!(closed.outside(&plain), None, "{why:?}: and nothing else");
+        }
+        // Masked: the caller's own, or none; the patient's are nobody's own.
+        let own = Scope { masked: MaskedDocuments::Own, ..open.clone() };
+        let mine = DocumentFacts { author_id: "me".into(), ..masked.clone() };
+        assert_eq!((own.outside(&mine), own.outside(&masked)), (None, Some(Outside::Masked)));
+        let of_patient = DocumentFacts { by_patient: true, ..mine };
+        assert_eq!(own.outside(&of_patient), Some(Outside::Masked));
+        let structure = DocumentFacts { author_structure: Some("s".into()), ..plain.clone() };
+        for (own, document, expected) in [
+            (Own::Person("other".into()), &plain, true),
+            (Own::Person("me".into()), &plain, false),
+            (Own::Structure("s".into()), &structure, true),
+            (Own::Structure("other".into()), &structure, true),
+            (Own::Structure("t".into()), &structure, false),
+            (Own::Structure("s".into()), &DocumentFacts { by_patient: true, ..structure.clone() }, false),
+            (Own::Person("other".into()), &DocumentFacts { by_patient: true, ..plain.clone() }, false),
+        ] {
+            assert_eq!(own.holds(document), expected, "{own:?}");
+        }
+    }
+}

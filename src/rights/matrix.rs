@@ -262,16 +262,24 @@ mod tests {
 
     #[test]
     fn a_pharmacist_without_a_section_gets_what_both_sections_get() {
-        let table = "# version: t\n# in-force: 2020-01-01\n# kind: known\nh\n21-biologie\tA\tyes\ts\n21-biologie\tB\tyes\ts\n21-officine\tA\tyes\ts\n21-officine\tB\tno\ts\n";
+        let table = "# version: t\n# in-force: 2020-01-01\n# kind: known\nh\n21-biologie\tA\tyes\ts\n21-biologie\tB\tyes\ts\n21-officine\tA\tyes\ts\n21-officine\tB\tno\ts\n21-officine\tC\tyes\ts\n";
         let matrix = HabilitationMatrix::parse(&[table]).unwrap();
+        let cell = matrix.cell(&Column("21-officine".into()), "B", now()).unwrap();
+        assert_eq!((cell.consultation, cell.provenance.as_str()), (false, "s"));
+        assert_eq!(matrix.cell(&Column("21-officine".into()), "D", now()), None);
+        // Every set that a decision can yield is kept by the store: each column's, and that of both sections.
+        assert_eq!(matrix.sets().count(), 3);
         let types: Vec<_> = matrix.readable(&professional("21", &[]), now()).types.iter().cloned().collect();
         assert_eq!(types, ["A"]);
-        let biologist = matrix.readable(&professional("21", &["G"]), now());
-        assert_eq!(biologist.types.iter().collect::<Vec<_>>(), ["A", "B"], "his section is known");
-        assert!(
-            matrix.readable(&professional("21", &["B"]), now()).types.contains("A"),
-            "a section without a column"
-        );
+        let of_sections = |sections: &[&str]| -> Vec<String> {
+            matrix.readable(&professional("21", sections), now()).types.iter().cloned().collect()
+        };
+        assert_eq!(of_sections(&["G"]), ["A", "B"], "his section is known");
+        for section in ["A", "D", "E", "H"] {
+            assert_eq!(of_sections(&[section]), ["A", "C"], "{section} dispenses");
+        }
+        assert_eq!(of_sections(&["B"]), ["A"], "a section without a column: what both get");
+        assert_eq!(of_sections(&["G", "A"]), ["A"], "two sections: which one is not known");
     }
 
     #[test]

@@ -206,23 +206,16 @@ fn change(
     if before.version != version {
         return Err(another_version());
     }
-    let mut labels = before.labels;
+    let labels = before.labels.after(actions);
     let (mut archived, mut status) = (before.facts.archived, before.facts.status);
     let mut visible_from = before.visible_from;
     for action in actions {
         match action {
-            DocumentAction::Mask => labels.masked = true,
-            DocumentAction::Unmask => labels.masked = false,
-            DocumentAction::ShowToPatient => labels.invisible_to_patient = false,
-            DocumentAction::ShowToRepresentatives => labels.invisible_to_representatives = false,
-            DocumentAction::HideFromPatient => {
-                labels.invisible_to_patient = true;
-                visible_from = Some(one_month_after(now));
-            }
-            DocumentAction::HideFromRepresentatives => labels.invisible_to_representatives = true,
+            DocumentAction::HideFromPatient => visible_from = Some(one_month_after(now)),
             DocumentAction::Archive => archived = true,
             DocumentAction::Unarchive => archived = false,
             DocumentAction::Delete => status = DocumentStatus::EnteredInError,
+            _ => {}
         }
     }
     let version = before.version + 1;

@@ -54,6 +54,11 @@ fn a_case_that_is_imagined() {
     // The production matrix refuses what has no source, and says so.
     let unknown = explain(&["--profession", "40", "--authorisation", "valid", "--type", "34112-3"]);
     assert!(line(&unknown, "TD3.2 read").contains("column 40 × 34112-3 is not yes"), "{unknown}");
+    assert_eq!(
+        line(&unknown, "  matrix 40 × 34112-3").trim_end(),
+        format!("{:<28} no source: refused", "unknown")
+    );
+    assert!(line(&masked, "  matrix 10 × 11488-4").starts_with("yes"), "{masked}");
     // Staff: what their structure fed is their own, and reading is refused before anything is looked up.
     let staff = explain(&["--kind", "staff", "--own"]);
     assert!(line(&staff, "TD3.3c delete").starts_with("yes"), "{staff}");

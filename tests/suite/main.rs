@@ -7,6 +7,7 @@ mod certificates;
 mod commands;
 mod config;
 mod feed;
+mod hidden;
 mod homologation;
 mod kill;
 mod lists;
