@@ -233,6 +233,27 @@ mod tests {
         assert!(!directory.is_site_of("1750000010", "1750000028"));
     }
 
+    /// For whom one might act: the structures of one's activities, and their legal entities; of a structure that is named, its own.
+    #[test]
+    fn for_whom_one_might_act() {
+        let directory = directory();
+        let might = |professional, named| directory.might_act_for(professional, named);
+        assert_eq!(might("810100000016", None), ["1750000101"]);
+        assert_eq!(might("810100000099", None), ["1750000010", "1750000028"], "the site and its legal entity");
+        assert_eq!(might("810100000099", Some("1750000028")), ["1750000010"]);
+        assert_eq!(might("810100000016", Some("1750000101")), [""; 0]);
+        assert_eq!(might("810100000040", None), [""; 0], "no structure is none");
+        assert_eq!(might("810100000999", None), [""; 0]);
+        assert_eq!(directory.profession("810100000040").as_deref(), Some("60"));
+        assert_eq!(directory.profession("810100000999"), None);
+        assert_eq!(directory.structure_name("1750000010"), Some("HOPITAL"));
+        assert_eq!(directory.structure_name("1750000011"), None);
+        let two = Directory::parse("8x\t10\t\n8x\t21\t\n8y\t10\t\n8y\t10\t1750000010\n", "").unwrap();
+        assert_eq!((two.profession("8x"), two.profession("8y")), (None, Some("10".to_owned())));
+        assert!(directory.works_in("3750000101/CPE0001", "1750000101"), "staff by their number");
+        assert!(!directory.works_in("3750000101/CPE0001", "1750000010"));
+    }
+
     #[test]
     fn a_table_that_is_wrong_is_named() {
         for (professionals, structures) in

@@ -431,3 +431,76 @@ impl fmt::Display for Caller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Profession, in training, known, named → proven, declared; or what the refusal says.
+    #[test]
+    fn the_second_value_of_a_role() {
+        let role = |profession: &str, in_training, known: &[&str], named| {
+            let known = known.iter().map(|code| (*code).to_owned()).collect();
+            match role_detail(&Profession::new(profession), in_training, known, named) {
+                Ok(RoleDetail { proven, declared }) => {
+                    format!("{} / {}", proven.join(" "), declared.unwrap_or_default())
+                }
+                Err(refusal) => refusal.issues[0].diagnostics.split(' ').take(4).collect::<Vec<_>>().join(" "),
+            }
+        };
+        for (profession, in_training, known, named, expected) in [
+            ("10", false, &["SM26"][..], None, "SM26 / "),
+            ("10", false, &["SM26", "SM54"], Some("SM54"), "SM54 / "),
+            ("10", false, &["SM26"], Some("SM54"), "specialite is one of"),
+            ("10", false, &[], Some("SM54"), " / SM54"),
+            ("10", false, &[], Some("A"), "specialite is a code"),
+            ("10", false, &[], Some("sm54"), "specialite is a code"),
+            ("10", false, &[], Some("SM54SM548"), "specialite is a code"),
+            ("10", false, &[], None, "a doctor names a"),
+            ("10", true, &[], None, " / "),
+            ("21", false, &["G"], None, "G / "),
+            ("21", false, &[], Some("A"), " / A"),
+            ("21", false, &[], Some("AB"), "specialite is a code"),
+            ("21", false, &[], Some("1"), "specialite is a code"),
+            ("21", false, &[], None, "a pharmacist names a"),
+            ("60", false, &[], None, " / "),
+        ] {
+            assert_eq!(
+                role(profession, in_training, known, named),
+                expected,
+                "{profession} {known:?} {named:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn codes_stand_for_themselves() {
+        for (way, code) in [
+            (Authentication::Card, "DIRECTE"),
+            (Authentication::ProSanteConnect, "DIRECTE_PSC"),
+            (Authentication::Indirect, "INDIRECTE"),
+            (Authentication::IndirectReinforced, "INDIRECTE_RENFORCEE"),
+        ] {
+            assert_eq!((way.code(), Authentication::of_code(code)), (code, Some(way)));
+        }
+        assert_eq!(Authentication::of_code("DELEGUEE"), None);
+        for (mode, code) in [
+            (AccessMode::Normal, "normal"),
+            (AccessMode::BrisDeGlace, "bris_de_glace"),
+            (AccessMode::Centre15, "centre_15"),
+        ] {
+            assert_eq!((mode.code(), AccessMode::of_code(code)), (code, Some(mode)));
+        }
+        assert_eq!(AccessMode::of_code("urgence"), None);
+    }
+
+    #[test]
+    fn staff_act_for_the_structure_on_their_card() {
+        let staff =
+            Caller::by_card(Actor::Staff { id: "3750000101/CPE0001".into(), structure: "1750000101".into() });
+        assert_eq!((staff.id(), staff.structure.as_deref()), ("3750000101/CPE0001", Some("1750000101")));
+        assert_eq!(staff.accountable_structure(), Some("1750000101"));
+        let support = Caller::by_card(Actor::AuthorisedStaff { id: "x".into(), profile: CpaProfile::Support });
+        assert_eq!(support.structure, None);
+    }
+}

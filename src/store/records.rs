@@ -263,13 +263,17 @@ fn record_facts(
 ) -> QueryResult<Option<RecordFacts>> {
     let me = caller.id();
     let structure = caller.structure.as_deref().unwrap_or(me);
-    let holders: Vec<&str> =
-        [me, structure].into_iter().chain(caller.might_act_for.iter().map(String::as_str)).collect();
+    // A fixed number of holders, so that the statement is prepared once; who might act for more is asked about below.
+    let (some, rest) = caller.might_act_for.split_at(caller.might_act_for.len().min(3));
+    let might = |place: usize| some.get(place).map_or(me, String::as_str);
+    let one_of_them = authorisation::holder
+        .eq(me)
+        .or(authorisation::holder.eq(structure))
+        .or(authorisation::holder.eq(might(0)))
+        .or(authorisation::holder.eq(might(1)))
+        .or(authorisation::holder.eq(might(2)));
     let query = record::table
-        .left_join(
-            authorisation::table
-                .on(authorisation::record_id.eq(record::id).and(authorisation::holder.eq_any(&holders))),
-        )
+        .left_join(authorisation::table.on(authorisation::record_id.eq(record::id).and(one_of_them)))
         .left_join(
             medecin_traitant::table
                 .on(medecin_traitant::record_id.eq(record::id).and(medecin_traitant::professional_id.eq(me))),
@@ -310,6 +314,12 @@ fn record_facts(
             standing => standing,
         };
     }
+    if let Some((row, ..)) = rows.first()
+        && !rest.is_empty()
+        && blocks_any(connection, &row.id, rest)?
+    {
+        standing = Authorisation::Blocked;
+    }
     Ok(rows.into_iter().next().map(|(row, _, relation)| RecordFacts {
         id: row.id,
         state: if row.open { RecordState::Open } else { RecordState::Closed },
@@ -334,6 +344,17 @@ fn record_facts(
             .and_then(|session| session.record.as_ref())
             .is_some_and(|only| only.system() != row.ins_system || only.value() != row.ins_value),
     }))
+}
+
+/// Whether one of these is blocked from a record.
+fn blocks_any(connection: &mut DatabaseConnection, record_id: &str, holders: &[String]) -> QueryResult<bool> {
+    let blocked = authorisation::table
+        .filter(authorisation::record_id.eq(record_id))
+        .filter(authorisation::holder.eq_any(holders))
+        .filter(authorisation::blocked.eq(true))
+        .select(authorisation::holder)
+        .limit(1);
+    Ok(!blocked.load::<String>(connection)?.is_empty())
 }
 
 pub(super) fn whole_record(
