@@ -290,11 +290,11 @@ impl Operation {
                 let places = labels_at(document, path).ok_or_else(|| not_updatable(&self.path))?;
                 let labels = document.get_mut("securityLabel").and_then(Value::as_array_mut);
                 let labels = labels.ok_or_else(|| not_updatable(&self.path))?;
-                for place in places.into_iter().rev() {
-                    match kind {
-                        "delete" => drop(labels.remove(place)),
-                        _ => labels[place] = value()?,
-                    }
+                match (kind, places.as_slice()) {
+                    ("delete", places) => places.iter().rev().for_each(|place| drop(labels.remove(*place))),
+                    (_, [place]) => labels[*place] = value()?,
+                    // One value in several places would grow with each operation.
+                    _ => return Err(not_updatable(&self.path)),
                 }
             }
             (kind @ ("delete" | "add" | "replace" | "insert"), path) if names_the_archive(path) => {
