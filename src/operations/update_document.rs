@@ -106,10 +106,11 @@ fn update(
     let scope = scope.ok().filter(|scope| scope.admit(&document.facts).granted().is_ok());
     // Who does not see the document learns nothing of its state by what a patch would change: its elements are decided on first.
     if scope.is_none()
-        && let Err(refusal) =
-            representative(patch.touches()).iter().try_for_each(|one| decide(&[*one]).map(drop))
+        && let Err(refusal) = kinds(patch.touches())
+            .into_iter()
+            .try_for_each(|any| tables.decide_kind(&call.caller, &record, &document.facts, any, at).granted())
     {
-        return Ok(Err(refusal));
+        return Ok(Err(about(refusal)));
     }
     let actions = match actions(&document, patch, if_match, now) {
         Ok(actions) => actions,
@@ -135,14 +136,15 @@ fn update(
     Ok(Ok(Done { updated, id, rule: grant.rule().to_owned(), record_id: record.id }))
 }
 
-/// One action for each element that a patch touches: who may not do it may do none of its kind.
-fn representative(touched: Touched) -> Vec<DocumentAction> {
-    let each = [
-        (touched.labels, DocumentAction::Mask),
-        (touched.archive, DocumentAction::Archive),
-        (touched.status, DocumentAction::Delete),
+/// For each element that a patch touches, what may be done to it: who may do none of it is refused, whatever the state.
+fn kinds(touched: Touched) -> Vec<&'static [DocumentAction]> {
+    use DocumentAction::{Archive, Delete, Mask, ShowToPatient, Unarchive, Unmask};
+    let each: [(bool, &[DocumentAction]); 3] = [
+        (touched.labels, &[Mask, Unmask, ShowToPatient]),
+        (touched.archive, &[Archive, Unarchive]),
+        (touched.status, &[Delete]),
     ];
-    each.into_iter().filter(|(touched, _)| *touched).map(|(_, action)| action).collect()
+    each.into_iter().filter(|(touched, _)| *touched).map(|(_, any)| any).collect()
 }
 
 fn actions(

@@ -97,6 +97,27 @@ impl Tables {
         Decision::Permit(())
     }
 
+    /// TD3.3: may the caller do any one of this to a document that it knows of, as far as cell, author and the holder's will go:
+    /// nothing of the document's state decides.
+    pub fn decide_kind(
+        &self,
+        caller: &Caller,
+        record: &RecordFacts,
+        document: &DocumentFacts,
+        any: &[DocumentAction],
+        now: Timestamp,
+    ) -> Decision<()> {
+        let towards = self.towards(caller, record, now);
+        let mut refused = None;
+        for action in any {
+            match update(&towards, document, *action) {
+                Ok(_) => return Decision::Permit(()),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        refused.map_or(Decision::Permit(()), Decision::Refuse)
+    }
+
     /// TD3.3a to d: may the caller do all of this to a document. What it does not know of is hidden.
     pub fn decide_update(
         &self,
