@@ -39,10 +39,14 @@ ALTER TABLE document ADD COLUMN visible_from BIGINT;
 UPDATE document SET visible_from = created_at + 2592000000000 WHERE invisible_to_patient;
 ALTER TABLE document ADD COLUMN updated_at BIGINT NOT NULL DEFAULT 0;
 UPDATE document SET updated_at = created_at;
-UPDATE document SET replaces_id = (
-    SELECT older.id FROM document AS older
-    WHERE older.record_id = document.record_id
-      AND ('DocumentReference/' || older.id = document.resource::jsonb #>> '{relatesTo,0,target,reference}' OR older.unique_id = document.resource::jsonb #>> '{relatesTo,0,target,identifier,value}')
+-- By reference first: a document may name both, and they need not agree.
+UPDATE document SET replaces_id = COALESCE(
+    (SELECT older.id FROM document AS older
+     WHERE older.record_id = document.record_id
+       AND 'DocumentReference/' || older.id = document.resource::jsonb #>> '{relatesTo,0,target,reference}'),
+    (SELECT older.id FROM document AS older
+     WHERE older.record_id = document.record_id
+       AND older.unique_id = document.resource::jsonb #>> '{relatesTo,0,target,identifier,value}')
 ) WHERE resource::jsonb #>> '{relatesTo,0,code}' = 'replaces';
 -- What the current version hides, those that it replaced do not show.
 WITH RECURSIVE covered (id) AS (
