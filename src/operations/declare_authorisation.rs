@@ -98,7 +98,9 @@ pub async fn run(call: &Call, body: String) -> Result<Traced<Result<Declared, Re
             let about = |refusal: Refusal| refusal.concerning(grant.record_id(), None);
             // The patient may have closed or blocked since the decision: it is made again where it counts.
             let key = RecordKey::Id(grant.record_id().to_owned());
-            let decided = match transaction.record_facts(&key, &committing.caller, trace.at, Hold::Shared)? {
+            // A team's members may be blocked or authorised by another at the same time: alone, then.
+            let hold = if grant.team().is_empty() { Hold::Shared } else { Hold::Alone };
+            let decided = match transaction.record_facts(&key, &committing.caller, trace.at, hold)? {
                 Some(record) => {
                     let tables = &committing.services.tables;
                     tables.decide_declaration(&committing.caller, &record, grant.team(), at).granted()
