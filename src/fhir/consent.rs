@@ -54,11 +54,21 @@ struct CareTeam<'a> {
     _meta: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "subject")]
     _subject: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "identifier")]
+    _identifier: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "text")]
+    _text: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "language")]
+    _language: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "managingOrganization")]
+    _managing_organization: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Participant<'a> {
+    #[serde(borrow, default, rename = "id")]
+    _id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     member: Reference<'a>,
     #[serde(borrow, default, rename = "role")]
