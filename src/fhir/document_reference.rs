@@ -434,15 +434,14 @@ pub fn shown(
     Ok((text, link))
 }
 
-/// The text with `MASQUE_PS` beside the labels that it has, and where its link begins.
+/// The text with these labels beside those that it has, and where its link begins.
 ///
 /// # Errors
 /// As [`next_version`].
-pub fn masked(text: &str, binary_id: &str) -> Result<(String, Option<usize>), Refusal> {
+pub fn labelled(text: &str, binary_id: &str, more: Labels) -> Result<(String, Option<usize>), Refusal> {
     let mut resource = RawObject::parse(text)?;
     let labels = DocumentReference::read(text)?.labels().map_err(|issue| malformed(&issue.diagnostics))?;
-    let labels = Labels { masked: true, ..labels };
-    let labels = with_labels(resource.get("securityLabel").unwrap_or("[]"), labels)?;
+    let labels = with_labels(resource.get("securityLabel").unwrap_or("[]"), labels.and(more))?;
     resource.set("securityLabel", labels, Some("author"));
     let text = resource.to_text();
     let link = link_position(&text, binary_id);

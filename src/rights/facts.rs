@@ -141,6 +141,28 @@ impl Labels {
         }
         self
     }
+
+    /// The labels of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            masked: self.masked || other.masked,
+            invisible_to_patient: self.invisible_to_patient || other.invisible_to_patient,
+            invisible_to_representatives: self.invisible_to_representatives
+                || other.invisible_to_representatives,
+        }
+    }
+
+    /// Those of them that the other does not have.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self {
+            masked: self.masked && !other.masked,
+            invisible_to_patient: self.invisible_to_patient && !other.invisible_to_patient,
+            invisible_to_representatives: self.invisible_to_representatives
+                && !other.invisible_to_representatives,
+        }
+    }
 }
 
 /// A document as far as visibility goes.
@@ -182,6 +204,23 @@ mod tests {
             assert_eq!((status.code(), DocumentStatus::of_code(code)), (code, Some(status)));
         }
         assert_eq!(DocumentStatus::of_code("Current"), None);
+    }
+
+    #[test]
+    fn labels_of_two() {
+        let none = Labels::default();
+        let each = [
+            Labels { masked: true, ..none },
+            Labels { invisible_to_patient: true, ..none },
+            Labels { invisible_to_representatives: true, ..none },
+        ];
+        let all = Labels { masked: true, invisible_to_patient: true, invisible_to_representatives: true };
+        for one in each {
+            assert_eq!((one.and(none), none.and(one), one.and(one), all.and(one)), (one, one, one, all));
+            assert_eq!((one.without(none), none.without(one), one.without(one)), (one, none, none));
+            assert_eq!(all.without(one).and(one), all);
+            assert_ne!(all.without(one), all);
+        }
     }
 
     #[test]

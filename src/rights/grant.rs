@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::decision::Decision;
 use super::documents::DocumentAction;
-use super::facts::{DocumentFacts, DocumentStatus, Relation};
+use super::facts::{DocumentFacts, DocumentStatus, Labels, Relation};
 use super::matrix::ReadableTypes;
 
 /// May learn that a record exists (TD0.2).
@@ -146,7 +146,7 @@ pub struct ReplaceGrant {
     pub(super) record_id: String,
     pub(super) document_id: String,
     pub(super) version: i64,
-    pub(super) keeps_mask: bool,
+    pub(super) keeps: Labels,
     pub(super) rule: String,
 }
 
@@ -294,8 +294,8 @@ accessors! {
         document_id -> str,
         /// The version that was decided on.
         version -> i64,
-        /// What was masked stays masked: the caller could not unmask it.
-        keeps_mask -> bool,
+        /// The labels of the replaced version that stay, whatever the new one says: the caller could not take them off.
+        keeps -> Labels,
         /// The rule that decided.
         rule -> str;
     Scope:
@@ -425,7 +425,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::rights::facts::Labels;
 
     /// Each switch of a scope hides what it is for: no cell of today's sheets turns some of them off, a later one may.
     #[test]

@@ -430,9 +430,18 @@ impl Tables {
             return Decision::Refuse(refusal);
         }
         let towards = self.towards(caller, record, now);
-        let keeps_mask =
-            old.masked && !labels.masked && update(&towards, document, DocumentAction::Unmask).is_err();
-        if keeps_mask && labels.invisible_to_patient && !self.parameters.cumul_invisible_patient_masque_ps {
+        // What the caller could not take off the old version, the new one does not take off either.
+        let unmasks = update(&towards, document, DocumentAction::Unmask).is_ok();
+        let shows = towards.cell(Action::MakeVisible).is_ok();
+        let may_go =
+            Labels { masked: unmasks, invisible_to_patient: shows, invisible_to_representatives: shows };
+        let keeps = old.without(labels).without(may_go);
+        let new = labels.and(keeps);
+        if keeps != Labels::default()
+            && new.masked
+            && new.invisible_to_patient
+            && !self.parameters.cumul_invisible_patient_masque_ps
+        {
             return Decision::Refuse(
                 Refusal::new(Reason::UpdateNotAllowed, "MASQUE_PS and INVISIBLE_PATIENT exclude each other")
                     .by("EX_2.1-1050 (parameter cumul-invisible_patient-masque_ps = false)"),
@@ -442,10 +451,14 @@ impl Tables {
             record_id: feed.record_id.clone(),
             document_id: document.id.clone(),
             version: document.version,
-            keeps_mask,
-            rule: match keeps_mask {
-                true => "EX_2.1-1140: replaced by its author; R1111-49: stays masked".into(),
-                false => "EX_2.1-1140: replaced by its author".into(),
+            keeps,
+            rule: match (keeps.masked, keeps.invisible_to_patient || keeps.invisible_to_representatives) {
+                (false, false) => "EX_2.1-1140: replaced by its author".into(),
+                (true, false) => "EX_2.1-1140: replaced by its author; R1111-49: stays masked".into(),
+                (false, true) => "EX_2.1-1140: replaced by its author; TD3.3b: stays invisible".into(),
+                (true, true) => {
+                    "EX_2.1-1140: replaced by its author; R1111-49, TD3.3b: stays masked and invisible".into()
+                }
             },
         })
     }

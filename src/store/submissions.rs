@@ -10,7 +10,7 @@ use super::updates::cover_older;
 use super::writer::Transaction;
 use crate::error::Failure;
 use crate::fhir::document_reference;
-use crate::rights::{DocumentStatus, FeedGrant, ReplaceGrant};
+use crate::rights::{DocumentStatus, FeedGrant, Labels, ReplaceGrant, one_month_after};
 
 /// A document to be kept. Its body is in the body store already.
 #[derive(Clone, Debug, Insertable)]
@@ -165,22 +165,38 @@ fn fed_before(connection: &mut DatabaseConnection, unique_ids: &[&str]) -> Query
 }
 
 impl NewDocument {
-    /// Takes over what stays of the document that it replaces: its mask, where the grant says so, and the end of its announcement
+    /// Its labels, those that it took over included.
+    pub fn labels(&self) -> Labels {
+        Labels {
+            masked: self.masked,
+            invisible_to_patient: self.invisible_to_patient,
+            invisible_to_representatives: self.invisible_to_representatives,
+        }
+    }
+
+    /// Takes over what stays of the document that it replaces: the labels that the grant keeps, and the end of its announcement
     /// (R1111-53: one month after the deposit, which a replacement does not begin anew).
     ///
     /// # Errors
     /// The text cannot be read, which would be a fault of ours.
     pub fn take_over(&mut self, grant: &ReplaceGrant, announced_until: Option<i64>) -> Result<(), Failure> {
         self.replaces_id = Some(grant.document_id().to_owned());
-        if let (Some(mine), Some(older)) = (self.visible_from, announced_until) {
-            self.visible_from = Some(mine.min(older));
-        }
-        if *grant.keeps_mask() {
-            let (text, link) =
-                document_reference::masked(&self.resource, &self.binary_id).map_err(Failure::internal)?;
+        let keeps = *grant.keeps();
+        if keeps != Labels::default() {
+            let labelled = document_reference::labelled(&self.resource, &self.binary_id, keeps);
+            let (text, link) = labelled.map_err(Failure::internal)?;
             self.resource = text;
             self.link = link.and_then(|link| i32::try_from(link).ok()).unwrap_or(-1);
-            self.masked = true;
+            let labels = self.labels().and(keeps);
+            self.masked = labels.masked;
+            self.invisible_to_patient = labels.invisible_to_patient;
+            self.invisible_to_representatives = labels.invisible_to_representatives;
+        }
+        if self.invisible_to_patient {
+            let mine = self.visible_from.unwrap_or_else(|| one_month_after(self.created_at));
+            // An announcement that was over already is not the older one going on.
+            let older = announced_until.filter(|until| *until > self.created_at);
+            self.visible_from = Some(older.map_or(mine, |older| mine.min(older)));
         }
         Ok(())
     }

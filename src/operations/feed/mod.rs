@@ -25,9 +25,10 @@ use crate::fhir::bundle::ResponseEntry;
 use crate::fhir::document_reference;
 use crate::fhir::elements::{PatientReference, Reference};
 use crate::identity::scope;
-use crate::rights::{FeedGrant, FeedPurpose, RecordFacts, ReplaceGrant};
+use crate::rights::{FeedGrant, FeedPurpose, Labels, RecordFacts, ReplaceGrant};
 use crate::store::{
-    FedDocument, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError, Submitted, Transaction,
+    DocumentKey, FedDocument, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError,
+    Submitted, Transaction,
 };
 
 /// The name of ITI-65 in traces.
@@ -209,15 +210,17 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
             let trace = &kept_call.trace;
             // The patient may have closed, opposed or blocked since the decision: it is made again where it counts.
             let hold = if replaced.is_empty() { Hold::Shared } else { Hold::Alone };
-            let grant = match decide_again(&kept_call, &grant, purpose, at, transaction, hold)? {
-                Ok(grant) => grant,
+            let (record, grant) = match decide_again(&kept_call, &grant, purpose, at, transaction, hold)? {
+                Ok(decided) => decided,
                 Err(refusal) => return Ok(refused(trace, refusal)),
             };
+            let changed = replaced_otherwise(&kept_call, &record, &grant, &submission, at, transaction)?;
             let submitted = transaction.submit(&grant, &replaced, &submission)?;
             let granted = |rule: &str, answer: &Fed| {
                 trace.granted(form.status(), rule, Some(grant.record_id()), &answer.document_ids)
             };
             Ok(match submitted {
+                Submitted::Stored if let Some(refusal) = changed => refused(trace, refusal),
                 Submitted::Stored => {
                     let mut rule = grant.rule().to_owned();
                     for replaced in &replaced {
@@ -252,13 +255,44 @@ fn decide_again(
     at: jiff::Timestamp,
     transaction: &mut Transaction<'_>,
     hold: Hold,
-) -> Result<Result<FeedGrant, Refusal>, StoreError> {
+) -> Result<Result<(RecordFacts, FeedGrant), Refusal>, StoreError> {
     let key = RecordKey::Id(grant.record_id().to_owned());
     let Some(record) = transaction.record_facts(&key, &call.caller, call.now(), hold)? else {
         return Ok(Err(Refusal::new(Reason::UnknownRecord, "the record is gone")));
     };
     let decision = call.services.tables.decide_feed(&call.caller, &record, purpose, at);
-    Ok(decision.granted().map_err(|refusal| refusal.concerning(&record.id, None)))
+    Ok(match decision.granted() {
+        Ok(grant) => Ok((record, grant)),
+        Err(refusal) => Err(refusal.concerning(&record.id, None)),
+    })
+}
+
+/// Why a replacement may no longer be what it was prepared as: refused now, or more of its labels would have to be kept.
+fn replaced_otherwise(
+    call: &Call,
+    record: &RecordFacts,
+    grant: &FeedGrant,
+    submission: &NewSubmission,
+    at: jiff::Timestamp,
+    transaction: &mut Transaction<'_>,
+) -> Result<Option<Refusal>, StoreError> {
+    for new in &submission.documents {
+        let Some(older) = &new.replaces_id else { continue };
+        // What is gone or changed, `submit` finds by its version.
+        let Some(kept) = transaction.document(&DocumentKey::Id(older.clone()), call.now())? else { continue };
+        let tables = &call.services.tables;
+        let decision = tables.decide_replacement(&call.caller, record, grant, &kept.facts, new.labels(), at);
+        let refusal = match decision.granted() {
+            Ok(again) if *again.keeps() == Labels::default() => continue,
+            Ok(again) => {
+                let diagnostics = format!("rights on the document {older} have changed meanwhile");
+                Refusal::new(Reason::InvalidMetadata, diagnostics).by(again.rule().to_owned())
+            }
+            Err(refusal) => refusal,
+        };
+        return Ok(Some(refusal.concerning(&record.id, Some(older))));
+    }
+    Ok(None)
 }
 
 /// Bodies that no row names are removed at once where possible; the sweep takes the rest.

@@ -15,6 +15,7 @@ on_both_engines!(
     td3_3d,
     the_patients_documents,
     a_replacement_keeps_the_mask,
+    a_replacement_keeps_an_announcement,
     fed_again_after_a_change,
     a_hostile_patch_changes_nothing,
 );
@@ -199,6 +200,32 @@ fn a_replacement_keeps_the_mask(engine: Engine) {
     let shown = replace(&author, "2.25.669", "2.25.668");
     assert!(nurse.find(OTHER).found().1.contains(&shown));
     assert_eq!(labels(&changed(&author.get(&format!("/DocumentReference/{kept}")))), ["MASQUE_PS", "N"]);
+}
+
+/// TD3.3b is not the staff's: what a doctor was to announce, their corrected copy does not tell; nor does its month begin anew.
+fn a_replacement_keeps_an_announcement(engine: Engine) {
+    let world = World::start(engine);
+    let (reader, staff, mes) =
+        (world.client("cps-medecin"), world.client("cpe-secretaire"), PatientSide::of(&world));
+    reader.authorise(OTHER);
+    let result = |unique_id, replaces, labels| {
+        let mut example = super::Example { replaces, ..document(OTHER, unique_id, labels) };
+        (example.type_code, example.class_code) = ("34874-8", "10");
+        feed(&staff, &example)
+    };
+    result("2.25.681", None, &["N", "INVISIBLE_PATIENT"]);
+    world.clock.advance(20);
+    let corrected = result("2.25.682", Some("2.25.681"), NORMAL);
+    assert!(!mes.documents(OTHER, "titulaire").contains(&corrected));
+    let read = changed(&reader.get(&format!("/DocumentReference/{corrected}")));
+    assert_eq!(labels(&read), ["INVISIBLE_PATIENT", "N"], "those who read it see that it waits");
+    // Over a month after the first deposit.
+    world.clock.advance(12);
+    assert!(mes.documents(OTHER, "titulaire").contains(&corrected));
+    // Control: what was never hidden is told at once.
+    result("2.25.683", None, NORMAL);
+    let told = result("2.25.684", Some("2.25.683"), NORMAL);
+    assert!(mes.documents(OTHER, "titulaire").contains(&told));
 }
 
 /// A feed that is sent again is answered as the first time, and tells nothing of what became of the document since.

@@ -49,7 +49,7 @@ fn a_replacement_keeps_the_mask() {
         let grant = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now()).granted().unwrap();
         let document = cases::document(situation.actor, &masked);
         let replaced = tables.decide_replacement(&caller, &record, &grant, &document, labels, now());
-        *replaced.granted().unwrap().keeps_mask()
+        replaced.granted().unwrap().keeps().masked
     };
     let none = Labels::default();
     assert!(!keeps(valid, none), "the author may unmask his own in mode normal");
@@ -67,6 +67,33 @@ fn a_replacement_keeps_the_mask() {
     let hidden = Labels { invisible_to_patient: true, ..none };
     let decision = tables.decide_replacement(&caller, &record, &grant, &document, hidden, now());
     assert_eq!(cell(decision), "UpdateNotAllowed");
+}
+
+/// Nor does a new version show what who replaces it could not show.
+#[test]
+fn a_replacement_shows_nothing_for_who_may_not() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let hidden = Document { invisible_to_patient: true, depositor: Depositor::Caller, ..REPORT };
+    let keeps = |actor, mode, labels| {
+        let situation = Situation { actor, mode, ..OPEN };
+        let caller = cases::caller(situation.actor, situation.mode, situation.secret);
+        let record = cases::record(&situation);
+        let grant = tables.decide_feed(&caller, &record, FeedPurpose::Replacement, now()).granted().unwrap();
+        let mut document = cases::document(actor, &hidden);
+        document.labels.invisible_to_representatives = true;
+        let replaced = tables.decide_replacement(&caller, &record, &grant, &document, labels, now());
+        let replaced = replaced.granted().unwrap();
+        (*replaced.keeps(), replaced.rule().to_owned())
+    };
+    let none = Labels::default();
+    let both = Labels { invisible_to_patient: true, invisible_to_representatives: true, ..none };
+    let stays = "EX_2.1-1140: replaced by its author; TD3.3b: stays invisible".to_owned();
+    let goes = "EX_2.1-1140: replaced by its author".to_owned();
+    assert_eq!(keeps(ActorKind::Doctor, Mode::Normal, none), (none, goes.clone()), "the author may show it");
+    assert_eq!(keeps(ActorKind::Doctor, Mode::BrisDeGlace, none), (both, stays.clone()), "not in an emergency");
+    assert_eq!(keeps(ActorKind::Staff, Mode::Normal, none), (both, stays.clone()));
+    assert_eq!(keeps(ActorKind::Indirect, Mode::Normal, none), (both, stays));
+    assert_eq!(keeps(ActorKind::Staff, Mode::Normal, both), (none, goes), "said by the new version itself");
 }
 
 /// Who feeds, for whom; and that a replacement hides nothing again.
