@@ -131,6 +131,16 @@ struct DirectorySection {
     structures: Option<PathBuf>,
 }
 
+impl DirectorySection {
+    fn files(self) -> DirectoryFiles {
+        DirectoryFiles {
+            professionals: self.professionals,
+            structures: self.structures,
+            built_in: Default::default(),
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct SoftwareSection {
@@ -403,14 +413,31 @@ impl Default for FeedSection {
 }
 
 /// What of a configuration decides about rights, and where the database is: for `habilis rights explain`.
+#[derive(Debug)]
+pub struct DecidedBy {
+    /// `[rights] matrix`.
+    pub matrix: HabilitationMatrix,
+    /// `[rights]`.
+    pub parameters: Parameters,
+    /// `[directory]`: for whom a professional might act.
+    pub directory: DirectoryFiles,
+    /// `[database] url`.
+    pub database: Option<String>,
+}
+
+/// The sections that decide about rights.
 ///
 /// # Errors
 /// As [`read`], for these sections.
-pub fn read_rights(path: &Path) -> Result<(HabilitationMatrix, Parameters, Option<String>)> {
+pub fn read_rights(path: &Path) -> Result<DecidedBy> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let url = std::env::var("HABILIS_DATABASE_URL").ok().or(file.database.url);
-    Ok((file.rights.matrix()?, file.rights.parameters()?, url))
+    Ok(DecidedBy {
+        matrix: file.rights.matrix()?,
+        parameters: file.rights.parameters()?,
+        directory: file.directory.files(),
+        database: std::env::var("HABILIS_DATABASE_URL").ok().or(file.database.url),
+    })
 }
 
 /// Reads and checks a production configuration.
@@ -439,11 +466,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         lifetimes: file.tokens.lifetimes()?,
         key: file.tokens.key,
         older_keys: file.tokens.older_keys,
-        directory: DirectoryFiles {
-            professionals: file.directory.professionals,
-            structures: file.directory.structures,
-            built_in: Default::default(),
-        },
+        directory: file.directory.files(),
         software: file.software.read(),
         pro_sante_connect: file.pro_sante_connect.map(ProSanteConnectSection::read).transpose()?,
         checks: IdentifierChecks { keys: file.identifiers.check_keys, editor_accounts: false },

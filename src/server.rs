@@ -135,7 +135,11 @@ pub struct DirectoryFiles {
 }
 
 impl DirectoryFiles {
-    fn read(&self) -> Result<Directory> {
+    /// Reads the tables.
+    ///
+    /// # Errors
+    /// Names the file, or the row, at fault.
+    pub fn read(&self) -> Result<Directory> {
         let text = |path: &Option<PathBuf>, built_in: &str| -> Result<String> {
             let file = match path {
                 Some(path) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use habilis::config;
+use habilis::config::{self, DecidedBy};
 use habilis::environment::Environment;
 use habilis::identity::identifiers::{Ins, ins_system};
 use habilis::identity::scope::Scopes;
@@ -13,6 +13,7 @@ use habilis::rights::{
     Authorisation, Basis, Column, Decision, DocumentAction, DocumentFacts, DocumentStatus, FeedPurpose,
     HabilitationMatrix, Labels, ListOf, Parameters, RecordFacts, RecordState, Relation, Tables,
 };
+use habilis::server::DirectoryFiles;
 use habilis::store::{DatabaseUrl, RecordKey, look};
 
 const HELP: &str = "\
@@ -137,7 +138,7 @@ pub struct ExplainArguments {
     /// Files of the habilitation matrix; the cells with a public source unless given. « demonstration » is the sandbox's.
     #[arg(long, value_name = "FILE")]
     matrix: Vec<PathBuf>,
-    /// Parameters, matrix and database of a server's configuration.
+    /// Parameters, matrix, directory and database of a server's configuration.
     #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
     config: Option<PathBuf>,
 
@@ -220,13 +221,20 @@ pub fn run(command: RightsCommand) -> Result<()> {
 
 fn explain(arguments: &ExplainArguments) -> Result<String> {
     let now = Environment::system().now();
-    let (matrix, parameters, configured) = match &arguments.config {
+    let by = match &arguments.config {
         Some(path) => config::read_rights(path)?,
-        None => (matrix(&arguments.matrix)?, Parameters::default(), None),
+        None => DecidedBy {
+            matrix: matrix(&arguments.matrix)?,
+            parameters: Parameters::default(),
+            directory: DirectoryFiles::default(),
+            database: None,
+        },
     };
-    let tables = Tables::new(matrix, parameters)?;
+    let tables = Tables::new(by.matrix, by.parameters)?;
     let caller = caller(arguments)?;
-    let (record, document) = match (&arguments.ins, arguments.database.as_ref().or(configured.as_ref())) {
+    let might_act_for = by.directory.read()?.might_act_for(caller.id(), caller.structure.as_deref());
+    let caller = Caller { might_act_for, ..caller };
+    let (record, document) = match (&arguments.ins, arguments.database.as_ref().or(by.database.as_ref())) {
         (Some(_), Some(url)) => of_database(arguments, url, &caller, now.as_microsecond())?,
         (Some(_), None) => bail!("--ins wants --database, or a configuration that names one"),
         (None, _) => (record(arguments), Some(document(arguments, &caller))),

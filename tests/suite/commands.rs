@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use habilis::sandbox::example::Example;
 
-use crate::support::{Engine, OTHER, TEST, World};
+use crate::support::{Engine, OTHER, PatientSide, TEST, World};
 
 fn habilis(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_habilis")).args(arguments).output().unwrap()
@@ -155,6 +155,26 @@ fn a_case_as_a_configuration_decides_it() {
     let configured = explain(&[&["--config", path][..], &occupational].concat());
     assert!(line(&configured, "TD3.2 read").starts_with("yes"), "{configured}");
     assert!(line(&explain(&occupational), "TD3.2 read").starts_with("hidden"), "not by default");
+}
+
+/// Its directory says for whom a professional might act: who is blocked under that name is blocked here as in the server.
+#[test]
+fn a_case_as_a_directory_decides_it() {
+    let world = World::start(Engine::Sqlite);
+    PatientSide::of(&world).set(OTHER, "1750000036", "bloque");
+    let folder = tempfile::tempdir().unwrap();
+    let professionals = folder.path().join("professionals.tsv");
+    std::fs::write(&professionals, "810100000099\t10\t1750000036\n810100000098\t10\t1750000010\n").unwrap();
+    let path = super::config::file(folder.path(), |text| {
+        format!("{text}[directory]\nprofessionals = \"{}\"\n", professionals.display())
+    });
+    let case = |id: &str| {
+        let database = ["--database", &world.database_url, "--ins", OTHER, "--id", id];
+        let told = explain(&[&["--config", path.to_str().unwrap()], &database[..]].concat());
+        line(&told, "TD2 feed")
+    };
+    assert!(case("810100000099").starts_with("no (Blocked)"), "{}", case("810100000099"));
+    assert!(case("810100000098").starts_with("yes"), "{}", case("810100000098"));
 }
 
 fn write(folder: &Path, name: &str, rows: &str) -> String {
