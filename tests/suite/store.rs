@@ -147,6 +147,16 @@ fn older_databases_are_brought_along(engine: Engine) {
             Engine::Postgres => "postgres",
         }
     );
+    // A document that names two: by reference the one, by identifier another.
+    let both = match engine {
+        Engine::Sqlite => format!(
+            "json_set(resource, '$.relatesTo[0].target', json('{{\"reference\":\"DocumentReference/{second}\",\"identifier\":{{\"value\":\"2.25.310\"}}}}'))"
+        ),
+        Engine::Postgres => format!(
+            "jsonb_set(resource::jsonb, '{{relatesTo,0,target}}', '{{\"reference\":\"DocumentReference/{second}\",\"identifier\":{{\"value\":\"2.25.310\"}}}}')::text"
+        ),
+    };
+    world.sql(&format!("UPDATE document SET resource = {both} WHERE id = '{third}'"));
     let script = |name: &str| std::fs::read_to_string(format!("{folder}/{name}.sql")).unwrap();
     world.sql(&script("down"));
     world.sql(&format!("UPDATE document SET masked = FALSE WHERE id IN ('{first}', '{second}')"));
@@ -155,6 +165,7 @@ fn older_databases_are_brought_along(engine: Engine) {
     let older = |id: &str| world.rows(&format!("document WHERE id = '{id}' AND masked"));
     assert_eq!((older(&first), older(&second), older(&third)), (1, 1, 1), "covered by the current version");
     assert_eq!(world.rows("document WHERE replaces_id IS NOT NULL"), 2);
+    assert_eq!(world.rows(&format!("document WHERE id = '{third}' AND replaces_id = '{second}'")), 1);
     for id in [&first, &second, &third] {
         assert_eq!(nurse.get(&format!("/DocumentReference/{id}")).status, 404);
     }

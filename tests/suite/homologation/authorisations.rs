@@ -167,6 +167,16 @@ fn td0_3_for_a_care_team(engine: Engine) {
         let refused = doctor.post("/Consent", consent.to_string());
         assert_eq!(refused.status, 422, "{pointer}: {}", refused.text());
     }
+    // What narrows nothing may be said of it.
+    let mut talkative: Value = serde_json::from_str(&team(&members)).unwrap();
+    for name in
+        ["name", "language", "text", "identifier", "category", "managingOrganization", "subject", "meta"]
+    {
+        talkative["contained"][0][name] = json!([]);
+    }
+    talkative["contained"][0]["participant"][0]["id"] = json!("un");
+    let talkative = declared(&doctor.post("/Consent", talkative.to_string()));
+    assert_eq!(take_back(&doctor, &talkative).status, 200);
     let staff = world.client("cpe-secretaire");
     let by_staff = staff.post("/Consent", team(&[(STRUCTURE, PRACTICE), (PERSON, "810100000040")]));
     by_staff.assert_refused(403, "DMPAccessForbidden", "not of a care team");

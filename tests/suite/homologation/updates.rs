@@ -269,6 +269,24 @@ fn a_hostile_patch_changes_nothing(engine: Engine) {
             "status, securityLabel and isArchived",
         );
     }
+    // One value for several places would grow with each operation; for one place it is a change like any other.
+    let label = |kind: &str, path: &str, more: Value| {
+        json!({ "name": "operation", "part": [
+            { "name": "type", "valueCode": kind }, { "name": "path", "valueString": path }, more,
+            { "name": "value", "valueCodeableConcept": { "coding": [{ "code": "N" }] } },
+        ] })
+    };
+    let twice = label("add", "DocumentReference", json!({ "name": "name", "valueString": "securityLabel" }));
+    let place = "DocumentReference.securityLabel.where(coding.code='N')";
+    let both = label("replace", place, json!({ "name": "index", "valueInteger": 0 }));
+    let target = "/DocumentReference?identifier=urn:ietf:rfc:3986%7Curn:oid:2.25.707";
+    let headers = [("Content-Type", "application/fhir+json")];
+    let fhir_path = |operations: Value| {
+        let parameters = json!({ "resourceType": "Parameters", "parameter": operations });
+        author.send("PATCH", target, &headers, Some(parameters.to_string())).unwrap()
+    };
+    fhir_path(json!([&twice, &both])).assert_refused(405, "", "securityLabel");
+    assert_eq!(fhir_path(json!([&both])).status, 200, "control: {}", fhir_path(json!([&both])).text());
     // Who may delete and not read learns nothing by what a patch would change: masked or not, the answer is the same.
     let own = feed(&staff, &document(OTHER, "2.25.708", NORMAL));
     let probe =
