@@ -173,18 +173,17 @@ impl Patch {
         touched
     }
 
-    /// What the patch would change of a document: its text as the caller is shown it, and the actions that lead there.
+    /// What the patch would change of a document, `kept` as the caller is shown it: the actions that lead there.
     ///
     /// # Errors
     /// [`Reason::ElementNotUpdatable`] for anything but the three elements, [`Reason::UpdateNotAllowed`] for a value that the DMP does
     /// not know.
     pub fn actions(
         &self,
-        text: &str,
+        kept: &Value,
         labels: Labels,
         status: DocumentStatus,
     ) -> Result<Vec<DocumentAction>, Refusal> {
-        let kept: Value = serde_json::from_str(text).map_err(|_| malformed("the kept text is not JSON"))?;
         let list = |element: &str| kept.get(element).filter(|held| held.is_array()).cloned();
         // Vendors add behind the last extension where there is none yet.
         let before = json!({
@@ -433,9 +432,13 @@ mod tests {
 
     const TEXT: &str = r#"{"resourceType":"DocumentReference","id":"d","status":"current","title":"t","securityLabel":[{"coding":[{"code":"N"}]},{"coding":[{"code":"INVISIBLE_PATIENT"}]}]}"#;
 
+    fn kept(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
     fn json(patch: Value) -> Result<Vec<DocumentAction>, Refusal> {
         let labels = Labels { invisible_to_patient: true, ..Labels::default() };
-        Patch::of_json_patch(&patch.to_string())?.actions(TEXT, labels, DocumentStatus::Current)
+        Patch::of_json_patch(&patch.to_string())?.actions(&kept(TEXT), labels, DocumentStatus::Current)
     }
 
     fn path(
@@ -462,7 +465,7 @@ mod tests {
         }));
         let text =
             json!({ "resourceType": "Parameters", "parameter": [{ "name": "operation", "part": part }] });
-        Patch::of_parameters(&text.to_string())?.actions(TEXT, labels, DocumentStatus::Current)
+        Patch::of_parameters(&text.to_string())?.actions(&kept(TEXT), labels, DocumentStatus::Current)
     }
 
     fn concept(code: &str) -> Value {
@@ -489,7 +492,7 @@ mod tests {
             Patch::of_json_patch(&json!([{ "op": "replace", "path": draft, "value": "true" }]).to_string())
                 .unwrap();
         let labels = Labels { invisible_to_patient: true, ..Labels::default() };
-        assert_eq!(patch.actions(&with_extension, labels, DocumentStatus::Current).unwrap(), [Archive]);
+        assert_eq!(patch.actions(&kept(&with_extension), labels, DocumentStatus::Current).unwrap(), [Archive]);
     }
 
     #[test]
@@ -607,8 +610,11 @@ mod tests {
         let text =
             json!({ "resourceType": "Parameters", "parameter": [{ "name": "operation", "part": parts }] });
         let labels = Labels { invisible_to_patient: true, ..Labels::default() };
-        let refused =
-            Patch::of_parameters(&text.to_string()).unwrap().actions(&two, labels, DocumentStatus::Current);
+        let refused = Patch::of_parameters(&text.to_string()).unwrap().actions(
+            &kept(&two),
+            labels,
+            DocumentStatus::Current,
+        );
         assert_eq!(refused.unwrap_err().reason, Reason::ElementNotUpdatable);
         let archived = json!({ "url": IS_ARCHIVED, "valueBoolean": "true" });
         let refused = json(json!([{ "op": "add", "path": "/extension/-", "value": archived }]));

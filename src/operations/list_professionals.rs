@@ -46,8 +46,7 @@ pub async fn run(
             let grant = decision.granted().map_err(|refusal| refusal.concerning(&facts.id, None))?;
             let mut held = reader.professionals(&grant)?;
             let directory = call.services.sessions.directory.load();
-            let holders: Vec<String> = held.iter().map(|one| one.holder.clone()).collect();
-            let holders: Vec<&str> = holders.iter().map(String::as_str).collect();
+            let holders: Vec<&str> = held.iter().map(|one| one.holder.as_str()).collect();
             let last = reader.last_actions(&grant, &holders)?;
             for one in &mut held {
                 one.last_action = last.get(&one.holder).copied();

@@ -112,7 +112,9 @@ fn update(
     {
         return Ok(Err(about(refusal)));
     }
-    let actions = match actions(&document, patch, if_match, now) {
+    // A kept text that cannot be read is a fault of ours, with its cause, and no refusal.
+    let kept = document.to_compare(now).map_err(|fault| StoreError::SerializationError(Box::new(fault)))?;
+    let actions = match actions(&document, &kept, patch, if_match) {
         Ok(actions) => actions,
         Err(refusal) => return Ok(Err(about(refusal))),
     };
@@ -149,9 +151,9 @@ fn kinds(touched: Touched) -> Vec<&'static [DocumentAction]> {
 
 fn actions(
     document: &KeptDocument,
+    kept: &serde_json::Value,
     patch: &Patch,
     if_match: Option<i64>,
-    now: i64,
 ) -> Result<Vec<DocumentAction>, Refusal> {
     if if_match.is_some_and(|version| version != document.version()) {
         return Err(Refusal::new(
@@ -161,9 +163,5 @@ fn actions(
         .by("If-Match"));
     }
     let facts = &document.facts;
-    let text = document.text_to_compare(now).map_err(|failure| match failure {
-        Failure::Refused(refusal) => *refusal,
-        _ => Refusal::new(Reason::UpdateNotAllowed, "the document cannot be changed"),
-    })?;
-    patch.actions(&text, facts.labels, facts.status)
+    patch.actions(kept, facts.labels, facts.status)
 }

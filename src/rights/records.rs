@@ -398,7 +398,8 @@ impl Tables {
     /// is not theirs is answered like an unknown one unless they may see it.
     ///
     /// `labels`: those of the new version. What was visible is not hidden again, by this way either; and what is masked stays
-    /// masked, whatever they say, unless the caller could unmask it (TD3.3a): the patient may have masked it.
+    /// masked, whatever they say, unless the caller could unmask it (TD3.3a): the patient may have masked it. What is hidden from
+    /// patient or representatives stays so for who has no cell of TD3.3b (`docs/decisions/0020`).
     pub fn decide_replacement(
         &self,
         caller: &Caller,

@@ -211,15 +211,17 @@ impl KeptDocument {
         (grant.document_id() == self.facts.id).then(|| self.opened())
     }
 
-    /// The text as it stands towards who may see it, for what a PATCH would change of it. It leaves the server with a grant alone.
+    /// The document as it stands towards who may see it, for what a PATCH would change of it. It leaves the server with a grant alone.
     ///
     /// # Errors
     /// [`Failure::Internal`]: the kept text cannot be read.
-    pub fn text_to_compare(&self, now: i64) -> Result<String, Failure> {
+    pub fn to_compare(&self, now: i64) -> Result<serde_json::Value, Failure> {
         let content = &self.content;
         let over = self.visible_from.is_some_and(|from| from <= now);
-        shown(&content.resource, usize::try_from(content.link).ok(), &content.binary_id, over, false)
-            .map(|(text, _)| text)
+        let (text, _) =
+            shown(&content.resource, usize::try_from(content.link).ok(), &content.binary_id, over, false)?;
+        serde_json::from_str(&text)
+            .map_err(|error| Failure::internal(format!("document {}: {error}", self.facts.id)))
     }
 
     /// `meta.versionId`.

@@ -372,7 +372,7 @@ impl Transaction<'_> {
             match held {
                 Some((true, ..)) => {}
                 Some((_, until, basis, by)) if until > now && !ours(&basis, &by) => {}
-                _ => drop(self.keep_unless_blocked(&new)?),
+                held => drop(self.keep(&new, held.map(|(blocked, ..)| blocked))?),
             }
         }
         Ok(())
@@ -385,7 +385,12 @@ impl Transaction<'_> {
             .select(authorisation::blocked)
             .first(self.connection)
             .optional()?;
-        let changed = match held {
+        self.keep(new, held)
+    }
+
+    /// `blocked`: how it stands now; none, if nothing is held.
+    fn keep(&mut self, new: &NewAuthorisation, blocked: Option<bool>) -> QueryResult<bool> {
+        let changed = match blocked {
             Some(true) => 0,
             Some(false) => diesel::update(authorisation::table)
                 .filter(authorisation::record_id.eq(&new.record_id))

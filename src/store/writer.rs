@@ -196,7 +196,7 @@ trait Unit: Send {
     /// Runs it; `Ok(true)` when its writes are kept.
     fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool>;
     /// It failed for a reason of its own.
-    fn fail(&mut self, cause: String);
+    fn fail(&mut self, failure: Failure);
     /// Its trace.
     fn trace(&self) -> Option<&TraceEntry>;
     /// The commit stands, or did not come about.
@@ -206,7 +206,7 @@ trait Unit: Send {
 struct Work<T, F> {
     work: F,
     step: Option<Step<T>>,
-    failure: Option<String>,
+    failure: Option<Failure>,
     reply: oneshot::Sender<Result<Traced<T>, Failure>>,
 }
 
@@ -227,9 +227,9 @@ where
         Ok(keep)
     }
 
-    fn fail(&mut self, cause: String) {
+    fn fail(&mut self, failure: Failure) {
         self.step = None;
-        self.failure = Some(cause);
+        self.failure = Some(failure);
     }
 
     fn trace(&self) -> Option<&TraceEntry> {
@@ -239,7 +239,8 @@ where
     fn answer(self: Box<Self>, committed: Result<(), String>) {
         let result = match (committed, self.step, self.failure) {
             (Ok(()), Some(step), None) => Ok(Traced { value: step.value }),
-            (Err(cause), ..) | (Ok(()), _, Some(cause)) => Err(Failure::Unavailable { cause }),
+            (Err(cause), ..) => Err(Failure::Unavailable { cause }),
+            (Ok(()), _, Some(failure)) => Err(failure),
             (Ok(()), None, None) => Err(Failure::internal("a unit of work without a result")),
         };
         // A caller that has gone away has its effect and its trace all the same.
@@ -261,7 +262,7 @@ impl Unit for TraceOnly {
         Ok(true)
     }
 
-    fn fail(&mut self, _: String) {}
+    fn fail(&mut self, _: Failure) {}
 
     fn trace(&self) -> Option<&TraceEntry> {
         Some(&self.trace)
@@ -275,7 +276,7 @@ impl Unit for TraceOnly {
 struct Untraced<T, F> {
     work: F,
     value: Option<T>,
-    failure: Option<String>,
+    failure: Option<Failure>,
     reply: oneshot::Sender<Result<T, Failure>>,
 }
 
@@ -294,9 +295,9 @@ where
         Ok(true)
     }
 
-    fn fail(&mut self, cause: String) {
+    fn fail(&mut self, failure: Failure) {
         self.value = None;
-        self.failure = Some(cause);
+        self.failure = Some(failure);
     }
 
     fn trace(&self) -> Option<&TraceEntry> {
@@ -306,7 +307,8 @@ where
     fn answer(self: Box<Self>, committed: Result<(), String>) {
         let result = match (committed, self.value, self.failure) {
             (Ok(()), Some(value), None) => Ok(value),
-            (Err(cause), ..) | (Ok(()), _, Some(cause)) => Err(Failure::Unavailable { cause }),
+            (Err(cause), ..) => Err(Failure::Unavailable { cause }),
+            (Ok(()), _, Some(failure)) => Err(failure),
             (Ok(()), None, None) => Err(Failure::internal("a unit of work without a result")),
         };
         let _ = self.reply.send(result);
@@ -448,7 +450,7 @@ fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -
                 if undone.is_err() || is_worth_another_attempt(&error) || is_storage_error(&error) {
                     return Err(error);
                 }
-                unit.fail(error.to_string());
+                unit.fail(of_its_own(error));
             }
         }
     }
@@ -456,10 +458,25 @@ fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -
     journal::append(connection, &traces)
 }
 
+/// A unit's own failure: where it is a fault of ours, trying again would not help, and the answer does not say so.
+fn of_its_own(error: DieselError) -> Failure {
+    match error {
+        DieselError::SerializationError(_)
+        | DieselError::DeserializationError(_)
+        | DieselError::QueryBuilderError(_) => Failure::internal(error),
+        error => Failure::unavailable(error),
+    }
+}
+
 /// A unit that panics is one that failed: the writer, and the units beside it, go on.
 fn run_unit(unit: &mut dyn Unit, connection: &mut DatabaseConnection) -> QueryResult<bool> {
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unit.run(connection)));
-    ran.unwrap_or_else(|_| Err(DieselError::QueryBuilderError("a unit of work panicked".into())))
+    ran.unwrap_or_else(|panicked| {
+        let said = panicked.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| panicked.downcast_ref::<String>().map(String::as_str));
+        let why = format!("a unit of work panicked: {}", said.unwrap_or("with no text"));
+        Err(DieselError::QueryBuilderError(why.into()))
+    })
 }
 
 /// A unique key taken between look-up and insert is one of these: the next attempt sees the row.

@@ -13,6 +13,7 @@ on_both_engines!(
     an_altered_body_is_not_served,
     older_databases_are_brought_along,
     a_unit_that_panics_fails_alone,
+    a_text_that_cannot_be_read_is_our_fault,
 );
 
 #[derive(diesel::QueryableByName, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,10 +151,10 @@ fn older_databases_are_brought_along(engine: Engine) {
     // A document that names two: by reference the one, by identifier another.
     let both = match engine {
         Engine::Sqlite => format!(
-            "json_set(resource, '$.relatesTo[0].target', json('{{\"reference\":\"DocumentReference/{second}\",\"identifier\":{{\"value\":\"2.25.310\"}}}}'))"
+            "json_set(resource, '$.relatesTo[0].target', json('{{\"reference\":\"DocumentReference/{second}\",\"identifier\":{{\"value\":\"urn:oid:2.25.310\"}}}}'))"
         ),
         Engine::Postgres => format!(
-            "jsonb_set(resource::jsonb, '{{relatesTo,0,target}}', '{{\"reference\":\"DocumentReference/{second}\",\"identifier\":{{\"value\":\"2.25.310\"}}}}')::text"
+            "jsonb_set(resource::jsonb, '{{relatesTo,0,target}}', '{{\"reference\":\"DocumentReference/{second}\",\"identifier\":{{\"value\":\"urn:oid:2.25.310\"}}}}')::text"
         ),
     };
     world.sql(&format!("UPDATE document SET resource = {both} WHERE id = '{third}'"));
@@ -173,6 +174,26 @@ fn older_databases_are_brought_along(engine: Engine) {
     assert_eq!(world.rows("record WHERE family_key = ''"), 0);
 }
 
+/// A kept text that cannot be read is a fault of ours, not the caller's; it changes nothing, and is not told.
+fn a_text_that_cannot_be_read_is_our_fault(engine: Engine) {
+    let world = World::start(engine);
+    let author = world.client("cps-medecin");
+    author.authorise(OTHER);
+    let example = Example::new(TEST, OTHER, "OUVERT", "2.25.330");
+    assert_eq!(author.post("/DocumentReference", example.single()).status, 201);
+    assert_eq!(author.label("2.25.330", &["N", "MASQUE_PS"]).status, 200, "control");
+    world.sql("UPDATE document SET resource = 'spoilt' WHERE unique_id = 'urn:oid:2.25.330'");
+    let answer = author.label("2.25.330", &["N"]);
+    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(answer.json()["resourceType"], "OperationOutcome");
+    assert!(!answer.text().contains("spoilt") && !answer.text().contains("expected"), "{}", answer.text());
+    assert_eq!(
+        world.rows("document WHERE unique_id = 'urn:oid:2.25.330' AND masked AND resource = 'spoilt'"),
+        1,
+        "as it was"
+    );
+}
+
 /// The writer goes on, and so do the units beside the one that panicked.
 fn a_unit_that_panics_fails_alone(engine: Engine) {
     let world = World::start(engine);
@@ -184,7 +205,8 @@ fn a_unit_that_panics_fails_alone(engine: Engine) {
             .commit(|_| -> Result<habilis::store::Step<()>, _> { panic!("on purpose") })
             .await
     });
-    assert!(commit.is_err());
+    let failure = commit.map(drop).expect_err("the unit failed").to_string();
+    assert!(failure.contains("a unit of work panicked: on purpose"), "the cause is for the log: {failure}");
     let doctor = world.client("cps-medecin");
     assert_eq!(doctor.post("", Example::new(TEST, OTHER, "OUVERT", "2.25.320").transaction()).status, 200);
 }
