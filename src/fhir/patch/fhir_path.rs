@@ -34,7 +34,7 @@ impl Operation {
     /// Reads the operations of a Parameters resource.
     ///
     /// # Errors
-    /// [`Reason::MalformedBody`].
+    /// [`MalformedBody`](crate::error::Reason::MalformedBody).
     pub(super) fn all_of(text: &str) -> Result<Vec<Self>, Refusal> {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| malformed(format!("not JSON: line {}", error.line())))?;
