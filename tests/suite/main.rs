@@ -11,6 +11,7 @@ mod hidden;
 mod homologation;
 mod kill;
 mod lists;
+mod meanwhile;
 mod mtls;
 mod new_enemy;
 mod ocsp;
