@@ -471,3 +471,6 @@ fn key(leaf: &[u8], algorithm: Algorithm) -> Option<(Algorithm, DecodingKey)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

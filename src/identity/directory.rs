@@ -252,6 +252,9 @@ mod tests {
         assert_eq!((two.profession("8x"), two.profession("8y")), (None, Some("10".to_owned())));
         assert!(directory.works_in("3750000101/CPE0001", "1750000101"), "staff by their number");
         assert!(!directory.works_in("3750000101/CPE0001", "1750000010"));
+        assert!(directory.works_in("810100000016", "1750000101"), "by activity");
+        assert!(!directory.works_in("810100000016", "1750000010"));
+        assert!(directory.works_in("810100000099", "1750000010"), "at a site");
     }
 
     #[test]

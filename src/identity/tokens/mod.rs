@@ -179,4 +179,199 @@ mod tests {
         let of_the_guide = base64::engine::general_purpose::STANDARD.encode(hexadecimal);
         assert!(why(Some(&of_the_guide)).contains("ANS guide"));
     }
+
+    const ISSUER: &str = "https://habilis.example";
+    const NOW: i64 = 1_790_000_000;
+    const CERTIFICATE: [u8; 32] = [7; 32];
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A key of one's own, in a file.
+    fn key(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+        let der = EcdsaKeyPair::generate_pkcs8(
+            &ECDSA_P256_SHA256_FIXED_SIGNING,
+            &aws_lc_rs::rand::SystemRandom::new(),
+        )
+        .unwrap();
+        let text = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+        let path = folder.join(name);
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n");
+        std::fs::write(&path, pem).unwrap();
+        path
+    }
+
+    fn tokens(keys: Keys) -> Tokens {
+        let tokens = Tokens::new(keys, Lifetimes::default());
+        assert_eq!(tokens.issuer(), "", "before the listener stands");
+        tokens.issued_by(ISSUER);
+        tokens
+    }
+
+    fn doctor() -> Caller {
+        use crate::identity::{AccessMode, Actor, Profession, Session};
+        Caller {
+            mode: AccessMode::BrisDeGlace,
+            structure: Some("1750000101".into()),
+            structure_name: Some("CABINET".into()),
+            name: Some("BERNARD CLAIRE".into()),
+            sector: Some("SA07".into()),
+            declared_role: Some("SM54".into()),
+            proof: Some("carte CPE".into()),
+            software: Some(crate::identity::software::Software {
+                name: "Logiciel".into(),
+                version: "2.3".into(),
+                homologation_id: Some("DEMO-DMP-0001".into()),
+                registered: false,
+            }),
+            session: Some(Session {
+                id: "session".into(),
+                scopes: crate::identity::scope::Scopes::all(),
+                record: Some(
+                    crate::identity::identifiers::Ins::new("urn:oid:1.2.250.1.213.1.4.10", "279035121518989")
+                        .unwrap(),
+                ),
+                motif: Some("inconscient".into()),
+                secret: true,
+                single_use: true,
+                expires_at: NOW + 900,
+            }),
+            ..Caller::by_card(Actor::Professional {
+                id: "810100000016".into(),
+                profession: Profession::new("10"),
+                specialities: vec!["SM26".into()],
+                in_training: false,
+            })
+        }
+    }
+
+    /// A token is its caller in transport: nothing is lost, nothing comes to it.
+    #[test]
+    fn a_token_is_its_caller() {
+        use crate::identity::{Actor, CpaProfile, Profession};
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = tokens(Keys::read(&key(folder.path(), "key"), &[]).unwrap());
+        let with = |actor: Actor| Caller { actor, ..doctor() };
+        let pharmacist = Actor::Professional {
+            id: "810100000057".into(),
+            profession: Profession::new("21"),
+            specialities: vec!["A".into()],
+            in_training: false,
+        };
+        let intern = Actor::Professional {
+            id: "810100000016".into(),
+            profession: Profession::new("10"),
+            specialities: Vec::new(),
+            in_training: true,
+        };
+        let there_and_back = |caller: &Caller| {
+            let token = tokens.issue(caller, "1750000101", &CERTIFICATE, at(NOW)).unwrap();
+            tokens.caller(&token, &CERTIFICATE, at(NOW))
+        };
+        let staff = Actor::Staff { id: "3750000101/CPE0001".into(), structure: "1750000101".into() };
+        let named = Actor::NamedStaff { id: "1750000101/1".into(), role: "A^1.2.3".into() };
+        for caller in [doctor(), with(pharmacist), with(intern), with(staff.clone()), with(named)] {
+            assert_eq!(there_and_back(&caller).unwrap(), caller);
+        }
+        let bare = Caller { software: None, ..doctor() };
+        assert_eq!(there_and_back(&bare).unwrap().software, None);
+        let unnamed = crate::identity::software::Software { version: "1".into(), ..Default::default() };
+        let unnamed = Caller { software: Some(unnamed), ..doctor() };
+        assert_eq!(there_and_back(&unnamed).unwrap().software.unwrap().version, "1");
+        // No token is made of these, or none is read back.
+        for profile in [CpaProfile::Support, CpaProfile::HostDoctor] {
+            let refusal =
+                there_and_back(&with(Actor::AuthorisedStaff { id: "3750000101/CPA0001".into(), profile }));
+            assert_eq!(refusal.unwrap_err().reason, Reason::TokenInvalid);
+        }
+        let homeless = Caller { structure: None, ..with(staff) };
+        assert_eq!(there_and_back(&homeless).unwrap_err().reason, Reason::TokenInvalid);
+        assert!(tokens.issue(&Caller { session: None, ..doctor() }, "x", &CERTIFICATE, at(NOW)).is_err());
+    }
+
+    /// Issuer, audience, certificate, instant and key, each on its own.
+    #[test]
+    fn what_a_token_must_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (key(folder.path(), "old"), key(folder.path(), "new"));
+        let before = tokens(Keys::read(&old, &[]).unwrap());
+        let after = tokens(Keys::read(&new, std::slice::from_ref(&old)).unwrap());
+        let stranger = tokens(Keys::read(&key(folder.path(), "other"), &[]).unwrap());
+        let token = before.issue(&doctor(), "1750000101", &CERTIFICATE, at(NOW)).unwrap();
+        let why = |tokens: &Tokens, token: &str, certificate: [u8; 32], now: i64| {
+            tokens.caller(token, &certificate, at(now)).map(|_| ()).map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(why(&before, &token, CERTIFICATE, NOW + 899), Ok(()));
+        assert_eq!(why(&after, &token, CERTIFICATE, NOW), Ok(()), "an older key still verifies");
+        assert_eq!(why(&before, &token, CERTIFICATE, NOW + 900), Err(Reason::TokenExpired));
+        assert_eq!(why(&before, &token, [8; 32], NOW), Err(Reason::TokenNotBound));
+        assert_eq!(why(&stranger, &token, CERTIFICATE, NOW), Err(Reason::TokenInvalid));
+        let elsewhere = Tokens::new(Keys::read(&old, &[]).unwrap(), Lifetimes::default());
+        elsewhere.issued_by("https://other.example");
+        assert_eq!(why(&elsewhere, &token, CERTIFICATE, NOW), Err(Reason::TokenInvalid));
+        assert_eq!(why(&before, &format!("{token}x"), CERTIFICATE, NOW), Err(Reason::TokenInvalid));
+        assert_eq!(why(&before, &"x".repeat(MAXIMUM_TOKEN + 1), CERTIFICATE, NOW), Err(Reason::TokenInvalid));
+        // Signed by our key, and not one of our access tokens; or one for somebody else.
+        let header = |change: &dyn Fn(&mut jsonwebtoken::Header)| {
+            let mut header = jsonwebtoken::decode_header(&token).unwrap();
+            change(&mut header);
+            header
+        };
+        let claims = {
+            let text = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+            serde_json::from_slice::<serde_json::Value>(&text).unwrap()
+        };
+        let signing = {
+            use rustls_pki_types::pem::PemObject;
+            let der = rustls_pki_types::PrivatePkcs8KeyDer::from_pem_file(&old).unwrap();
+            jsonwebtoken::EncodingKey::from_ec_der(der.secret_pkcs8_der())
+        };
+        let sealed = |header: &jsonwebtoken::Header, claims: &serde_json::Value| {
+            jsonwebtoken::encode(header, claims, &signing).unwrap()
+        };
+        let plain = header(&|_| {});
+        assert_eq!(why(&before, &sealed(&plain, &claims), CERTIFICATE, NOW), Ok(()), "control");
+        for wrong in [
+            header(&|header| header.typ = Some("JWT".into())),
+            header(&|header| header.typ = None),
+            header(&|header| header.crit = Some(vec!["exp".into()])),
+            header(&|header| header.kid = None),
+            header(&|header| header.kid = Some("x".into())),
+        ] {
+            assert_eq!(why(&before, &sealed(&wrong, &claims), CERTIFICATE, NOW), Err(Reason::TokenInvalid));
+        }
+        let with = |name: &str, value: serde_json::Value| {
+            let mut claims = claims.clone();
+            claims[name] = value;
+            why(&before, &sealed(&plain, &claims), CERTIFICATE, NOW)
+        };
+        assert_eq!(with("aud", "https://other.example".into()), Err(Reason::TokenInvalid));
+        assert_eq!(with("iss", "https://other.example".into()), Err(Reason::TokenInvalid));
+        assert_eq!(with("aud", serde_json::json!(["x", ISSUER])), Ok(()));
+        assert_eq!(with("aud", serde_json::json!(["x"])), Err(Reason::TokenInvalid));
+    }
+
+    #[test]
+    fn how_long_a_token_lives() {
+        use crate::identity::AccessMode::{BrisDeGlace, Centre15, Normal};
+        use crate::identity::Authentication::{Card, Indirect, IndirectReinforced, ProSanteConnect};
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = tokens(Keys::read(&key(folder.path(), "key"), &[]).unwrap());
+        assert_eq!((tokens.keys().public().len(), tokens.issuer()), (1, ISSUER));
+        for (authentication, mode, seconds) in [
+            (Card, Normal, 3600),
+            (ProSanteConnect, Normal, 3600),
+            (Card, BrisDeGlace, 900),
+            (ProSanteConnect, Centre15, 900),
+            (Indirect, Normal, 300),
+            (Indirect, Centre15, 300),
+            (IndirectReinforced, Normal, 30),
+            (IndirectReinforced, BrisDeGlace, 30),
+        ] {
+            let caller = Caller { authentication, mode, ..doctor() };
+            assert_eq!(tokens.lifetime(&caller).as_secs(), seconds, "{authentication:?} {mode:?}");
+        }
+    }
 }
