@@ -248,6 +248,13 @@ mod tests {
         assert_eq!(directory.profession("810100000999"), None);
         assert_eq!(directory.structure_name("1750000010"), Some("HOPITAL"));
         assert_eq!(directory.structure_name("1750000011"), None);
+        assert_eq!(directory.structure("1750000028").unwrap().legal_entity.as_deref(), Some("1750000010"));
+        assert_eq!(directory.structure("1750000011"), None);
+        assert!(!directory.is_empty() && Directory::default().is_empty());
+        for (professionals, structures) in [("8x\t10\t\n", ""), ("", "1750000010\t\tno\tHOPITAL\n")] {
+            assert!(!Directory::parse(professionals, structures).unwrap().is_empty(), "half of it");
+        }
+        assert!(Directory::parse("# comment\n\n  \n", "#\n").unwrap().is_empty());
         let two = Directory::parse("8x\t10\t\n8x\t21\t\n8y\t10\t\n8y\t10\t1750000010\n", "").unwrap();
         assert_eq!((two.profession("8x"), two.profession("8y")), (None, Some("10".to_owned())));
         assert!(directory.works_in("3750000101/CPE0001", "1750000101"), "staff by their number");

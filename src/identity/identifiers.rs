@@ -207,7 +207,10 @@ mod tests {
         for id in ["810100000016", "899900063480", "00B6077602", "00B7010446"] {
             assert!(STRICT.is_professional_id(id), "{id}");
         }
+        assert!(!LENIENT.is_professional_id("00B60776021"), "too long");
+        assert!(!LENIENT.is_professional_id("00C6077602"), "a letter that is none of a number");
         for id in [
+            "00B6077603",
             "810100000017",
             "81010000001",
             "8101000000160",
@@ -230,6 +233,20 @@ mod tests {
         {
             assert!(STRICT.is_structure_id(id), "{id}");
         }
+        // ADELI and rank.
+        for (id, right) in [
+            ("075000000201", true),
+            ("02A123456299", true),
+            ("075000000301", false),
+            ("07500000020", false),
+            ("0750000002001", false),
+            ("07500000020A", false),
+            ("07C000000201", false),
+            ("0é50000002", false),
+        ] {
+            assert_eq!(STRICT.is_structure_id(id), right, "{id}");
+            assert_eq!(STRICT.is_staff_id(&format!("1{}/C1", id.get(1..).unwrap())), right, "{id}");
+        }
         // Corsica, and an establishment of La Poste (Luhn does not hold, the sum of five does).
         for id in ["12A0000154", "335600000000048", "335600000049837"] {
             assert!(STRICT.is_structure_id(id), "{id}");
@@ -243,6 +260,13 @@ mod tests {
             "9750000010",
             "318751275100021",
             "1750000010é",
+            "218751275A",
+            "2187512750",
+            "39970036624000A",
+            "49970036624000A",
+            "499700366240008",
+            "356000000",
+            "335600000000049",
         ] {
             assert!(!STRICT.is_structure_id(id), "{id}");
         }
@@ -251,11 +275,25 @@ mod tests {
 
     #[test]
     fn staff_ids() {
-        for id in ["30B0057881/CPET0002", "3750000101/000000018", "500000000029751/CPA0001"] {
+        for id in [
+            "30B0057881/CPET0002",
+            "3750000101/000000018",
+            "500000000029751/CPA0001",
+            "4187512751/C1",
+            "699700366240007/C1",
+        ] {
             assert!(STRICT.is_staff_id(id), "{id}");
         }
-        for id in ["3750000101", "3750000101/", "3750000102/CPE0001", "8750000101/CPE0001", "3750000101/CPE/1"]
-        {
+        for id in [
+            "3750000101",
+            "3750000101/",
+            "3750000102/CPE0001",
+            "8750000101/CPE0001",
+            "3750000101/CPE/1",
+            "5187512751/C1",
+            "7750000101/C1",
+            "/C1",
+        ] {
             assert!(!STRICT.is_staff_id(id), "{id}");
         }
     }

@@ -296,6 +296,110 @@ mod tests {
         assert_eq!(refused(&sites, None, Some("1750000028")).0, Reason::StructureNotLinked);
     }
 
+    /// What a situation is made of, and in which order its sources count.
+    #[test]
+    fn what_a_situation_says() {
+        let told = |text: &str| {
+            let user: UserInfo = serde_json::from_str(text).unwrap();
+            match user.situation(None, None, None, IdentifierChecks::STRICT) {
+                Ok(Situation {
+                    actor,
+                    declared_role: None,
+                    name,
+                    structure,
+                    structure_name,
+                    sector,
+                    regulates,
+                }) => {
+                    let Actor::Professional { id, profession, specialities, in_training } = actor else {
+                        panic!()
+                    };
+                    format!(
+                        "{id} {} [{}] {in_training} « {name} » {} {} {} {regulates}",
+                        profession.code(),
+                        specialities.join(","),
+                        structure.unwrap_or_default(),
+                        structure_name.unwrap_or_default(),
+                        sector.unwrap_or_default(),
+                    )
+                }
+                Ok(other) => format!("{other:?}"),
+                Err(refusal) => refusal.issues[0].diagnostics.to_string(),
+            }
+        };
+        let user = |more: &str, exercices: &str| {
+            told(&format!(
+                r#"{{"SubjectNameID":"810100000016","family_name":"A","given_name":"B"{more},
+                    "SubjectRefPro":{{"exercices":[{exercices}]}}}}"#
+            ))
+        };
+        let doctor = |more: &str, activity: &str| {
+            format!(
+                r#"{{"codeProfession":"10","codeCategorieProfessionnelle":"C","codeSavoirFaire":"SM26"{more},"activities":[{{{activity}}}]}}"#
+            )
+        };
+        let named = r#","nomDexercice":"BERNARD","prenomDexercice":"CLAIRE\u0007""#;
+        for (more, exercices, expected) in [
+            (
+                r#","Acces_Regulation_Medicale":"VRAI","Secteur_Activite":"SA01^1.2.250.1.71.4.2.4""#,
+                doctor(named, r#""numeroFinessSite":"750000010","raisonSocialeSite":" HOPITAL ""#),
+                "810100000016 10 [SM26] false « BERNARD CLAIRE » 1750000010 HOPITAL SA01 true",
+            ),
+            (
+                r#","Acces_Regulation_Medicale":"vrai""#,
+                doctor("", r#""codeSecteurDactivite":"SA07","numeroSiretSite":"18751275100020""#),
+                "810100000016 10 [SM26] false « A B » 318751275100020  SA07 false",
+            ),
+            (
+                "",
+                doctor(
+                    r#","nomDexercice":"X""#,
+                    r#""numeroFinessSite":"750000010","numeroSiretSite":"18751275100020""#,
+                ),
+                "810100000016 10 [SM26] false « X » 1750000010   false",
+            ),
+            // What is no Struct_IdNat is none, and no key to authorisations.
+            (
+                "",
+                doctor("", r#""numeroFinessSite":"750000011""#),
+                "810100000016 10 [SM26] false « A B »    false",
+            ),
+            // Two of the same profession: both specialities, and the activity that has a structure.
+            (
+                "",
+                format!(
+                    "{},{}",
+                    doctor("", r#""raisonSocialeSite":"CHEZ SOI""#),
+                    doctor("", r#""numeroFinessSite":"750000010""#).replace("SM26", "SM54")
+                ),
+                "810100000016 10 [SM26,SM54] false « A B » 1750000010   false",
+            ),
+            ("", doctor("", "").replace(r#""C""#, r#""E""#), "810100000016 10 [SM26] true « A B »    false"),
+            (
+                "",
+                doctor("", "").replace("SM26", "SM26SM26"),
+                "810100000016 10 [SM26SM26] false « A B »    false",
+            ),
+            ("", doctor("", "").replace("SM26", "SM26SM26S"), "a doctor names a speciality"),
+            ("", doctor("", "").replace("SM26", "SM.6"), "a doctor names a speciality"),
+            ("", doctor("", "").replace(r#""10""#, r#""1000""#), "no code of TRE_G15"),
+            ("", doctor("", "").replace(r#""10""#, r#""1a""#), "no code of TRE_G15"),
+            ("", doctor("", "").replace(r#""10""#, r#""""#), "no code of TRE_G15"),
+            (
+                "",
+                doctor("", "").replace(r#""10""#, r#""100""#),
+                "810100000016 100 [SM26] false « A B »    false",
+            ),
+        ] {
+            let told = user(more, &exercices);
+            let equal = if expected.starts_with('8') { told == expected } else { told.contains(expected) };
+            assert!(equal, "« {told} », not « {expected} »");
+        }
+        assert_eq!(shown(&"x".repeat(300)).len(), 200);
+        let user: UserInfo = serde_json::from_str(r#"{"SubjectNameID":"810100000016"}"#).unwrap();
+        assert_eq!(user.name_id(), "810100000016");
+    }
+
     #[test]
     fn no_identity_no_caller() {
         let editor = serde_json::from_str::<UserInfo>(
