@@ -158,6 +158,11 @@ impl<'a> RawObject<'a> {
         self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_ref())
     }
 
+    /// The keys, in the order received.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(key, _)| key.as_ref())
+    }
+
     /// Replaces a value in its place, or puts it behind `after` (at the front without one).
     pub fn set(&mut self, key: &'a str, value: impl Into<Cow<'a, str>>, after: Option<&str>) {
         let value = value.into();

@@ -1,0 +1,94 @@
+//! FHIR's XML: the same content as the JSON, by the definitions of the types (FHIR R4, 2.6.1).
+//!
+//! JSON is what is read, ruled on and kept. XML becomes JSON at the door and is made of JSON at the end, so that no rule exists
+//! twice. What one form cannot say is refused: nothing is dropped on the way.
+
+mod reader;
+mod writer;
+
+pub use reader::to_json;
+pub use writer::{check, to_xml};
+
+/// Namespace of FHIR.
+pub(crate) const FHIR: &str = "http://hl7.org/fhir";
+/// Namespace of the narrative.
+const XHTML: &str = "http://www.w3.org/1999/xhtml";
+
+/// Why a text is no FHIR resource: where and what, and no value of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct Fault {
+    /// FHIRPath of the element, `Bundle.entry[0].resource.foo`.
+    pub path: String,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+impl Fault {
+    fn at(path: &Path<'_>, what: &'static str) -> Self {
+        Self { path: path.to_string(), what }
+    }
+}
+
+/// The way to an element, from the inside out: written only when something is wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    name: &'a str,
+    place: Option<usize>,
+}
+
+impl<'a> Path<'a> {
+    fn root(name: &'a str) -> Self {
+        Self { parent: None, name, place: None }
+    }
+
+    fn child(&'a self, name: &'a str, place: Option<usize>) -> Path<'a> {
+        Path { parent: Some(self), name, place }
+    }
+
+    /// Elements deep.
+    fn depth(&self) -> usize {
+        self.parent.map_or(0, |parent| parent.depth() + 1)
+    }
+}
+
+/// Nesting that is taken. FHIR needs no more, and both ways are recursive.
+const DEEPEST: usize = 64;
+
+impl std::fmt::Display for Path<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(parent) = self.parent {
+            write!(formatter, "{parent}.")?;
+        }
+        // A name may be anything that was sent: a few characters of it.
+        formatter.write_str(&self.name.chars().take(64).collect::<String>())?;
+        self.place.map_or(Ok(()), |place| write!(formatter, "[{place}]"))
+    }
+}
+
+/// Whether a text stands for a JSON number, as FHIR's numbers do too.
+fn is_number(text: &str) -> bool {
+    let bytes = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let leading = whole.len() > 1 && whole.starts_with('0');
+    bytes(whole) && !leading && bytes(fraction) && bytes(exponent)
+}
+
+/// Whether the text is one `div` of XHTML and nothing more.
+fn is_narrative(text: &str) -> bool {
+    let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: 100_000, ..Default::default() };
+    roxmltree::Document::parse_with_options(text, options).is_ok_and(|document| {
+        let root = document.root_element();
+        root.tag_name().name() == "div"
+            && root.tag_name().namespace() == Some(XHTML)
+            && text.starts_with('<')
+            && text.ends_with('>')
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! JSON → XML; and the same walk without an output, which tells whether a text is FHIR at all.
+
+use serde_json::value::RawValue;
+
+use super::{DEEPEST, FHIR, Fault, Path, is_narrative, is_number};
+use crate::fhir::definitions::{self, Definition, Element, Kind};
+use crate::fhir::json::RawObject;
+
+/// A resource in XML.
+///
+/// # Errors
+/// What of the text FHIR R4 does not know, and where.
+pub fn to_xml(json: &str) -> Result<String, Fault> {
+    let mut out = Out { text: String::with_capacity(json.len() + json.len() / 4), writes: true };
+    resource(json, &Path::root(""), &mut out)?;
+    Ok(out.text)
+}
+
+/// Whether a text is a resource of FHIR R4, as far as names, shapes and kinds of elements go.
+///
+/// # Errors
+/// What of the text FHIR R4 does not know, and where.
+pub fn check(json: &str) -> Result<(), Fault> {
+    resource(json, &Path::root(""), &mut Out { text: String::new(), writes: false })
+}
+
+struct Out {
+    text: String,
+    writes: bool,
+}
+
+impl Out {
+    fn push(&mut self, text: &str) {
+        if self.writes {
+            self.text.push_str(text);
+        }
+    }
+
+    /// As it stands between quotes.
+    fn push_value(&mut self, value: &str) {
+        if !self.writes {
+            return;
+        }
+        for character in value.chars() {
+            match character {
+                '&' => self.text.push_str("&amp;"),
+                '<' => self.text.push_str("&lt;"),
+                '>' => self.text.push_str("&gt;"),
+                '"' => self.text.push_str("&quot;"),
+                '\t' => self.text.push_str("&#9;"),
+                '\n' => self.text.push_str("&#10;"),
+                '\r' => self.text.push_str("&#13;"),
+                other => self.text.push(other),
+            }
+        }
+    }
+}
+
+fn object<'a>(json: &'a str, path: &Path<'_>) -> Result<RawObject<'a>, Fault> {
+    RawObject::parse(json).map_err(|_| Fault::at(path, "not an object"))
+}
+
+fn text(json: &str, path: &Path<'_>) -> Result<String, Fault> {
+    let text: String = serde_json::from_str(json).map_err(|_| Fault::at(path, "not a text"))?;
+    // What XML 1.0 cannot hold, FHIR does not allow in a text.
+    let allowed =
+        |c: char| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'));
+    match text.chars().all(allowed) {
+        true => Ok(text),
+        false => Err(Fault::at(path, "a character that FHIR does not allow")),
+    }
+}
+
+fn resource(json: &str, path: &Path<'_>, out: &mut Out) -> Result<(), Fault> {
+    let held = object(json, path)?;
+    let kind = held.get("resourceType").ok_or_else(|| Fault::at(path, "no resourceType"))?;
+    let kind = text(kind, path)?;
+    let definition =
+        definitions::resource(&kind).ok_or_else(|| Fault::at(path, "no resource type of FHIR R4"))?;
+    let root = Path::root(&kind);
+    let path = if path.parent.is_none() && path.name.is_empty() { &root } else { path };
+    out.push("<");
+    out.push(&kind);
+    if path.parent.is_none() {
+        out.push(" xmlns=\"");
+        out.push(FHIR);
+        out.push("\"");
+    }
+    out.push(">");
+    elements(&held, definition, path, out)?;
+    out.push("</");
+    out.push(&kind);
+    out.push(">");
+    Ok(())
+}
+
+/// The children of a type, in its order. Its attributes are written already.
+fn elements(
+    held: &RawObject<'_>,
+    definition: &Definition,
+    path: &Path<'_>,
+    out: &mut Out,
+) -> Result<(), Fault> {
+    if path.depth() > DEEPEST {
+        return Err(Fault::at(path, "nested too deep"));
+    }
+    for key in held.keys() {
+        let bare = key.strip_prefix('_').unwrap_or(key);
+        let known = match definition.element(bare) {
+            Some(element) => bare == key || element.is_primitive(),
+            None => key == "resourceType" && definition.is_resource,
+        };
+        if !known {
+            return Err(Fault::at(&path.child(key, None), "no element of this type"));
+        }
+    }
+    for element in &definition.elements {
+        let value = held.get(&element.name);
+        let more = if element.is_primitive() { held.get(&format!("_{}", element.name)) } else { None };
+        if value.is_none() && more.is_none() || is_attribute(element, definition) {
+            continue;
+        }
+        if !element.repeats {
+            one(element, value, more, &path.child(&element.name, None), out)?;
+            continue;
+        }
+        let (values, more) = (list(value, path, element)?, list(more, path, element)?);
+        for place in 0..values.len().max(more.len()) {
+            let at = |list: &[&'_ RawValue]| -> Option<String> {
+                list.get(place).map(|value| value.get().to_owned()).filter(|value| value != "null")
+            };
+            let (value, more) = (at(&values), at(&more));
+            let path = path.child(&element.name, Some(place));
+            if value.is_none() && more.is_none() {
+                return Err(Fault::at(&path, "null with nothing beside it"));
+            }
+            one(element, value.as_deref(), more.as_deref(), &path, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn list<'a>(json: Option<&'a str>, path: &Path<'_>, element: &Element) -> Result<Vec<&'a RawValue>, Fault> {
+    let Some(json) = json else { return Ok(Vec::new()) };
+    let fault = |what| Fault::at(&path.child(&element.name, None), what);
+    let list: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| fault("not an array, and it repeats"))?;
+    match list.is_empty() {
+        true => Err(fault("an empty array")),
+        false => Ok(list),
+    }
+}
+
+/// `id` of all but resources, `url` of an extension.
+fn is_attribute(element: &Element, definition: &Definition) -> bool {
+    !definition.is_resource && element.name == "id"
+        || element.name == "url" && definition.element("valueBase64Binary").is_some()
+}
+
+fn attributes(
+    held: &RawObject<'_>,
+    definition: &Definition,
+    path: &Path<'_>,
+    out: &mut Out,
+) -> Result<(), Fault> {
+    for element in definition.elements.iter().filter(|element| is_attribute(element, definition)) {
+        if held.get(&format!("_{}", element.name)).is_some() {
+            return Err(Fault::at(&path.child(&element.name, None), "an attribute has no extensions"));
+        }
+        let Some(value) = held.get(&element.name) else { continue };
+        let value = text(value, &path.child(&element.name, None))?;
+        out.push(" ");
+        out.push(&element.name);
+        out.push("=\"");
+        out.push_value(&value);
+        out.push("\"");
+    }
+    Ok(())
+}
+
+/// One element: value, and what stands under its name with `_`.
+fn one(
+    element: &Element,
+    value: Option<&str>,
+    more: Option<&str>,
+    path: &Path<'_>,
+    out: &mut Out,
+) -> Result<(), Fault> {
+    match element.kind {
+        Kind::Text | Kind::Number | Kind::Boolean => {
+            let more = more.map(|more| object(more, path)).transpose()?;
+            out.push("<");
+            out.push(&element.name);
+            if let Some(more) = &more {
+                attributes(more, base()?, path, out)?;
+            }
+            if let Some(value) = value {
+                out.push(" value=\"");
+                match element.kind {
+                    Kind::Text => out.push_value(&text(value, path)?),
+                    Kind::Number if is_number(value) => out.push(value),
+                    Kind::Boolean if value == "true" || value == "false" => out.push(value),
+                    Kind::Number => return Err(Fault::at(path, "not a number")),
+                    _ => return Err(Fault::at(path, "not true or false")),
+                }
+                out.push("\"");
+            }
+            out.push(">");
+            if let Some(more) = &more {
+                elements(more, base()?, path, out)?;
+            }
+        }
+        Kind::Xhtml => {
+            let div = text(value.unwrap_or_default(), path)?;
+            if !is_narrative(&div) {
+                return Err(Fault::at(path, "not one div of XHTML"));
+            }
+            out.push(&div);
+            return Ok(());
+        }
+        Kind::Resource => {
+            out.push("<");
+            out.push(&element.name);
+            out.push(">");
+            resource(value.unwrap_or_default(), path, out)?;
+        }
+        Kind::Complex(name) => {
+            let definition =
+                definitions::definition(name).ok_or_else(|| Fault::at(path, "no type of FHIR R4"))?;
+            let held = object(value.unwrap_or_default(), path)?;
+            out.push("<");
+            out.push(&element.name);
+            attributes(&held, definition, path, out)?;
+            out.push(">");
+            elements(&held, definition, path, out)?;
+        }
+    }
+    out.push("</");
+    out.push(&element.name);
+    out.push(">");
+    Ok(())
+}
+
+/// What every primitive may have beside its value.
+fn base() -> Result<&'static Definition, Fault> {
+    definitions::definition("Element").ok_or_else(|| Fault::at(&Path::root("Element"), "no type of FHIR R4"))
+}
