@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::negotiation::Accepted;
 use super::respond::Answer;
 use super::{gate, request, respond};
 use crate::fhir::bundle::transaction_response;
@@ -25,10 +26,10 @@ use crate::operations::feed::{self, Form};
 )]
 pub async fn transaction(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, feed::PROVIDE, async |call| {
-        request::Accepted::of(&request, &[]).require_fhir_json()?;
+        Accepted::of(&request, &[]).choose(&request)?;
         // Before the body is taken in: who may not, costs no memory.
         feed::permitted_at_all(&call)?;
-        let mut held = request::json_body(&request, payload).await?;
+        let mut held = request::resource_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
         let fed = feed::run(&call, Form::Transaction, held.take()).await?;
         Ok(fed.map(|fed| match fed {

@@ -4,6 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Value, json};
 
+use super::negotiation::Accepted;
 use super::respond::Answer;
 use super::search_parameters::{ListPage, invalid, patient_key, since};
 use super::{Api, gate, request, respond};
@@ -13,6 +14,7 @@ use crate::fhir::bundle::{SearchEntry, searchset_with_included};
 use crate::fhir::codes::system;
 use crate::fhir::elements::to_instant;
 use crate::fhir::json::{malformed, to_json};
+use crate::fhir::patch;
 use crate::operations::list_own_records::{self, Asked};
 use crate::operations::list_professionals::{self, Filter};
 use crate::operations::{Budget, Call, Operation, PatientKey, declare_authorisation, revoke_authorisation};
@@ -39,10 +41,10 @@ const SEARCH: Operation = Operation::without_scope("search Consent", Budget::Sea
 )]
 pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, declare_authorisation::OPERATION, async |call| {
-        request::Accepted::of(&request, &[]).require_fhir_json()?;
+        Accepted::of(&request, &[]).choose(&request)?;
         // Before the body is taken in: who may not, costs no memory.
         declare_authorisation::permitted_at_all(&call)?;
-        let mut held = request::json_body(&request, payload).await?;
+        let mut held = request::resource_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
         let declared = declare_authorisation::run(&call, held.take()).await?;
         Ok(declared.map(|declared| match declared {
@@ -57,7 +59,7 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
 
 /// Take back one's own authorisation, or give up being médecin traitant (TD0.3).
 ///
-/// A PATCH of `status` to `inactive`, as JSON Patch or FHIRPath Patch; the id is that of the Consent declared or listed.
+/// A PATCH of `status` to `inactive`, as JSON Patch, XML Patch or FHIRPath Patch; the id is that of the Consent declared or listed.
 #[utoipa::path(
     patch, path = "/fhir/Consent/{id}", tag = "TD0.3", operation_id = "patchConsent",
     params(("id" = String, Path, description = "Consent.id")),
@@ -76,7 +78,7 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
 )]
 pub async fn patch(request: HttpRequest, id: web::Path<String>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, revoke_authorisation::OPERATION, async |call| {
-        request::Accepted::of(&request, &[]).require_fhir_json()?;
+        Accepted::of(&request, &[]).choose(&request)?;
         revoke_authorisation::permitted_at_all(&call)?;
         let (form, mut held) = request::patch_body(&request, payload).await?;
         status_becomes_inactive(form, &held.take())?;
@@ -100,19 +102,21 @@ pub async fn patch(request: HttpRequest, id: web::Path<String>, payload: web::Pa
 
 /// A Consent changes in one way: its status becomes inactive.
 fn status_becomes_inactive(form: request::PatchForm, text: &str) -> Result<(), Refusal> {
-    let value: Value = serde_json::from_str(text).map_err(|_| malformed("not JSON"))?;
+    let read = || serde_json::from_str::<Value>(text).map_err(|_| malformed("not JSON"));
     let other = || {
         Refusal::at(Reason::ElementNotUpdatable, "Consent", "a PATCH of a Consent makes its status inactive")
             .by("TD0.3: removal")
     };
     let inactive = match form {
         request::PatchForm::Json => {
+            let value = read()?;
             let operations = value.as_array().ok_or_else(|| malformed("not a JSON Patch"))?;
             let [operation] = operations.as_slice() else { return Err(other()) };
             let says = |key: &str, text: &str| operation.get(key).is_some_and(|value| value == text);
             says("op", "replace") && says("path", "/status") && says("value", "inactive")
         }
         request::PatchForm::FhirPath => {
+            let value = read()?;
             let parameters = value.get("parameter").and_then(Value::as_array);
             let [parameter] = parameters.ok_or_else(|| malformed("not Parameters"))?.as_slice() else {
                 return Err(other());
@@ -126,6 +130,7 @@ fn status_becomes_inactive(form: request::PatchForm, text: &str) -> Result<(), R
                 && part("path") == Some("Consent.status")
                 && part("value") == Some("inactive")
         }
+        request::PatchForm::Xml => patch::xml_sets_status(text, "Consent", "inactive")?,
     };
     if inactive { Ok(()) } else { Err(other()) }
 }
@@ -195,7 +200,7 @@ async fn run(
     call: Call,
     parameters: request::Parameters,
 ) -> Result<Traced<Answer>, Failure> {
-    request::Accepted::of(request, &parameters).require_fhir_json()?;
+    Accepted::of(request, &parameters).choose(request)?;
     let mut search = ConsentSearch::read(&parameters)?;
     match search.patient.take() {
         Some(patient) if search.actor.is_none() && search.since.is_none() => {

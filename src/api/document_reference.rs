@@ -3,6 +3,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::negotiation::Accepted;
 use super::respond::Answer;
 use super::search_parameters::{DocumentSearch, invalid};
 use super::{Api, gate, request, respond};
@@ -80,7 +81,7 @@ async fn find(
     call: Call,
     parameters: request::Parameters,
 ) -> Result<Traced<Answer>, Failure> {
-    request::Accepted::of(request, &parameters).require_fhir_json()?;
+    Accepted::of(request, &parameters).choose(request)?;
     let mut search = DocumentSearch::read(parameters)?;
     let repeated = search.take_repeated();
     let after = search.page.after.clone();
@@ -127,10 +128,10 @@ async fn find(
 )]
 pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, feed::PUBLISH, async |call| {
-        request::Accepted::of(&request, &[]).require_fhir_json()?;
+        Accepted::of(&request, &[]).choose(&request)?;
         // Before the body is taken in: who may not, costs no memory.
         feed::permitted_at_all(&call)?;
-        let mut held = request::json_body(&request, payload).await?;
+        let mut held = request::resource_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
         let fed = feed::run(&call, Form::Single, held.take()).await?;
         Ok(fed.map(|fed| match fed {
@@ -182,7 +183,7 @@ pub async fn patch_by_identifier(
 
 /// Change a document (TD3.3a to d).
 ///
-/// `status` to entered-in-error, `securityLabel`, the isArchived extension, and nothing else; JSON Patch or FHIRPath Patch. `If-Match`
+/// `status` to entered-in-error, `securityLabel`, the isArchived extension, and nothing else; JSON Patch, XML Patch or FHIRPath Patch. `If-Match`
 /// says which version is meant. What may not be seen is answered like what does not exist.
 #[utoipa::path(
     patch, path = "/fhir/DocumentReference/{id}", tag = "TD3.3", operation_id = "patchDocumentReference",
@@ -243,7 +244,7 @@ async fn change(
     key: DocumentKey,
     payload: web::Payload,
 ) -> Result<Traced<Answer>, Failure> {
-    request::Accepted::of(request, &[]).require_fhir_json()?;
+    Accepted::of(request, &[]).choose(request)?;
     // Before the body is taken in: who may not, costs no memory.
     update_document::permitted_at_all(&call)?;
     let if_match = request::if_match(request)?;
@@ -251,6 +252,7 @@ async fn change(
     let patch = match form {
         request::PatchForm::Json => Patch::of_json_patch(&held.take())?,
         request::PatchForm::FhirPath => Patch::of_parameters(&held.take())?,
+        request::PatchForm::Xml => Patch::of_xml_patch(&held.take())?,
     };
     let request_id = call.trace.request_id.clone();
     let updated = update_document::run(&call, key, patch, if_match).await?;
@@ -280,7 +282,7 @@ async fn change(
 )]
 pub async fn read(request: HttpRequest, api: web::Data<Api>, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::READ, async |call| {
-        request::Accepted::of(&request, &request::query(&request)?).require_fhir_json()?;
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
         let document = read_document::read(&call, id.into_inner()).await?;
         Ok(document.map(|document| {
             Answer::fhir(200, with_base(&document.resource, document.link, &api.base))

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use super::Api;
 use super::limits::Who;
+use super::negotiation::Format;
 use super::peer::Peer;
 use super::respond::{self, Answer};
 use crate::audit::{TraceContext, Traced};
@@ -329,6 +330,13 @@ impl<'a> Connected<'a> {
                         to_answer(&failure, request_id)
                     }
                 }
+            }
+        };
+        let answer = match respond::in_format(answer, Format::of_answer(self.request)).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                log(&failure, request_id);
+                respond::failure(&failure, request_id)
             }
         };
         let mut response = respond::http(answer, request_id);

@@ -2,8 +2,9 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::gate;
+use super::negotiation::Accepted;
 use super::respond::Answer;
+use super::{gate, request};
 use crate::fhir::capability;
 use crate::operations::{Budget, Operation};
 
@@ -14,11 +15,13 @@ use crate::operations::{Budget, Operation};
     get, path = "/fhir/metadata", tag = "server", operation_id = "metadata",
     responses(
         (status = 200, description = "CapabilityStatement", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+        (status = 401, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 503, response = super::openapi::Outcome),
     )
 )]
 pub async fn capability_statement(request: HttpRequest) -> HttpResponse {
     gate::serve_connected(&request, Operation::without_scope("metadata", Budget::Read), |api| {
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
         Ok(Answer::fhir(200, capability::statement(&api.base, env!("CARGO_PKG_VERSION"), &api.started)))
     })
     .await

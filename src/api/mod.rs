@@ -11,6 +11,7 @@ pub mod gate;
 pub mod limits;
 mod mes;
 mod metadata;
+mod negotiation;
 pub mod openapi;
 mod patient;
 pub mod peer;

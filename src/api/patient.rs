@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::negotiation::Accepted;
 use super::respond::Answer;
 use super::search_parameters::{ListPage, since};
 use super::search_parameters::{invalid, patient_key};
@@ -85,7 +86,7 @@ async fn run(
     call: Call,
     parameters: request::Parameters,
 ) -> Result<Traced<Answer>, Failure> {
-    request::Accepted::of(request, &parameters).require_fhir_json()?;
+    Accepted::of(request, &parameters).choose(request)?;
     match read_search(&parameters)? {
         Search::Existence(patient) => existence(api, &call.turn_to(test_existence::OPERATION)?, patient).await,
         Search::Provisional => {
@@ -215,7 +216,7 @@ fn read_search(parameters: &request::Parameters) -> Result<Search, Refusal> {
 )]
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_patient::OPERATION, async |call| {
-        request::Accepted::of(&request, &request::query(&request)?).require_fhir_json()?;
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
         let record = read_patient::run(&call, id.into_inner()).await?;
         // No ETag: the record's version counts what the patient decides, and some of it is not for the caller to know.
         Ok(record.map(|record| Answer::fhir(200, record.administrative())))
@@ -238,7 +239,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
 )]
 pub async fn close(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, close_record::OPERATION, async |call| {
-        request::Accepted::of(&request, &[]).require_fhir_json()?;
+        Accepted::of(&request, &[]).choose(&request)?;
         let request_id = call.trace.request_id.clone();
         let closed = close_record::run(&call, id.into_inner()).await?;
         Ok(closed.map(|closed| match closed {

@@ -1,4 +1,4 @@
-//! What is read of a request: body, query, accepted formats.
+//! What is read of a request: body and query.
 
 use std::sync::Arc;
 
@@ -8,8 +8,9 @@ use futures_util::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
+use super::negotiation::Format;
 use crate::error::{Failure, Reason, Refusal};
-use crate::fhir::json;
+use crate::fhir::{json, xml};
 
 /// The name-value pairs of a query or of a form.
 pub type Parameters = Vec<(String, String)>;
@@ -28,83 +29,120 @@ impl Held<String> {
     }
 }
 
-/// A JSON body that was let in by the door: whole, in time, of an acceptable size, no key twice.
+/// A FHIR body that was let in by the door, as JSON: whole, in time, of an acceptable size, no key twice, and of elements that
+/// FHIR R4 knows. XML says the same and becomes JSON here.
 ///
 /// # Errors
 /// [`Reason::MalformedBody`], [`Reason::BodyTooLarge`], [`Reason::BodyTooSlow`]; [`Failure::Unavailable`] when the
 /// bodies under way leave no room.
-pub async fn json_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
-    json_body_of(request, payload, usize::MAX).await
+pub async fn resource_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
+    resource_body_of(request, payload, usize::MAX).await
 }
 
-/// As [`json_body`], for what is short.
-///
-/// # Errors
-/// As [`json_body`].
-pub async fn small_json_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
-    const SHORT: usize = 64 << 10;
-    json_body_of(request, payload, SHORT).await
-}
-
-async fn json_body_of(
+async fn resource_body_of(
     request: &HttpRequest,
     payload: web::Payload,
     most: usize,
 ) -> Result<Held<String>, Failure> {
-    /// Below it the walk through a body is shorter than the way to another thread.
-    const SMALL: usize = 256 << 10;
-    match request.content_type() {
-        "application/fhir+json" | "application/json" => {}
-        other => {
-            return Err(
-                json::malformed(&format!("Content-Type is application/fhir+json, not « {other} »")).into()
-            );
+    let format = Format::of_body(request.content_type()).ok_or_else(|| {
+        let other = request.content_type();
+        json::malformed(&format!(
+            "Content-Type is application/fhir+json or application/fhir+xml, not « {other} »"
+        ))
+    })?;
+    let Held { value, _share } = body(request, payload, most).await?;
+    let value = beside(value, move |body| {
+        let text = utf_8(body)?;
+        match format {
+            Format::Json => {
+                json::admit(&text)?;
+                xml::check(&text).map(|()| text)
+            }
+            Format::Xml => xml::to_json(&text),
         }
-    }
-    let Held { value: body, _share } = body(request, payload, most).await?;
-    let text = String::from_utf8(body).map_err(|error| json::malformed(&format!("not UTF-8: {error}")))?;
-    let value = if text.len() <= SMALL {
-        json::admit(&text)?;
-        text
-    } else {
-        let admitted = tokio::task::spawn_blocking(move || json::admit(&text).map(|()| text)).await;
-        admitted.map_err(Failure::internal)??
-    };
+        .map_err(|fault| json::malformed(&format!("not a resource of FHIR R4: {fault}")).into())
+    })
+    .await?;
     Ok(Held { value, _share })
 }
+
+/// Reads or writes a body: a long one on another thread.
+pub(super) async fn beside<T: Send + 'static>(
+    body: Vec<u8>,
+    read: impl FnOnce(Vec<u8>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    /// Below it the walk through a body is shorter than the way to another thread.
+    const SMALL: usize = 256 << 10;
+    if body.len() <= SMALL {
+        return read(body);
+    }
+    tokio::task::spawn_blocking(move || read(body)).await.map_err(Failure::internal)?
+}
+
+fn utf_8(body: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(body).map_err(|error| json::malformed(&format!("not UTF-8: {error}")))
+}
+
+/// A short JSON body that is no FHIR: whole, in time, no key twice.
+///
+/// # Errors
+/// As [`resource_body`].
+pub async fn small_json_body(request: &HttpRequest, payload: web::Payload) -> Result<Held<String>, Failure> {
+    match request.content_type() {
+        "application/json" | "application/fhir+json" => {}
+        other => {
+            return Err(json::malformed(&format!("Content-Type is application/json, not « {other} »")).into());
+        }
+    }
+    let Held { value, _share } = body(request, payload, SHORT).await?;
+    let text = utf_8(value)?;
+    json::admit(&text)?;
+    Ok(Held { value: text, _share })
+}
+
+/// Bytes of a body that holds a few values.
+const SHORT: usize = 64 << 10;
 
 /// The form of a PATCH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatchForm {
     /// RFC 6902, `application/json-patch+json`.
     Json,
-    /// A Parameters resource, `application/fhir+json`.
+    /// A Parameters resource, `application/fhir+json` or `application/fhir+xml`.
     FhirPath,
+    /// RFC 5261, `application/xml-patch+xml`.
+    Xml,
 }
 
-/// The body of a PATCH.
+/// The body of a PATCH. A change of labels is short.
 ///
 /// # Errors
-/// As [`json_body`].
+/// As [`resource_body`].
 pub async fn patch_body(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<(PatchForm, Held<String>), Failure> {
-    /// A change of labels is short.
-    const PATCH: usize = 64 << 10;
     let form = match request.content_type() {
         "application/json-patch+json" => PatchForm::Json,
-        "application/fhir+json" | "application/json" => PatchForm::FhirPath,
+        "application/xml-patch+xml" => PatchForm::Xml,
+        other if Format::of_body(other) == Some(Format::Xml) => {
+            return Ok((PatchForm::FhirPath, resource_body_of(request, payload, SHORT).await?));
+        }
+        // Not held against FHIR R4: vendors send `valueExtension`, which its Parameters do not have, and nothing of it is kept.
+        other if Format::of_body(other).is_some() => PatchForm::FhirPath,
         other => {
             let why = format!(
-                "Content-Type is application/json-patch+json or application/fhir+json (Parameters), not « {other} »"
+                "Content-Type is application/json-patch+json, application/xml-patch+xml, or application/fhir+json or \
+                 +xml with Parameters, not « {other} »"
             );
             return Err(json::malformed(&why).into());
         }
     };
-    let Held { value, _share } = body(request, payload, PATCH).await?;
-    let text = String::from_utf8(value).map_err(|error| json::malformed(&format!("not UTF-8: {error}")))?;
-    json::admit(&text)?;
+    let Held { value, _share } = body(request, payload, SHORT).await?;
+    let text = utf_8(value)?;
+    if form != PatchForm::Xml {
+        json::admit(&text)?;
+    }
     Ok((form, Held { value: text, _share }))
 }
 
@@ -197,56 +235,5 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> 
     match tokio::time::timeout(deadline, read).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::new(Reason::BodyTooSlow, "the body did not arrive in time").into()),
-    }
-}
-
-/// What a client accepts, from `_format` or else from `Accept`.
-#[derive(Clone, Debug)]
-pub struct Accepted(Vec<String>);
-
-impl Accepted {
-    /// Reads it. `q` weights are not weighed: an order of preference changes nothing where one format is served.
-    pub fn of(request: &HttpRequest, parameters: &[(String, String)]) -> Self {
-        let format = parameters.iter().find(|(name, _)| name == "_format");
-        let list = match format {
-            Some((_, value)) if value == "json" => "application/fhir+json".to_owned(),
-            Some((_, value)) if value == "xml" => "application/fhir+xml".to_owned(),
-            // A plus sign in a query is a space.
-            Some((_, value)) => value.replace(' ', "+"),
-            None => {
-                let values = request.headers().get_all(header::ACCEPT);
-                values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
-            }
-        };
-        let types = list.split(',').filter(|range| !range.contains("q=0;") && !range.trim().ends_with("q=0"));
-        let types = types.map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-        Self(types.filter(|range| !range.is_empty()).collect())
-    }
-
-    /// Whether this media type will do.
-    pub fn takes(&self, media_type: &str) -> bool {
-        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let family = media_type.split('/').next().unwrap_or_default();
-        self.0.is_empty()
-            || self
-                .0
-                .iter()
-                .any(|range| range == "*/*" || *range == media_type || range.strip_suffix("/*") == Some(family))
-    }
-
-    /// Whether FHIR JSON is asked for by name.
-    pub fn names_fhir_json(&self) -> bool {
-        self.0.iter().any(|range| range == "application/fhir+json" || range == "application/json")
-    }
-
-    /// Refuses unless FHIR JSON will do.
-    ///
-    /// # Errors
-    /// [`Reason::NotAcceptable`].
-    pub fn require_fhir_json(&self) -> Result<(), Refusal> {
-        if self.takes("application/fhir+json") || self.takes("application/json") {
-            return Ok(());
-        }
-        Err(Refusal::new(Reason::NotAcceptable, "this server answers application/fhir+json"))
     }
 }

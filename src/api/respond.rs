@@ -8,11 +8,14 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
 
 use super::gate::REQUEST_ID;
+use super::negotiation::Format;
+use super::request::beside;
 use crate::error::{Failure, Reason};
-use crate::fhir::outcome;
+use crate::fhir::{outcome, xml};
 
 /// The media type of every FHIR answer.
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
+const FHIR_XML: &str = "application/fhir+xml; charset=utf-8";
 /// OAuth, JWKS, discovery.
 const JSON: &str = "application/json";
 /// How long a client waits before it tries again, seconds.
@@ -145,6 +148,21 @@ pub fn oauth_failure(failed: &Failure, request_id: &str) -> Answer {
         body: Bytes::from(serde_json::Value::Object(object).to_string()),
         ..answer
     }
+}
+
+/// The answer in the form that is asked for. What cannot be written in it is a fault of ours: it was taken in as FHIR.
+///
+/// # Errors
+/// [`Failure::Internal`].
+pub(super) async fn in_format(answer: Answer, format: Format) -> Result<Answer, Failure> {
+    if format == Format::Json || answer.content_type != FHIR_JSON {
+        return Ok(answer);
+    }
+    let written = beside(answer.body.to_vec(), |body| {
+        let text = String::from_utf8(body).map_err(Failure::internal)?;
+        xml::to_xml(&text).map_err(Failure::internal)
+    });
+    Ok(Answer { content_type: FHIR_XML.into(), body: Bytes::from(written.await?), ..answer })
 }
 
 /// HTTP. Health data are kept by no cache.

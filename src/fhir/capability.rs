@@ -60,7 +60,8 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         "software": { "name": "Habilis", "version": version },
         "implementation": { "description": "Habilis, professional side of the DMP", "url": base },
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json"],
+        "format": ["application/fhir+json", "application/fhir+xml"],
+        "patchFormat": ["application/json-patch+json", "application/xml-patch+xml", "application/fhir+json", "application/fhir+xml"],
         "rest": [{
             "mode": "server",
             "security": {

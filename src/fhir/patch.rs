@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "a Value read by a key or place that is not there is null")]
 
 mod fhir_path;
+mod xml_patch;
 
 use serde_json::{Value, json};
 
@@ -101,6 +102,14 @@ impl Patch {
     /// [`Reason::MalformedBody`].
     pub fn of_parameters(text: &str) -> Result<Self, Refusal> {
         Operation::all_of(text).map(Patch::FhirPath)
+    }
+
+    /// Reads an XML Patch: what it says, a FHIRPath Patch can say.
+    ///
+    /// # Errors
+    /// [`Reason::MalformedBody`]; [`Reason::ElementNotUpdatable`] for a selector of anything but the three elements.
+    pub fn of_xml_patch(text: &str) -> Result<Self, Refusal> {
+        xml_patch::operations(text, "DocumentReference").map(Patch::FhirPath)
     }
 
     /// The elements that it names, whatever the document.
@@ -207,6 +216,18 @@ impl Patch {
         }
         Ok(actions)
     }
+}
+
+/// Whether an XML Patch of a resource sets its status to a code, and does nothing else.
+///
+/// # Errors
+/// [`Reason::MalformedBody`]; [`Reason::ElementNotUpdatable`] for a selector of anything else.
+pub fn xml_sets_status(text: &str, resource: &str, code: &str) -> Result<bool, Refusal> {
+    let operations = xml_patch::operations(text, resource)?;
+    Ok(match operations.as_slice() {
+        [only] => only.kind == "replace" && only.path == "status" && only.value == Some(json!(code)),
+        _ => false,
+    })
 }
 
 /// The extensions that are not the archive's.
@@ -467,6 +488,91 @@ mod tests {
         ] {
             assert_eq!(json(json!([operation])).unwrap_err().reason, Reason::MalformedBody);
         }
+    }
+
+    /// The same changes by XML Patch.
+    #[test]
+    fn an_xml_patch_becomes_actions() {
+        let patch = |operations: &str| {
+            let text = format!(r#"<diff xmlns:f="http://hl7.org/fhir" xmlns:x="urn:x">{operations}</diff>"#);
+            let labels = Labels { invisible_to_patient: true, ..Labels::default() };
+            Patch::of_xml_patch(&text)?.actions(&kept(TEXT), labels, DocumentStatus::Current)
+        };
+        let label = |code: &str| {
+            format!(r#"<f:securityLabel><f:coding><f:code value="{code}"/></f:coding></f:securityLabel>"#)
+        };
+        let archive = |value: &str| {
+            format!(r#"<f:extension url="{IS_ARCHIVED}"><f:valueBoolean value="{value}"/></f:extension>"#)
+        };
+        let root = "f:DocumentReference";
+        use DocumentAction::{Archive, Delete, Mask, ShowToPatient};
+        for (operations, expected) in [
+            (format!(r#"<replace sel="{root}/f:status/@value">entered-in-error</replace>"#), vec![Delete]),
+            (
+                format!(r#"<replace sel="/DocumentReference/status/@value">entered-in-error</replace>"#),
+                vec![Delete],
+            ),
+            (format!(r#"<remove sel="{root}/f:securityLabel[2]"/>"#), vec![ShowToPatient]),
+            (
+                format!(
+                    r#"<remove sel="{root}/f:securityLabel[f:coding/f:code/@value='INVISIBLE_PATIENT']"/>"#
+                ),
+                vec![ShowToPatient],
+            ),
+            (
+                format!(r#"<replace sel="{root}/f:securityLabel[2]">{}</replace>"#, label("MASQUE_PS")),
+                vec![Mask, ShowToPatient],
+            ),
+            (
+                format!(
+                    r#"<replace sel="{root}/f:securityLabel[2]/f:coding/f:code/@value">MASQUE_PS</replace>"#
+                ),
+                vec![Mask, ShowToPatient],
+            ),
+            (
+                format!(r#"<add sel="{root}">{}{}</add>"#, label("MASQUE_PS"), archive("true")),
+                vec![Mask, Archive],
+            ),
+            (
+                format!(
+                    r#"<replace sel="{root}/f:extension[@url='{IS_ARCHIVED}']/f:valueBoolean/@value">true</replace>"#
+                ),
+                vec![Archive],
+            ),
+            (format!(r#"<remove sel="{root}/f:extension[@url='{IS_ARCHIVED}']"/>"#), vec![]),
+        ] {
+            assert_eq!(patch(&operations).unwrap(), expected, "{operations}");
+        }
+        for operations in [
+            format!(r#"<replace sel="{root}/f:title/@value">x</replace>"#),
+            format!(r#"<replace sel="f:Patient/f:status/@value">x</replace>"#),
+            format!(r#"<replace sel="x:DocumentReference/f:status/@value">x</replace>"#),
+            format!(r#"<replace sel="{root}/f:status">x</replace>"#),
+            format!(r#"<remove sel="{root}/f:securityLabel"/>"#),
+            format!(r#"<remove sel="{root}/f:securityLabel[0]"/>"#),
+            format!(r#"<remove sel="{root}/f:securityLabel[9]"/>"#),
+            format!(r#"<remove sel="{root}/f:securityLabel[2][1]"/>"#),
+            format!(r#"<remove sel="{root}/f:securityLabel[2]/"/>"#),
+            format!(r#"<add sel="{root}"><f:title value="x"/></add>"#),
+            format!(r#"<add sel="{root}" type="@id">x</add>"#),
+            format!(
+                r#"<replace sel="{root}/f:extension[@url='{IS_ARCHIVED}']/f:valueBoolean/@value">1</replace>"#
+            ),
+            format!(r#"<add sel="{root}/f:securityLabel[1]">{}</add>"#, label("N")),
+        ] {
+            let refusal = patch(&operations).unwrap_err();
+            assert_eq!(refusal.reason, Reason::ElementNotUpdatable, "{operations}");
+        }
+        for text in ["", "<diff/>", "<x/>", r#"<diff><remove/></diff>"#, "<!DOCTYPE x><diff/>"] {
+            assert_eq!(Patch::of_xml_patch(text).unwrap_err().reason, Reason::MalformedBody, "{text}");
+        }
+        let foreign = r#"<add sel="DocumentReference"><securityLabel/></add>"#;
+        assert_eq!(patch(foreign).unwrap_err().reason, Reason::MalformedBody);
+        let consent = |held: &str| xml_sets_status(&format!("<diff>{held}</diff>"), "Consent", "inactive");
+        let sets = r#"<replace sel="Consent/status/@value">inactive</replace>"#;
+        assert!(consent(sets).unwrap());
+        assert!(!consent(&sets.repeat(2)).unwrap());
+        assert!(!consent(r#"<replace sel="Consent/status/@value">active</replace>"#).unwrap());
     }
 
     #[test]

@@ -299,6 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn keys_and_accounts() {
+        assert!(has_luhn_key("18") && has_luhn_key("0") && !has_luhn_key("") && !has_luhn_key("1C"));
+        // Ten at a doubled place would be nine less: five is the first that is.
+        assert!(has_luhn_key("59") && has_luhn_key("42") && has_luhn_key("0B7010446") && !has_luhn_key("51"));
+        for (account, right) in
+            [("ANS12345678", true), ("ANS1234567", false), ("ANS1234567a", false), ("XANS12345678", false)]
+        {
+            assert_eq!(is_editor_account(account), right, "{account}");
+        }
+        let ins = Ins::new(ins_system::TEST, "279035121518989").unwrap();
+        assert_eq!((ins.system(), ins.value()), ("urn:oid:1.2.250.1.213.1.4.10", "279035121518989"));
+    }
+
+    #[test]
     fn ins_keys() {
         for value in [
             "279035121518989",

@@ -40,3 +40,42 @@ impl PatientSide {
         &self.structure
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Structure, common name and kind of the certificate: each of them, or it is nobody who speaks for the patient.
+    #[test]
+    fn the_list_alone_makes_it() {
+        let entry = ("1750000044".to_owned(), "MES".to_owned());
+        let list = PatientSideList::new([("1750000010".to_owned(), "X".to_owned()), entry]);
+        let facts = |kind, structure: Option<&str>, name: &str| CertificateFacts {
+            kind,
+            subject: crate::certificate::Subject {
+                common_name: name.to_owned(),
+                family_name: None,
+                given_name: None,
+                organisation: None,
+                structure: structure.map(str::to_owned),
+                title: None,
+            },
+            profession: None,
+            future_profession: None,
+            specialities: Vec::new(),
+        };
+        let client = CertificateKind::OrganisationClient;
+        let side = list.recognise(&facts(client, Some("1750000044"), "MES"));
+        assert_eq!(side.as_ref().map(PatientSide::structure), Some("1750000044"));
+        for (kind, structure, name) in [
+            (client, Some("1750000044"), "X"),
+            (client, Some("1750000010"), "MES"),
+            (client, None, "MES"),
+            (CertificateKind::OrganisationSeal, Some("1750000044"), "MES"),
+        ] {
+            assert_eq!(list.recognise(&facts(kind, structure, name)), None, "{kind:?} {structure:?} {name}");
+        }
+        assert_eq!(list.first().as_ref().map(PatientSide::structure), Some("1750000010"));
+        assert_eq!(PatientSideList::default().first(), None);
+    }
+}

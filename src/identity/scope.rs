@@ -144,4 +144,15 @@ mod tests {
         assert_eq!(Scopes::known_of(&Scopes::all().to_string()), Scopes::all());
         assert!(Scopes::known_of("").is_empty() && Scopes::known_of("openid").is_empty());
     }
+
+    #[test]
+    fn sets() {
+        let some = Scopes::known_of("ITI-67 ITI-68");
+        let others = Scopes::known_of("ITI-68 TD0.2 ITI-68");
+        assert_eq!(others.to_string(), "TD0.2 ITI-68", "named twice, there once");
+        assert_eq!(some.and(others).to_string(), "ITI-68");
+        assert_eq!(some.or(others).to_string(), "TD0.2 ITI-67 ITI-68");
+        assert_eq!(some.without(others).to_string(), "ITI-67");
+        assert!(!some.is_empty() && some.without(some).is_empty());
+    }
 }

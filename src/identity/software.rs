@@ -293,6 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn the_table() {
+        let parse = |table: &str| SoftwareRegistry::parse(table, None, Unregistered::Marked);
+        assert!(parse("# comment\n\n  \n").unwrap().is_empty());
+        let web = parse("DMP-9\tPortail\t1\t\tWebPS,Consultation\tretire\n").unwrap();
+        assert!(!web.is_empty());
+        assert_eq!(
+            web.admit(Some(&named("Portail", "1", "DMP-9"))).unwrap_err().reason,
+            Reason::SoftwareRefused
+        );
+        for wrong in
+            ["DMP-9\tX\t1\t\tAutre\tactif", "DMP-9\tX\t1\t\tWebPS\tautre", "DMP-9\tX", &TABLE.repeat(2)]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn versions_compare_by_number() {
         assert_eq!(compare("2.10", "2.9"), Ordering::Greater);
         assert_eq!(compare("2.0", "2.0"), Ordering::Equal);

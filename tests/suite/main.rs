@@ -27,3 +27,4 @@ mod structure;
 mod traces;
 mod walkthrough;
 mod worlds;
+mod xml;

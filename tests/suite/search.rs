@@ -70,8 +70,8 @@ fn criteria(engine: Engine) {
         Some(format!("{patient}&status=current")),
     );
     assert_eq!(form.unwrap().found().0, 3);
-    let xml = doctor.get(&format!("/DocumentReference?{patient}&status=current&_format=xml"));
-    xml.assert_refused(406, "", "application/fhir+json");
+    let html = doctor.get(&format!("/DocumentReference?{patient}&status=current&_format=text/html"));
+    html.assert_refused(406, "", "application/fhir+json and application/fhir+xml");
 }
 
 fn pages_are_whole_and_stable(engine: Engine) {

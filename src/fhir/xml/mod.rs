@@ -6,7 +6,7 @@
 mod reader;
 mod writer;
 
-pub use reader::to_json;
+pub use reader::{element_to_json, to_json};
 pub use writer::{check, to_xml};
 
 /// Namespace of FHIR.

@@ -29,6 +29,21 @@ pub fn to_json(xml: &str) -> Result<String, Fault> {
     Ok(json)
 }
 
+/// One element of a type, which stands alone in another document: the JSON of its value.
+///
+/// # Errors
+/// The type has no such element, or it holds what FHIR R4 does not know.
+pub fn element_to_json(node: Node<'_, '_>, r#type: &str) -> Result<String, Fault> {
+    let name = node.tag_name();
+    let path = Path::root(r#type);
+    let path = path.child(name.name(), None);
+    let element = definitions::definition(r#type).and_then(|definition| definition.element(name.name()));
+    let element = element.filter(|_| name.namespace() == Some(FHIR));
+    let element = element.ok_or_else(|| Fault::at(&path, "no element of this type"))?;
+    let (value, _) = one(node, element, &path)?;
+    value.ok_or_else(|| Fault::at(&path, "an element without a value"))
+}
+
 fn resource(node: Node<'_, '_>, path: &Path<'_>, json: &mut String) -> Result<(), Fault> {
     let name = node.tag_name();
     let definition = definitions::resource(name.name())

@@ -204,10 +204,12 @@ fn one(
                 }
                 out.push("\"");
             }
+            let Some(more) = &more else {
+                out.push("/>");
+                return Ok(());
+            };
             out.push(">");
-            if let Some(more) = &more {
-                elements(more, base()?, path, out)?;
-            }
+            elements(more, base()?, path, out)?;
         }
         Kind::Xhtml => {
             let div = text(value.unwrap_or_default(), path)?;

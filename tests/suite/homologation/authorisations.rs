@@ -6,11 +6,11 @@ use super::{
     DOCTOR, DOCTOR_B, MINOR, as_staff, bris_de_glace, centre_15, document, e_cps, establishment, extension,
     feed, patient, session,
 };
-use crate::on_both_engines;
+use crate::on_both_engines_and_in_xml;
 use crate::support::{Answer, Client, Engine, OTHER, PATIENT, PatientSide, TEST, World};
 use habilis::environment::Clock;
 
-on_both_engines!(
+on_both_engines_and_in_xml!(
     td0_3,
     td0_3_for_a_structure,
     td0_3_for_a_care_team,
@@ -153,10 +153,10 @@ fn td0_3_for_a_care_team(engine: Engine) {
         ("/contained/0/status", json!("inactive")),
         ("/contained/0/period", json!({ "end": "2020-01-01" })),
         ("/contained/0/participant/0/period", json!({ "end": "2020-01-01" })),
-        ("/contained/0/modifierExtension", json!([])),
+        ("/contained/0/modifierExtension", json!([{ "url": "urn:x", "valueBoolean": true }])),
         ("/contained/1", json!({ "resourceType": "CareTeam", "id": "equipe" })),
         ("/implicitRules", json!("https://x")),
-        ("/provision/actor/0/modifierExtension", json!([])),
+        ("/provision/actor/0/modifierExtension", json!([{ "url": "urn:x", "valueBoolean": true }])),
     ] {
         let mut consent: Value = serde_json::from_str(&team(&members)).unwrap();
         let (parent, name) = pointer.rsplit_once('/').unwrap();
@@ -169,10 +169,17 @@ fn td0_3_for_a_care_team(engine: Engine) {
     }
     // What narrows nothing may be said of it.
     let mut talkative: Value = serde_json::from_str(&team(&members)).unwrap();
-    for name in
-        ["name", "language", "text", "identifier", "category", "managingOrganization", "subject", "meta"]
-    {
-        talkative["contained"][0][name] = json!([]);
+    for (name, said) in [
+        ("name", json!("équipe")),
+        ("language", json!("fr")),
+        ("identifier", json!([{ "value": "1" }])),
+        ("category", json!([{ "text": "soins" }])),
+        ("managingOrganization", json!([{ "display": "cabinet" }])),
+        ("subject", json!({ "display": "patient" })),
+        ("meta", json!({ "source": "urn:x" })),
+        ("text", json!({ "status": "empty", "div": "<div xmlns=\"http://www.w3.org/1999/xhtml\"/>" })),
+    ] {
+        talkative["contained"][0][name] = said;
     }
     talkative["contained"][0]["participant"][0]["id"] = json!("un");
     let talkative = declared(&doctor.post("/Consent", talkative.to_string()));

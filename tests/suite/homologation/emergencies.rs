@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::{bris_de_glace, centre_15, document, e_cps, establishment, feed, session};
-use crate::on_both_engines;
+use crate::on_both_engines_and_in_xml;
 use crate::support::{Client, Engine, OTHER, PatientSide, TEST, World};
 
-on_both_engines!(bris_de_glace_rows, centre_15_rows, the_matrix_applies, emergencies_and_relations);
+on_both_engines_and_in_xml!(bris_de_glace_rows, centre_15_rows, the_matrix_applies, emergencies_and_relations);
 
 /// URGENT: masked documents open in emergencies; holds one that `cps-medecin-b` masked.
 const URGENT: &str = "163097599900722";

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{NO_RECORD, bris_de_glace, document, e_cps, establishment, extension, feed, patient};
-use crate::on_both_engines;
+use crate::on_both_engines_and_in_xml;
 use crate::support::{Answer, Client, Engine, OTHER, PatientSide, TEST, World};
 
-on_both_engines!(td0_2, td0_2_states);
+on_both_engines_and_in_xml!(td0_2, td0_2_states);
 
 fn state(answer: &Answer) -> (Value, Value) {
     let patient = patient(answer);

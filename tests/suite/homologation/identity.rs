@@ -5,10 +5,10 @@ use serde_json::json;
 use super::{
     DOCTOR, NO_RECORD, bris_de_glace, centre_15, document, e_cps, establishment, extension, feed, more_records,
 };
-use crate::on_both_engines;
+use crate::on_both_engines_and_in_xml;
 use crate::support::{Answer, Engine, OTHER, Options, PATIENT, PatientSide, World};
 
-on_both_engines!(td0_5, td1_3a, td1_4);
+on_both_engines_and_in_xml!(td0_5, td1_3a, td1_4);
 
 fn td0_5(engine: Engine) {
     let mut patients: Vec<(&str, &str, &str, u64)> = vec![

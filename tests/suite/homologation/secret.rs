@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::{Example, MINOR, bris_de_glace, document, feed, session};
-use crate::on_both_engines;
+use crate::on_both_engines_and_in_xml;
 use crate::support::{Client, Engine, OTHER, PatientSide, TEST, World};
 
-on_both_engines!(secret_connection, labels_for_representatives, secret_emergencies);
+on_both_engines_and_in_xml!(secret_connection, labels_for_representatives, secret_emergencies);
 
 const HIDDEN: &[&str] = &["N", "INVISIBLE_REPRESENTANTS_LEGAUX"];
 const NORMAL: &[&str] = &["N"];

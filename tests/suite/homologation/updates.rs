@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{DOCTOR, as_staff, bris_de_glace, document, e_cps, establishment, feed, session};
-use crate::on_both_engines;
+use crate::on_both_engines_and_in_xml;
 use crate::support::{Answer, Client, Engine, OTHER, PatientSide, TEST, World};
 
-on_both_engines!(
+on_both_engines_and_in_xml!(
     td3_3a,
     td3_3a_covers_older_versions,
     td3_3b,

@@ -40,7 +40,21 @@ pub struct Client {
     http: reqwest::blocking::Client,
     base: String,
     token: Option<String>,
+    /// Bodies go out as XML, and FHIR is asked for as XML.
+    in_xml: bool,
 }
+
+thread_local! {
+    static IN_XML: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whatever client this thread makes from here on speaks FHIR's XML.
+pub fn speak_xml() {
+    IN_XML.set(true);
+}
+
+/// FHIR's XML.
+pub const FHIR_XML: &str = "application/fhir+xml";
 
 /// An answer, whole.
 #[derive(Debug)]
@@ -57,7 +71,7 @@ impl Client {
             .timeout(std::time::Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { http, base: format!("https://localhost:{port}/fhir"), token: None }
+        Self { http, base: format!("https://localhost:{port}/fhir"), token: None, in_xml: IN_XML.get() }
     }
 
     /// A client that presents this chain, whatever it is worth, and keeps no connection that was refused.
@@ -75,7 +89,7 @@ impl Client {
             .timeout(std::time::Duration::from_secs(30))
             .build()
             .unwrap();
-        Self { http, base: format!("https://localhost:{port}/fhir"), token: None }
+        Self { http, base: format!("https://localhost:{port}/fhir"), token: None, in_xml: IN_XML.get() }
     }
 
     /// The same connection, and a token on every request.
@@ -121,9 +135,20 @@ impl Client {
         body: Option<String>,
     ) -> reqwest::Result<Answer> {
         let mut request = self.http.request(method.parse().unwrap(), self.url(path));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
+        let in_xml = self.in_xml && !path.contains("/mes/v1") && !path.contains("/oauth2");
+        // A document's own bytes are asked for by who names nothing.
+        if in_xml && !path.contains("/Binary/") && !headers.iter().any(|(name, _)| *name == "Accept") {
+            request = request.header("Accept", FHIR_XML);
         }
+        // What is no FHIR, XML cannot say: it goes out as it is.
+        let fhir = headers.contains(&("Content-Type", FHIR_JSON));
+        let xml =
+            body.as_ref().filter(|_| in_xml && fhir).and_then(|body| habilis::fhir::xml::to_xml(body).ok());
+        for (name, value) in headers {
+            let value = if xml.is_some() && *name == "Content-Type" { FHIR_XML } else { value };
+            request = request.header(*name, value);
+        }
+        let body = xml.or(body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -206,7 +231,13 @@ impl Answer {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
+    /// The JSON, or what the XML says.
     pub fn json(&self) -> Value {
+        if self.header("content-type").starts_with(FHIR_XML) {
+            let json = habilis::fhir::xml::to_json(self.text());
+            return serde_json::from_str(&json.unwrap_or_else(|fault| panic!("{fault}: {}", self.text())))
+                .unwrap();
+        }
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 

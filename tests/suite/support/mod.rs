@@ -25,7 +25,7 @@ use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
 use habilis::tls::ocsp::OcspSettings;
 use jiff::Timestamp;
 
-pub use client::{Answer, Client, FHIR_JSON, tls_config};
+pub use client::{Answer, Client, FHIR_JSON, FHIR_XML, speak_xml, tls_config};
 pub use database::{Database as DatabaseOfTest, Engine};
 pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use patient_side::PatientSide;
@@ -48,6 +48,28 @@ macro_rules! on_both_engines {
         }
         mod postgres {
             $(#[test] $(#[$attribute])* fn $test() { super::$test($crate::support::Engine::Postgres); })+
+        }
+    };
+}
+
+/// Runs each test on each engine, and once more with clients that speak XML.
+#[macro_export]
+macro_rules! on_both_engines_and_in_xml {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_both_engines!($($test),+);
+        mod in_xml {
+            mod sqlite {
+                $(#[test] fn $test() {
+                    $crate::support::speak_xml();
+                    super::super::$test($crate::support::Engine::Sqlite);
+                })+
+            }
+            mod postgres {
+                $(#[test] fn $test() {
+                    $crate::support::speak_xml();
+                    super::super::$test($crate::support::Engine::Postgres);
+                })+
+            }
         }
     };
 }
