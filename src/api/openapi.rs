@@ -3,7 +3,12 @@
 //! `habilis openapi` writes it to `openapi/`; a test fails when the checked-in file is stale, another checks that it is
 //! valid, and the refusal and trace tests go through every operation that it lists.
 
+use std::collections::BTreeMap;
+
+use utoipa::openapi::response::Response;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityScheme;
+use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
 
 /// A FHIR R4 resource, JSON. The profiles say what is in it; see the CapabilityStatement (`/fhir/metadata`).
@@ -211,7 +216,7 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "TD3.3", description = "Masking, visibility, archive, deletion"),
         (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),
     ),
-    modifiers(&MutualTls),
+    modifiers(&MutualTls, &BothForms),
 )]
 struct Description;
 
@@ -231,6 +236,50 @@ impl Modify for MutualTls {
             "mutualTLS",
             std::iter::empty::<String>(),
         )]);
+    }
+}
+
+/// Wherever FHIR stands as JSON, it stands as XML too.
+struct BothForms;
+
+impl Modify for BothForms {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        const JSON: &str = "application/fhir+json";
+        let xml = || {
+            let text = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .description(Some("The same content as FHIR's XML"));
+            RefOr::T(Content::new(Some(text.build())))
+        };
+        let described = |responses: &mut BTreeMap<String, RefOr<Response>>| {
+            for response in responses.values_mut() {
+                if let RefOr::T(response) = response
+                    && response.content.contains_key(JSON)
+                {
+                    response.content.insert("application/fhir+xml".into(), xml());
+                }
+            }
+        };
+        for (path, item) in &mut openapi.paths.paths {
+            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                described(&mut operation.responses.responses);
+                let Some(RefOr::T(body)) =
+                    operation.request_body.as_mut().filter(|_| path.starts_with("/fhir"))
+                else {
+                    continue;
+                };
+                if body.content.contains_key(JSON) {
+                    body.content.insert("application/fhir+xml".into(), xml());
+                }
+                if body.content.contains_key("application/json-patch+json") {
+                    body.content.insert("application/xml-patch+xml".into(), xml());
+                }
+            }
+        }
+        if let Some(components) = &mut openapi.components {
+            described(&mut components.responses);
+        }
     }
 }
 
