@@ -7,6 +7,7 @@
 //! Whatever returns or changes health data takes a grant of `rights` as a parameter.
 
 mod bodies;
+mod criteria;
 mod documents;
 mod engine;
 mod journal;
@@ -30,11 +31,11 @@ use crate::rights::HabilitationMatrix;
 
 pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
+pub use criteria::{DateRange, SearchCriteria};
 /// What the database may answer instead of a result.
 pub use diesel::result::Error as StoreError;
 pub use documents::{
-    DateRange, DocumentSummary, KeptDocument, OpenedDocument, PATIENT, Page, PageCursor, PatientDocument,
-    SearchCriteria, SearchPage,
+    DocumentSummary, KeptDocument, OpenedDocument, PATIENT, Page, PageCursor, PatientDocument, SearchPage,
 };
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use journal::{TraceEntry, TraceRow};
