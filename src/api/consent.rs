@@ -10,7 +10,7 @@ use super::search_parameters::{ListPage, invalid, patient_key, since};
 use super::{Api, gate, request, respond};
 use crate::audit::Traced;
 use crate::error::{Failure, Reason, Refusal};
-use crate::fhir::bundle::{SearchEntry, searchset_with_included};
+use crate::fhir::bundle::{SearchEntry, SearchSet, searchset};
 use crate::fhir::codes::system;
 use crate::fhir::elements::to_instant;
 use crate::fhir::json::{malformed, to_json};
@@ -236,7 +236,7 @@ async fn professionals(
                 link: None,
             })
             .collect();
-        let bundle = searchset_with_included(&api.base, entries.len() as u64, None, None, &entries, &[]);
+        let bundle = searchset(&api.base, entries.len() as u64, None, None, &entries);
         Answer::fhir(200, bundle)
     }))
 }
@@ -281,9 +281,16 @@ async fn own_records(api: &Api, call: &Call, search: ConsentSearch) -> Result<Tr
         let this = page.link("Consent", &parameters, page.offset);
         let next = own.more.then(|| page.link("Consent", &parameters, page.offset + page.count));
         let total = own.total as u64;
-        let bundle =
-            searchset_with_included(&api.base, total, Some(&this), next.as_deref(), &entries, &included);
-        Answer::fhir(200, bundle)
+        let bundle = SearchSet {
+            base: &api.base,
+            total,
+            this: Some(&this),
+            next: next.as_deref(),
+            entries: &entries,
+            included: &included,
+            warning: None,
+        };
+        Answer::fhir(200, bundle.to_text())
     }))
 }
 

@@ -3,20 +3,26 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::document_search::{DocumentSearch, KIND};
 use super::negotiation::Accepted;
+use super::pages::Pages;
+use super::record_search::{RecordSearch, link};
 use super::respond::Answer;
-use super::search_parameters::{DocumentSearch, invalid};
+use super::search_parameters::invalid;
 use super::{Api, gate, request, respond};
 use crate::audit::Traced;
 use crate::error::{Failure, Reason, Refusal};
-use crate::fhir::bundle::{SearchEntry, searchset, with_base};
-use crate::fhir::document_reference;
+use crate::fhir::bundle::{SearchEntry, SearchSet, with_base};
 use crate::fhir::patch::Patch;
+use crate::fhir::refresh::{Asked, Told};
+use crate::fhir::{document_reference, outcome};
 use crate::operations::feed::{self, Form};
 use crate::operations::find_documents::Hits;
 use crate::operations::update_document::{self, Updated};
-use crate::operations::{Budget, Call, Operation, find_documents, read_document};
-use crate::store::{DocumentKey, DocumentSummary};
+use crate::operations::{
+    Budget, Call, Operation, PatientKey, find_documents, read_document, refresh_documents,
+};
+use crate::store::{DocumentKey, DocumentSummary, Known};
 
 /// A search of documents, before its parameters have said whether it is a look-up (TD3.1b).
 const SEARCH: Operation = Operation::without_scope("TD3.1 find documents", Budget::Search);
@@ -38,6 +44,19 @@ const SEARCH: Operation = Operation::without_scope("TD3.1 find documents", Budge
         ("identifier" = Option<String>, Query, description = "unique id (TD3.1b)", example = "urn:ietf:rfc:3986|urn:oid:1.2.250.1"),
         ("date" = Option<String>, Query, description = "date of the DocumentReference, with ge, gt, le, lt, sa, eb", example = "ge2024-01-01"),
         ("creation" = Option<String>, Query, description = "date of the document, likewise"),
+        ("period" = Option<String>, Query, description = "period of the act, likewise"),
+        ("period-start" = Option<String>, Query, description = "its start, likewise"),
+        ("period-end" = Option<String>, Query, description = "its end, likewise"),
+        ("_lastUpdated" = Option<String>, Query, description = "last change, likewise"),
+        ("event" = Option<String>, Query, description = "act that was documented"),
+        ("author" = Option<String>, Query, description = "identifier of an author, as system|value"),
+        ("author.family" = Option<String>, Query, description = "family name of an author, its beginning; whole with :exact"),
+        ("author.given" = Option<String>, Query, description = "given name of an author, likewise"),
+        ("related:identifier" = Option<String>, Query, description = "study, order or accession number; the type of number may stand before it", example = "urn:ihe:iti:xds:2016:studyInstanceUID|1.2.250.1"),
+        ("relatesto" = Option<String>, Query, description = "DocumentReference/id that was replaced"),
+        ("security-label" = Option<String>, Query, description = "N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX"),
+        ("isArchived" = Option<bool>, Query, description = "archived ones alone, or the others alone"),
+        ("_sort" = Option<String>, Query, description = "-date (the newest first, which is the rule) or date"),
         ("_id" = Option<String>, Query, description = "DocumentReference.id"),
         ("_count" = Option<u32>, Query, description = "documents on a page, 100 unless said, at most 500; 0 for the total alone"),
     ),
@@ -82,32 +101,81 @@ async fn find(
     parameters: request::Parameters,
 ) -> Result<Traced<Answer>, Failure> {
     Accepted::of(request, &parameters).choose(request)?;
-    let mut search = DocumentSearch::read(parameters)?;
-    let repeated = search.take_repeated();
+    let pages = Pages::of(&call);
+    let search = DocumentSearch::read(parameters, request::handling(request), &pages)?;
+    let RecordSearch { patient, ignored, repeated, .. } = search.record;
     let after = search.page.after.clone();
-    let found = find_documents::run(&call, search.patient, search.criteria, search.page).await?;
+    let warning = (!ignored.is_empty()).then(|| outcome::ignored(&ignored));
+    let found = find_documents::run(&call, patient, search.criteria, search.page).await?;
     Ok(found.map(|found| {
         let record_id = found.record_id.as_deref();
-        let this = DocumentSearch::link(&repeated, record_id, after.as_ref());
-        match &found.page {
-            Hits::Documents(page) => {
-                let next =
-                    page.next.as_ref().map(|next| DocumentSearch::link(&repeated, record_id, Some(next)));
-                Answer::fhir(200, searchset(&api.base, page.total, Some(&this), next.as_deref(), &page.entries))
-            }
+        let this = link(KIND, &repeated, record_id, after.as_ref(), &pages);
+        let (entries, total, next) = match found.page {
+            Hits::Documents(page) => (page.entries, page.total, page.next),
             Hits::References(references) => {
-                let entries: Vec<SearchEntry> = references
-                    .iter()
-                    .map(|one| SearchEntry {
-                        path: format!("DocumentReference/{}", one.id),
-                        resource: reference_of(one),
-                        link: None,
-                    })
-                    .collect();
-                Answer::fhir(200, searchset(&api.base, entries.len() as u64, Some(&this), None, &entries))
+                let entry = |one: &DocumentSummary| SearchEntry {
+                    path: format!("DocumentReference/{}", one.id),
+                    resource: reference_of(one),
+                    link: None,
+                };
+                let entries: Vec<SearchEntry> = references.iter().map(entry).collect();
+                let total = entries.len() as u64;
+                (entries, total, None)
             }
-        }
+        };
+        let next = next.map(|next| link(KIND, &repeated, record_id, Some(&next), &pages));
+        let bundle = SearchSet {
+            base: &api.base,
+            total,
+            this: Some(&this),
+            next: next.as_deref(),
+            entries: &entries,
+            included: &[],
+            warning: warning.as_deref(),
+        };
+        Answer::fhir(200, bundle.to_text())
     }))
+}
+
+/// What changed in a record (`$actualiser`).
+///
+/// Parameters: `patient` (valueIdentifier, the INS), and `depuis` (valueDateTime) or `connus` (valueId, or valueReference with the version
+/// that the software holds), or both. The answer names what is `nouveau` and `modifie` with its DocumentReference, `remplace` with its
+/// successor (`par`), and which of `connus` are `disparu`: deleted, masked or never there, told apart by nobody. `instant` is the
+/// next call's `depuis`; `incomplet` says that there is more.
+#[utoipa::path(
+    post, path = "/fhir/DocumentReference/$actualiser", tag = "TD3.1", operation_id = "refreshDocuments",
+    request_body(content = super::openapi::Resource, content_type = "application/fhir+json", description = "Parameters"),
+    responses(
+        (status = 200, description = "Parameters", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 408, response = super::openapi::Outcome), (status = 413, response = super::openapi::Outcome),
+        (status = 422, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn refresh(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
+    gate::serve(&request, refresh_documents::OPERATION, async |call| {
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
+        let mut held = request::resource_body(&request, payload).await?;
+        let Asked { patient: (system, value), since, known } = Asked::read(&held.take())?;
+        let patient = PatientKey::of_identifier(&system, &value, "Parameters.parameter('patient')")?;
+        let known = known.into_iter().map(|(id, version)| Known { id, version }).collect();
+        let changes = refresh_documents::run(&call, patient, since, known).await?;
+        Ok(changes.map(|changes| {
+            let told = Told {
+                base: &api.base,
+                as_of: changes.as_of,
+                more: changes.more,
+                new: &changes.new,
+                changed: &changes.changed,
+                replaced: &changes.replaced,
+                gone: &changes.gone,
+            };
+            Answer::fhir(200, told.to_text())
+        }))
+    })
+    .await
 }
 
 /// Feed one document (ITI-105).

@@ -7,18 +7,23 @@ mod binary;
 mod bundle;
 mod consent;
 mod document_reference;
+mod document_search;
 pub mod gate;
 pub mod limits;
+mod list;
 mod mes;
 mod metadata;
 mod negotiation;
 pub mod openapi;
+mod pages;
 mod patient;
 pub mod peer;
 pub mod portal;
+mod record_search;
 mod request;
 mod respond;
 mod search_parameters;
+mod submission_set_search;
 mod token;
 
 use std::sync::Arc;
@@ -100,10 +105,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::post().to(document_reference::search_by_post)),
         )
         .service(
+            resource("/fhir/DocumentReference/$actualiser").route(web::post().to(document_reference::refresh)),
+        )
+        .service(
             resource("/fhir/DocumentReference/{id}")
                 .route(web::get().to(document_reference::read))
                 .route(web::patch().to(document_reference::patch)),
         )
+        .service(resource("/fhir/List").route(web::get().to(list::search)))
+        .service(resource("/fhir/List/_search").route(web::post().to(list::search_by_post)))
+        .service(resource("/fhir/List/{id}").route(web::get().to(list::read)))
         .service(resource("/fhir/Binary/{id}").route(web::get().to(binary::read)))
         .service(resource("/fhir").route(web::post().to(bundle::transaction)))
         .service(resource("/fhir/").route(web::post().to(bundle::transaction)))

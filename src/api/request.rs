@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
 use super::negotiation::Format;
+use super::search_parameters::Handling;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::{json, xml};
 
@@ -157,6 +158,17 @@ pub fn if_match(request: &HttpRequest) -> Result<Option<i64>, Refusal> {
     version.map(Some).map_err(|_| {
         Refusal::new(Reason::VersionConflict, "If-Match names no version of this server").by("If-Match")
     })
+}
+
+/// What `Prefer: handling=…` wants of parameters that are not known.
+pub fn handling(request: &HttpRequest) -> Handling {
+    let strict = |value: &header::HeaderValue| {
+        value.to_str().is_ok_and(|text| text.split([',', ';']).any(|one| one.trim() == "handling=strict"))
+    };
+    match request.headers().get_all("prefer").any(strict) {
+        true => Handling::Strict,
+        false => Handling::Lenient,
+    }
 }
 
 /// The pairs of a form body (`POST …/_search`) and of the query.

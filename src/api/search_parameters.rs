@@ -1,120 +1,30 @@
-//! ITI-67's parameters → criteria. A parameter that is not known is refused: ignoring it would answer another question
-//! than the one asked (`docs/decisions/0008`).
+//! The values of search parameters: dates, tokens, names, pages (FHIR R4, 3.1.1).
 
 use crate::error::{Reason, Refusal};
 use crate::fhir::elements::{end_of, instant};
 use crate::identity::identifiers::{Ins, NotAnIns, ins_system};
 use crate::operations::PatientKey;
-use crate::rights::DocumentStatus;
-use crate::store::{DateRange, Page, PageCursor, SearchCriteria};
+use crate::store::{DateRange, MOST_PREFIXES, PeriodRange, TermKind, TermTest, family_key};
 
-/// Documents on a page unless `_count` says otherwise, and at most.
-const DEFAULT_COUNT: usize = 100;
-const MAXIMUM_COUNT: usize = 200;
+/// Entries on a page unless `_count` says otherwise, and at most.
+pub const DEFAULT_COUNT: usize = 100;
+/// See [`DEFAULT_COUNT`].
+pub const MAXIMUM_COUNT: usize = 200;
 /// Parameters and alternatives of one search, at most.
 const MAXIMUM_PARAMETERS: usize = 50;
 const MAXIMUM_VALUES: usize = 100;
 
-/// A search for documents.
-#[derive(Debug)]
-pub struct DocumentSearch {
-    /// Whose.
-    pub patient: PatientKey,
-    /// Which.
-    pub criteria: SearchCriteria,
-    /// How many, from where.
-    pub page: Page,
-    /// The parameters that a link repeats: all but patient and page. No INS among them.
-    repeated: Vec<(String, String)>,
-}
-
-impl DocumentSearch {
-    /// Reads the pairs of a query or form.
-    ///
-    /// # Errors
-    /// [`Reason::MissingSearchParameter`], [`Reason::InvalidSearchParameter`], [`Reason::InvalidIns`].
-    pub fn read(parameters: Vec<(String, String)>) -> Result<Self, Refusal> {
-        let values: usize = parameters.iter().map(|(_, value)| value.split(',').count()).sum();
-        if parameters.len() > MAXIMUM_PARAMETERS || values > MAXIMUM_VALUES {
-            let diagnostics = "at most 50 parameters with 100 values in all";
-            return Err(Refusal::new(Reason::InvalidSearchParameter, diagnostics));
-        }
-        let mut patient: Option<PatientKey> = None;
-        let mut criteria = SearchCriteria::default();
-        let mut page = Page { size: DEFAULT_COUNT, after: None };
-        let mut repeated = Vec::new();
-        for (name, value) in parameters {
-            let codes = || codes(&name, &value);
-            match name.as_str() {
-                "patient.identifier" | "patient:identifier" | "patient" | "subject" | "subject.identifier" => {
-                    let key = patient_key(&name, &value)?;
-                    if patient.replace(key).is_some() {
-                        return Err(invalid(&name, "the patient is named twice"));
-                    }
-                    continue;
-                }
-                "_count" => {
-                    let count: usize = value.parse().map_err(|_| invalid(&name, "not a number"))?;
-                    page.size = count.min(MAXIMUM_COUNT);
-                }
-                "_summary" if value == "count" => page.size = 0,
-                "_summary" if value == "false" => {}
-                "_after" => {
-                    page.after =
-                        Some(cursor(&value).ok_or_else(|| invalid(&name, "not a page of this server"))?);
-                    continue;
-                }
-                "_format" | "_pretty" => continue,
-                "status" => criteria.statuses.extend(statuses(&value)?),
-                "type" => criteria.types.extend(codes()?),
-                "category" => criteria.classes.extend(codes()?),
-                "format" => criteria.formats.extend(codes()?),
-                "facility" => criteria.facilities.extend(codes()?),
-                "setting" => criteria.settings.extend(codes()?),
-                "identifier" => criteria.unique_ids.extend(codes()?),
-                "_id" => criteria.ids.extend(codes()?),
-                "date" => criteria.date = criteria.date.and(range(&name, &value)?),
-                "creation" => criteria.creation = criteria.creation.and(range(&name, &value)?),
-                _ => return Err(invalid(&name, "this server does not know this parameter")),
-            }
-            repeated.push((name, value));
-        }
-        let missing = |name: &'static str, diagnostics: &'static str| {
-            Refusal::at(Reason::MissingSearchParameter, name, diagnostics)
-        };
-        let patient = patient
-            .ok_or_else(|| missing("patient", "a search carries patient or patient.identifier (ITI-67)"))?;
-        // The test book looks up one reference without a status (TD3.1b).
-        if criteria.statuses.is_empty() && criteria.unique_ids.is_empty() {
-            return Err(missing("status", "a search carries status (ITI-67), or identifier (TD3.1b)"));
-        }
-        Ok(Self { patient, criteria, page, repeated })
+/// Refuses a search that is too long.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`].
+pub fn bounded(parameters: &[(String, String)]) -> Result<(), Refusal> {
+    let values: usize = parameters.iter().map(|(_, value)| value.split(',').count()).sum();
+    if parameters.len() > MAXIMUM_PARAMETERS || values > MAXIMUM_VALUES {
+        let diagnostics = "at most 50 parameters with 100 values in all";
+        return Err(Refusal::new(Reason::InvalidSearchParameter, diagnostics));
     }
-
-    /// The search as a link that a client may follow: the record by our own identifier.
-    pub fn link(repeated: &[(String, String)], record_id: Option<&str>, after: Option<&PageCursor>) -> String {
-        let mut parameters: Vec<(&str, String)> = Vec::new();
-        if let Some(record_id) = record_id {
-            parameters.push(("patient", format!("Patient/{record_id}")));
-        }
-        for (name, value) in repeated {
-            parameters.push((name, value.clone()));
-        }
-        if let Some(after) = after {
-            parameters.push(("_after", format!("{}~{}", after.date, after.id)));
-        }
-        let query = parameters
-            .iter()
-            .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
-            .collect::<Vec<_>>()
-            .join("&");
-        format!("DocumentReference?{query}")
-    }
-
-    /// Takes out what a link repeats.
-    pub fn take_repeated(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.repeated)
-    }
+    Ok(())
 }
 
 /// A page of a list: how many entries, behind how many others.
@@ -194,7 +104,7 @@ pub fn invalid(name: &str, diagnostics: &str) -> Refusal {
 }
 
 /// `system|code,code` → codes. An INS has no business here: a link would repeat it.
-fn codes(name: &str, value: &str) -> Result<Vec<String>, Refusal> {
+pub fn codes(name: &str, value: &str) -> Result<Vec<String>, Refusal> {
     let code = |token: &str| {
         let (system, code) = token.split_once('|').unwrap_or(("", token));
         let is_ins = |part: &str| Ins::new(ins_system::TEST, part).is_ok();
@@ -206,16 +116,8 @@ fn codes(name: &str, value: &str) -> Result<Vec<String>, Refusal> {
     value.split(',').map(code).collect()
 }
 
-fn statuses(value: &str) -> Result<Vec<String>, Refusal> {
-    let codes = codes("status", value)?;
-    match codes.iter().find(|code| DocumentStatus::of_code(code).is_none()) {
-        Some(code) => Err(invalid("status", &format!("« {code} » is not a status"))),
-        None => Ok(codes),
-    }
-}
-
-/// A date with its prefix → from (inclusive), until (exclusive).
-fn range(name: &str, value: &str) -> Result<DateRange, Refusal> {
+/// A prefix, and the period that a date names: from (inclusive), until (exclusive).
+fn dated<'a>(name: &str, value: &'a str) -> Result<(&'a str, i64, i64), Refusal> {
     let prefix = value.get(..2).filter(|prefix| prefix.bytes().all(|byte| byte.is_ascii_lowercase()));
     let (prefix, date) = match prefix {
         Some(prefix) => (prefix, value.get(2..).unwrap_or_default()),
@@ -225,23 +127,115 @@ fn range(name: &str, value: &str) -> Result<DateRange, Refusal> {
     let date = date.replace(' ', "+");
     let start = instant(&date).map_err(|error| invalid(name, &error))?;
     let end = end_of(&date).map_err(|error| invalid(name, &error))?;
+    Ok((prefix, start, end))
+}
+
+fn unknown_prefix(name: &str) -> Refusal {
+    invalid(name, "prefixes are eq, ge, gt, le, lt, sa, eb")
+}
+
+/// What a date asks of an instant.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`].
+pub fn range(name: &str, value: &str) -> Result<DateRange, Refusal> {
+    let (prefix, start, end) = dated(name, value)?;
     match prefix {
         "eq" => Ok(DateRange { from: Some(start), until: Some(end) }),
         "ge" => Ok(DateRange { from: Some(start), until: None }),
         "gt" | "sa" => Ok(DateRange { from: Some(end), until: None }),
         "le" => Ok(DateRange { from: None, until: Some(end) }),
         "lt" | "eb" => Ok(DateRange { from: None, until: Some(start) }),
-        _ => Err(invalid(name, "prefixes are eq, ge, gt, le, lt, sa, eb")),
+        _ => Err(unknown_prefix(name)),
     }
 }
 
-fn cursor(value: &str) -> Option<PageCursor> {
-    let (date, id) = value.split_once('~')?;
-    Some(PageCursor { date: date.parse().ok()?, id: id.to_owned() })
+/// What a date asks of a period (FHIR R4, 3.1.1.4.6): `eq` holds all of it, `ge` and `le` touch it, `sa` and `eb` do not.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`].
+pub fn period(name: &str, value: &str) -> Result<PeriodRange, Refusal> {
+    let (prefix, start, end) = dated(name, value)?;
+    let none = PeriodRange::default();
+    let begins = |from, until| PeriodRange { start: DateRange { from, until }, ..none };
+    match prefix {
+        "eq" => Ok(PeriodRange { ended_by: Some(end), ..begins(Some(start), None) }),
+        "ge" => Ok(PeriodRange { ends_after: Some(start), ..none }),
+        "gt" => Ok(PeriodRange { ends_after: Some(end), ..none }),
+        "le" => Ok(begins(None, Some(end))),
+        "lt" => Ok(begins(None, Some(start))),
+        "sa" => Ok(begins(Some(end), None)),
+        "eb" => Ok(PeriodRange { ended_by: Some(start), ..none }),
+        _ => Err(unknown_prefix(name)),
+    }
+}
+
+/// Tokens: `system|value`, or a value of whatever system. `|value` is a value without a system.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`], for an INS too.
+pub fn tokens(kind: TermKind, name: &str, value: &str) -> Result<TermTest, Refusal> {
+    codes(name, value)?;
+    let mut test = TermTest { kind, tokens: Vec::new(), values: Vec::new(), prefixes: Vec::new() };
+    for one in value.split(',') {
+        match one.split_once('|') {
+            Some((system, value)) => test.tokens.push(format!("{system}|{}", bare(kind, value))),
+            None => test.values.push(bare(kind, one).to_owned()),
+        }
+    }
+    Ok(test)
+}
+
+/// The numbers of related things stand with `urn:oid:` or without.
+fn bare(kind: TermKind, value: &str) -> &str {
+    match kind {
+        TermKind::Related => value.strip_prefix("urn:oid:").unwrap_or(value),
+        _ => value,
+    }
+}
+
+/// Names: beginnings, whatever accents and capitals; whole with `:exact`.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`].
+pub fn names(kind: TermKind, name: &str, value: &str) -> Result<TermTest, Refusal> {
+    let given: Vec<String> = value.split(',').map(family_key).collect();
+    if given.len() > MOST_PREFIXES || given.iter().any(|text| text.is_empty() || text.len() > 100) {
+        return Err(invalid(name, "wants one to four names"));
+    }
+    let (values, prefixes) = if name.ends_with(":exact") { (given, Vec::new()) } else { (Vec::new(), given) };
+    Ok(TermTest { kind, tokens: Vec::new(), values, prefixes })
+}
+
+/// What becomes of parameters that are not known (`Prefer: handling=…`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Handling {
+    /// They are left aside, and the answer says so (MHD).
+    #[default]
+    Lenient,
+    /// They are refused.
+    Strict,
+}
+
+impl Handling {
+    /// Leaves a parameter aside, or refuses it. What would turn the question round is refused in any case: a modifier of something that
+    /// is known, reverse chains, filters.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidSearchParameter`].
+    pub fn leave_aside(self, name: &str, known: &[&str], ignored: &mut Vec<String>) -> Result<(), Refusal> {
+        let base = name.split([':', '.']).next().unwrap_or_default();
+        let turns = known.contains(&base) || name.starts_with('_');
+        if turns || self == Handling::Strict {
+            return Err(invalid(name, "this server does not know this parameter"));
+        }
+        ignored.push(name.chars().filter(|c| !c.is_control()).take(64).collect());
+        Ok(())
+    }
 }
 
 /// Percent-encodes what is not unreserved in RFC 3986.
-fn encoded(text: &str) -> String {
+pub fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -258,66 +252,70 @@ fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<DocumentSearch, Refusal> {
-        DocumentSearch::read(pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
-    }
-
-    const PATIENT: (&str, &str) = ("patient.identifier", "urn:oid:1.2.250.1.213.1.4.10|279035121518989");
-    const STATUS: (&str, &str) = ("status", "current");
-
-    #[test]
-    fn patient_and_status_are_wanted() {
-        assert!(read(&[PATIENT, STATUS]).is_ok());
-        assert_eq!(read(&[PATIENT]).unwrap_err().reason, Reason::MissingSearchParameter);
-        assert!(read(&[PATIENT, ("identifier", "urn:oid:1.2")]).is_ok(), "TD3.1b");
-        assert_eq!(read(&[STATUS]).unwrap_err().reason, Reason::MissingSearchParameter);
-        assert_eq!(read(&[PATIENT, PATIENT, STATUS]).unwrap_err().reason, Reason::InvalidSearchParameter);
-        let unknown = read(&[PATIENT, STATUS, ("_has:x", "1")]).unwrap_err();
-        assert_eq!(
-            (unknown.reason, unknown.issues[0].expression.as_deref()),
-            (Reason::InvalidSearchParameter, Some("_has:x"))
-        );
+    fn at(text: &str) -> Option<i64> {
+        Some(instant(text).unwrap())
     }
 
     #[test]
     fn dates_are_periods() {
-        let at = |text| Some(instant(text).unwrap());
-        let range = |dates: &[&'static str]| {
-            let mut pairs = vec![PATIENT, STATUS];
-            pairs.extend(dates.iter().map(|date| ("date", *date)));
-            read(&pairs).unwrap().criteria.date
+        assert_eq!(range("date", "2024").unwrap(), DateRange { from: at("2024"), until: at("2025") });
+        assert_eq!(range("date", "gt2024-03").unwrap(), DateRange { from: at("2024-04"), until: None });
+        assert_eq!(range("date", "lt2024-03").unwrap(), DateRange { from: None, until: at("2024-03") });
+        assert_eq!(range("date", "le2024-03").unwrap(), DateRange { from: None, until: at("2024-04") });
+        for bad in ["ne2024", "ap2024", "hier", "", "ge"] {
+            assert!(range("date", bad).is_err() && period("date", bad).is_err(), "{bad}");
+        }
+        let asked = |value: &str| {
+            let PeriodRange { start, ends_after, ended_by } = period("period", value).unwrap();
+            (start.from, start.until, ends_after, ended_by)
         };
-        assert_eq!(range(&["2024"]), DateRange { from: at("2024"), until: at("2025") });
-        assert_eq!(range(&["ge2024-05", "lt2024-06"]), DateRange { from: at("2024-05"), until: at("2024-06") });
-        assert_eq!(
-            range(&["ge2024-05", "2024", "gt2024-03"]),
-            DateRange { from: at("2024-05"), until: at("2025") }
-        );
-        assert!(read(&[PATIENT, STATUS, ("date", "ne2024")]).is_err());
-        assert!(read(&[PATIENT, STATUS, ("date", "hier")]).is_err());
+        assert_eq!(asked("2024"), (at("2024"), None, None, at("2025")));
+        assert_eq!(asked("ge2024"), (None, None, at("2024"), None));
+        assert_eq!(asked("gt2024"), (None, None, at("2025"), None));
+        assert_eq!(asked("le2024"), (None, at("2025"), None, None));
+        assert_eq!(asked("lt2024"), (None, at("2024"), None, None));
+        assert_eq!(asked("sa2024"), (at("2025"), None, None, None));
+        assert_eq!(asked("eb2024"), (None, None, None, at("2024")));
+        let both = period("period", "ge2024").unwrap().and(period("period", "lt2026").unwrap());
+        assert_eq!((both.ends_after, both.start.until), (at("2024"), at("2026")));
+    }
+
+    #[test]
+    fn tokens_and_names() {
+        let test = tokens(TermKind::Event, "event", "urn:x|A,B,|C").unwrap();
+        assert_eq!((test.tokens, test.values), (vec!["urn:x|A".to_owned(), "|C".into()], vec!["B".to_owned()]));
+        let study = tokens(TermKind::Related, "related:identifier", "urn:s|urn:oid:1.2,urn:oid:1.3").unwrap();
+        assert_eq!((study.tokens, study.values), (vec!["urn:s|1.2".to_owned()], vec!["1.3".to_owned()]));
+        let ins = tokens(TermKind::Author, "author", "urn:oid:1.2.250.1.213.1.4.10|279035121518989");
+        assert!(ins.unwrap_err().issues[0].diagnostics.contains("patient.identifier"));
+        assert_eq!(names(TermKind::AuthorFamily, "author.family", "Bér").unwrap().prefixes, ["BER"]);
+        assert_eq!(names(TermKind::AuthorFamily, "author.family:exact", "Bér").unwrap().values, ["BER"]);
+        assert!(names(TermKind::AuthorFamily, "author.family", "a,b,c,d,e").is_err());
+        assert!(names(TermKind::AuthorFamily, "author.family", "a,").is_err());
+    }
+
+    #[test]
+    fn what_is_not_known() {
+        let left = |handling: Handling, name: &str| {
+            let mut ignored = Vec::new();
+            handling
+                .leave_aside(name, &["type"], &mut ignored)
+                .map(|()| ignored)
+                .map_err(|refusal| refusal.reason)
+        };
+        assert_eq!(left(Handling::Lenient, "confidence"), Ok(vec!["confidence".to_owned()]));
+        assert_eq!(left(Handling::Strict, "confidence"), Err(Reason::InvalidSearchParameter));
+        for name in ["type:not", "type.x", "_has:X:y:z", "_filter", "_query"] {
+            assert_eq!(left(Handling::Lenient, name), Err(Reason::InvalidSearchParameter), "{name}");
+        }
     }
 
     #[test]
     fn a_search_is_bounded() {
-        let many = vec![("date", "2024"); 60];
-        assert!(read(&[&[PATIENT, STATUS], &many[..]].concat()).is_err());
-        let values = ",".repeat(200);
-        assert!(read(&[PATIENT, STATUS, ("type", &values)]).is_err());
-        let ins = read(&[PATIENT, STATUS, ("identifier", "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]);
-        assert!(ins.unwrap_err().issues[0].diagnostics.contains("patient.identifier"));
-    }
-
-    #[test]
-    fn a_link_names_no_ins() {
-        let mut search =
-            read(&[PATIENT, STATUS, ("type", "http://loinc.org|11488-4,SYNTH"), ("_count", "5")]).unwrap();
-        assert_eq!(search.criteria.types, ["11488-4", "SYNTH"]);
-        let cursor = PageCursor { date: 12, id: "a-b".into() };
-        let link = DocumentSearch::link(&search.take_repeated(), Some("rec-1"), Some(&cursor));
-        assert_eq!(
-            link,
-            "DocumentReference?patient=Patient/rec-1&status=current&type=http://loinc.org%7C11488-4%2CSYNTH&_count=5&_after=12~a-b"
-        );
-        assert_eq!(super::cursor("12~a-b"), Some(cursor));
+        let pair = |value: &str| ("date".to_owned(), value.to_owned());
+        assert!(bounded(&vec![pair("2024"); 50]).is_ok());
+        assert!(bounded(&vec![pair("2024"); 51]).is_err());
+        assert!(bounded(&[pair(&",".repeat(99))]).is_ok());
+        assert!(bounded(&[pair(&",".repeat(100))]).is_err());
     }
 }

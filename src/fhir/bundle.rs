@@ -124,8 +124,25 @@ pub struct SearchEntry {
 }
 
 /// A searchset joined from kept texts: nothing is parsed and serialised again.
-///
-/// `base` ends without a slash; `this` and `next` are path and query of this page and the next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SearchSet<'a> {
+    /// The base of all addresses, without a slash at the end.
+    pub base: &'a str,
+    /// How many match, on all pages.
+    pub total: u64,
+    /// Path and query of this page.
+    pub this: Option<&'a str>,
+    /// Path and query of the next page.
+    pub next: Option<&'a str>,
+    /// What matches.
+    pub entries: &'a [SearchEntry],
+    /// What `_include` asked for.
+    pub included: &'a [SearchEntry],
+    /// An OperationOutcome with warnings.
+    pub warning: Option<&'a str>,
+}
+
+/// As [`SearchSet`], with nothing but matches.
 pub fn searchset(
     base: &str,
     total: u64,
@@ -133,57 +150,62 @@ pub fn searchset(
     next: Option<&str>,
     entries: &[SearchEntry],
 ) -> String {
-    searchset_with_included(base, total, this, next, entries, &[])
+    SearchSet { base, total, this, next, entries, ..SearchSet::default() }.to_text()
 }
 
-/// As [`searchset`], with what `_include` asked for behind the matches.
-pub fn searchset_with_included(
-    base: &str,
-    total: u64,
-    this: Option<&str>,
-    next: Option<&str>,
-    entries: &[SearchEntry],
-    included: &[SearchEntry],
-) -> String {
-    let size: usize = entries.iter().map(|entry| entry.resource.len() + entry.path.len() + 160).sum();
-    let mut text = String::with_capacity(size + 512);
-    text.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":");
-    text.push_str(&total.to_string());
-    let links = [("self", this), ("next", next)];
-    let links: Vec<String> = links
-        .into_iter()
-        .filter_map(|(relation, link)| {
-            Some(format!("{{\"relation\":\"{relation}\",\"url\":{}}}", quoted(&format!("{base}/{}", link?))))
-        })
-        .collect();
-    if !links.is_empty() {
-        text.push_str(",\"link\":[");
-        text.push_str(&links.join(","));
-        text.push(']');
-    }
-    // FHIR has no empty arrays.
-    if !entries.is_empty() {
-        text.push_str(",\"entry\":[");
-        let all = entries.iter().zip(std::iter::repeat("match"));
-        let all = all.chain(included.iter().zip(std::iter::repeat("include")));
-        for (position, (entry, mode)) in all.enumerate() {
-            if position > 0 {
-                text.push(',');
-            }
-            text.push_str("{\"fullUrl\":\"");
-            text.push_str(base);
-            text.push('/');
-            text.push_str(&entry.path);
-            text.push_str("\",\"resource\":");
-            push_with_base(&mut text, &entry.resource, entry.link, base);
-            text.push_str(",\"search\":{\"mode\":\"");
-            text.push_str(mode);
-            text.push_str("\"}}");
+impl SearchSet<'_> {
+    /// The Bundle.
+    pub fn to_text(&self) -> String {
+        let Self { base, total, this, next, entries, included, warning } = *self;
+        let all = || entries.iter().chain(included);
+        let size: usize = all().map(|entry| entry.resource.len() + entry.path.len() + 160).sum();
+        let mut text = String::with_capacity(size + 512);
+        text.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":");
+        text.push_str(&total.to_string());
+        let links = [("self", this), ("next", next)];
+        let links: Vec<String> = links
+            .into_iter()
+            .filter_map(|(relation, link)| {
+                let url = quoted(&format!("{base}/{}", link?));
+                Some(format!("{{\"relation\":\"{relation}\",\"url\":{url}}}"))
+            })
+            .collect();
+        if !links.is_empty() {
+            text.push_str(",\"link\":[");
+            text.push_str(&links.join(","));
+            text.push(']');
         }
-        text.push(']');
+        // FHIR has no empty arrays.
+        if all().next().is_some() || warning.is_some() {
+            text.push_str(",\"entry\":[");
+            let modes = std::iter::repeat_n("match", entries.len()).chain(std::iter::repeat("include"));
+            for (position, (entry, mode)) in all().zip(modes).enumerate() {
+                if position > 0 {
+                    text.push(',');
+                }
+                text.push_str("{\"fullUrl\":\"");
+                text.push_str(base);
+                text.push('/');
+                text.push_str(&entry.path);
+                text.push_str("\",\"resource\":");
+                push_with_base(&mut text, &entry.resource, entry.link, base);
+                text.push_str(",\"search\":{\"mode\":\"");
+                text.push_str(mode);
+                text.push_str("\"}}");
+            }
+            if let Some(warning) = warning {
+                if all().next().is_some() {
+                    text.push(',');
+                }
+                text.push_str("{\"resource\":");
+                text.push_str(warning);
+                text.push_str(",\"search\":{\"mode\":\"outcome\"}}");
+            }
+            text.push(']');
+        }
+        text.push('}');
+        text
     }
-    text.push('}');
-    text
 }
 
 /// A kept text with the base before its relative attachment link.

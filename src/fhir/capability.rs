@@ -4,6 +4,51 @@ use serde_json::{Value, json};
 
 use super::json::{set, to_json};
 
+/// Parameters of a search of documents (ITI-67), without modifiers: name and type.
+pub const DOCUMENT_SEARCH: [(&str, &str); 24] = [
+    ("_id", "token"),
+    ("_lastUpdated", "date"),
+    ("author", "reference"),
+    ("author.family", "string"),
+    ("author.given", "string"),
+    ("category", "token"),
+    ("creation", "date"),
+    ("date", "date"),
+    ("event", "token"),
+    ("facility", "token"),
+    ("format", "token"),
+    ("identifier", "token"),
+    ("isArchived", "token"),
+    ("patient", "reference"),
+    ("patient.identifier", "token"),
+    ("period", "date"),
+    ("period-end", "date"),
+    ("period-start", "date"),
+    ("related", "reference"),
+    ("relatesto", "reference"),
+    ("security-label", "token"),
+    ("setting", "token"),
+    ("status", "token"),
+    ("type", "token"),
+];
+
+/// Parameters of a search of submission sets (ITI-66), likewise.
+pub const LIST_SEARCH: [(&str, &str); 13] = [
+    ("_id", "token"),
+    ("authorOrg", "reference"),
+    ("code", "token"),
+    ("date", "date"),
+    ("designationType", "token"),
+    ("identifier", "token"),
+    ("patient", "reference"),
+    ("patient.identifier", "token"),
+    ("source", "reference"),
+    ("source.family", "string"),
+    ("source.given", "string"),
+    ("sourceId", "token"),
+    ("status", "token"),
+];
+
 /// The statement, for a base URL.
 pub fn statement(base: &str, version: &str, date: &str) -> String {
     let search = |name: &str, kind: &str| json!({ "name": name, "type": kind });
@@ -15,7 +60,12 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         }
         match kind {
             // A PATCH of a document by its unique id.
-            "DocumentReference" => set(&mut resource, "conditionalUpdate", true),
+            "DocumentReference" => {
+                set(&mut resource, "conditionalUpdate", true);
+                let definition = "https://github.com/habilis/OperationDefinition/documentreference-actualiser";
+                set(&mut resource, "operation", json!([{ "name": "actualiser", "definition": definition }]));
+            }
+            "List" => set(&mut resource, "searchInclude", json!(["List:item"])),
             "Patient" => {
                 let definition = "https://github.com/habilis/OperationDefinition/patient-fermer";
                 set(&mut resource, "operation", json!([{ "name": "fermer", "definition": definition }]));
@@ -24,20 +74,8 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         }
         resource
     };
-    let documents = vec![
-        search("patient", "reference"),
-        search("patient.identifier", "token"),
-        search("status", "token"),
-        search("type", "token"),
-        search("category", "token"),
-        search("format", "token"),
-        search("facility", "token"),
-        search("setting", "token"),
-        search("identifier", "token"),
-        search("date", "date"),
-        search("creation", "date"),
-        search("_id", "token"),
-    ];
+    let all =
+        |known: &[(&str, &str)]| known.iter().map(|(name, kind)| search(name, kind)).collect::<Vec<Value>>();
     let patients = vec![
         search("identifier", "token"),
         search("family", "string"),
@@ -58,6 +96,11 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         "date": date,
         "kind": "instance",
         "software": { "name": "Habilis", "version": version },
+        "instantiates": [
+            "https://interop.esante.gouv.fr/ig/fhir/pdsm/CapabilityStatement/PDSm-GestionnaireDePartageDeDocuments",
+            "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
+            "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient",
+        ],
         "implementation": { "description": "Habilis, professional side of the DMP", "url": base },
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml"],
@@ -76,7 +119,8 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
             "resource": [
                 resource("Patient", &["read", "search-type"], patients),
                 resource("Consent", &["create", "patch", "search-type"], consents),
-                resource("DocumentReference", &["create", "patch", "read", "search-type"], documents),
+                resource("DocumentReference", &["create", "patch", "read", "search-type"], all(&DOCUMENT_SEARCH)),
+                resource("List", &["read", "search-type"], all(&LIST_SEARCH)),
                 resource("Binary", &["read"], vec![]),
             ],
             "interaction": [{ "code": "transaction" }],

@@ -15,5 +15,6 @@ pub mod json;
 pub mod outcome;
 pub mod patch;
 pub mod patient;
+pub mod refresh;
 pub mod submission_set;
 pub mod xml;

@@ -40,6 +40,22 @@ pub fn failure(issue_code: &str, french: &str, diagnostics: &str, request_id: &s
     outcome(vec![issue], request_id)
 }
 
+/// The warning about search parameters that were left aside. The names are the caller's own, shortened.
+pub fn ignored(parameters: &[String]) -> String {
+    let issues: Vec<Value> = parameters
+        .iter()
+        .map(|name| {
+            json!({
+                "severity": "warning",
+                "code": "not-supported",
+                "details": { "text": "Un critère de recherche envoyé par votre logiciel a été ignoré." },
+                "diagnostics": format!("the search parameter « {name} » is not known here and was left aside"),
+            })
+        })
+        .collect();
+    to_json(&json!({ "resourceType": "OperationOutcome", "issue": issues }))
+}
+
 fn outcome(issues: Vec<Value>, request_id: &str) -> String {
     to_json(&json!({
         "resourceType": "OperationOutcome",

@@ -108,6 +108,16 @@ pub fn accepted(
     Ok(list.to_text())
 }
 
+/// A kept SubmissionSet, with the documents that may be seen.
+///
+/// # Errors
+/// The kept text is no object, which would be a fault of ours.
+pub fn with_entries(text: &str, document_ids: &[&str]) -> Result<String, Refusal> {
+    let mut list = RawObject::parse(text)?;
+    list.set("entry", entries(document_ids), Some("source"));
+    Ok(list.to_text())
+}
+
 /// The SubmissionSet that the server makes for a document fed alone (ITI-105).
 pub fn made_by_server(id: &str, record_id: &str, document_id: &str, author_id: &str, now: i64) -> String {
     let uuid = format!("urn:uuid:{id}");

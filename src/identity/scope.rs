@@ -31,11 +31,13 @@ pub enum Transaction {
     LookUp,
     /// TD3.3a to d: labels, archive, deletion.
     Update,
+    /// ITI-66: find and read submission sets.
+    FindLists,
 }
 
 impl Transaction {
     /// Every transaction.
-    pub const ALL: [Transaction; 13] = [
+    pub const ALL: [Transaction; 14] = [
         Transaction::TestExistence,
         Transaction::Declare,
         Transaction::ProvideBundle,
@@ -49,6 +51,7 @@ impl Transaction {
         Transaction::ListProfessionals,
         Transaction::LookUp,
         Transaction::Update,
+        Transaction::FindLists,
     ];
 
     /// Its name as a scope.
@@ -67,6 +70,7 @@ impl Transaction {
             Transaction::ListProfessionals => "TD1.6",
             Transaction::LookUp => "TD3.1b",
             Transaction::Update => "TD3.3",
+            Transaction::FindLists => "ITI-66",
         }
     }
 

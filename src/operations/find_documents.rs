@@ -49,7 +49,7 @@ pub async fn run(
     criteria: SearchCriteria,
     page: Page,
 ) -> Result<Traced<Found>, Failure> {
-    let by_reference = !criteria.unique_ids.is_empty();
+    let by_reference = !criteria.identifiers.is_empty();
     let call = &match call.turn_to(OPERATION) {
         Err(_) if by_reference => call.turn_to(LOOK_UP)?,
         turned => turned?,
@@ -106,11 +106,11 @@ fn look_up(
     let decision = call.services.tables.decide_references(&call.caller, record, call.at()?);
     let references =
         decision.granted().map_err(|refusal| refused.unwrap_or(refusal).concerning(&record.id, None))?;
-    if *references.one() && criteria.unique_ids.len() != 1 {
+    if *references.one() && criteria.identifiers.len() != 1 {
         let why = "note (5): one reference a look-up, named by its identifier";
         let refusal = Refusal::at(crate::error::Reason::InvalidSearchParameter, "identifier", why);
         return Err(refusal.by(references.rule().to_owned()).concerning(&record.id, None).into());
     }
-    let found = reader.look_up(&references, criteria)?;
+    let found = reader.look_up(&references, criteria, call.now())?;
     Ok((Hits::References(found), references.rule().to_owned()))
 }

@@ -39,6 +39,8 @@ pub struct Page {
     pub size: usize,
     /// The last document of the page before.
     pub after: Option<PageCursor>,
+    /// The oldest first.
+    pub ascending: bool,
 }
 
 /// One page of what the caller may see.
@@ -80,15 +82,19 @@ struct ContentRow {
 /// One document of a page.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = document)]
-struct PageRow {
+pub(super) struct PageRow {
     date: i64,
-    id: String,
+    pub(super) id: String,
     link: i32,
     resource: String,
     binary_id: String,
     replaces_id: Option<String>,
     invisible_to_patient: bool,
     visible_from: Option<i64>,
+    pub(super) status: String,
+    pub(super) version: i64,
+    pub(super) created_at: i64,
+    pub(super) updated_at: i64,
 }
 
 impl PageRow {
@@ -251,7 +257,7 @@ pub(super) type Backend = <DatabaseConnection as diesel::Connection>::Backend;
 
 /// The predicate of [`Scope`] in SQL: a part of the query, never a filter behind it. `Scope::admit` says the same for
 /// one document; a test compares the two.
-fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a, Backend> {
+pub(super) fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a, Backend> {
     // Looked up for each document: a list would be made anew, a hundred types long, for each query.
     let readable = readable_type::table
         .filter(readable_type::set_id.eq(&scope.readable().id))
@@ -289,7 +295,11 @@ fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a, Backend> 
 }
 
 fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria, now: i64) -> document::BoxedQuery<'a, Backend> {
-    narrowed(visible(scope, now), criteria)
+    let mut query = narrowed(visible(scope, now), criteria, now);
+    if !criteria.replaced.is_empty() {
+        query = query.filter(document::replaces_id.eq_any(&criteria.replaced).assume_not_null());
+    }
+    query
 }
 
 /// One's own documents, deleted ones apart: the predicate of [`References`] in SQL.
@@ -317,18 +327,35 @@ impl Reader<'_> {
         page: &Page,
         now: i64,
     ) -> Result<SearchPage, Failure> {
+        // What replaced a document that may not be seen is not found by it.
+        let named: Vec<&str> = criteria.replaced.iter().map(String::as_str).collect();
+        let seen = seen(self.connection, scope, &named, now).map_err(unavailable)?;
+        let mut criteria = criteria.clone();
+        if !criteria.replaced.is_empty() {
+            criteria.replaced.retain(|id| seen.contains(id));
+            // An id that no document has: the question stays, and nothing answers it.
+            criteria.replaced.push("-".to_owned());
+        }
+        let criteria = &criteria;
         let mut rows: Vec<PageRow> = Vec::new();
         if page.size > 0 {
             let mut query = matching(scope, criteria, now);
             if let Some(after) = &page.after {
-                query = query.filter(
-                    document::date
-                        .lt(after.date)
-                        .or(document::date.eq(after.date).and(document::id.lt(&after.id))),
-                );
+                let same = document::date.eq(after.date);
+                query = match page.ascending {
+                    true => {
+                        query.filter(document::date.gt(after.date).or(same.and(document::id.gt(&after.id))))
+                    }
+                    false => {
+                        query.filter(document::date.lt(after.date).or(same.and(document::id.lt(&after.id))))
+                    }
+                };
             }
+            query = match page.ascending {
+                true => query.order((document::date.asc(), document::id.asc())),
+                false => query.order((document::date.desc(), document::id.desc())),
+            };
             rows = query
-                .order((document::date.desc(), document::id.desc()))
                 .limit(i64::try_from(page.size).unwrap_or(i64::MAX - 1) + 1)
                 .select(PageRow::as_select())
                 .load(self.connection)
@@ -347,18 +374,46 @@ impl Reader<'_> {
             Some(last) if more => Some(PageCursor { date: last.date, id: last.id.clone() }),
             _ => None,
         };
+        let ids = rows.iter().map(|row| row.id.clone()).collect();
+        let entries = self.entries(scope, rows, now)?;
+        Ok(SearchPage { entries, ids, total, next })
+    }
+
+    /// Those of these documents that the scope holds, newest first.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub(super) fn seen_documents(
+        &mut self,
+        scope: &Scope,
+        ids: &[&String],
+        now: i64,
+    ) -> Result<Vec<SearchEntry>, Failure> {
+        let rows: Vec<PageRow> = visible(scope, now)
+            .filter(document::id.eq_any(ids))
+            .order((document::date.desc(), document::id.desc()))
+            .select(PageRow::as_select())
+            .load(self.connection)
+            .map_err(unavailable)?;
+        self.entries(scope, rows, now)
+    }
+
+    /// The rows as they are shown: without a relation to what may not be seen.
+    pub(super) fn entries(
+        &mut self,
+        scope: &Scope,
+        rows: Vec<PageRow>,
+        now: i64,
+    ) -> Result<Vec<SearchEntry>, Failure> {
         let replaced: Vec<&str> = rows.iter().filter_map(|row| row.replaces_id.as_deref()).collect();
         let seen = seen(self.connection, scope, &replaced, now).map_err(unavailable)?;
-        let ids = rows.iter().map(|row| row.id.clone()).collect();
-        let entries = rows
-            .into_iter()
+        rows.into_iter()
             .map(|row| {
                 let names_hidden = row.replaces_id.as_ref().is_some_and(|id| !seen.contains(id));
                 let (resource, link) = row.shown(now, names_hidden)?;
                 Ok(SearchEntry { path: format!("DocumentReference/{}", row.id), link, resource })
             })
-            .collect::<Result<_, Failure>>()?;
-        Ok(SearchPage { entries, ids, total, next })
+            .collect()
     }
 
     /// TD3.1b: the references of one's own documents under these identifiers.
@@ -369,8 +424,9 @@ impl Reader<'_> {
         &mut self,
         references: &References,
         criteria: &SearchCriteria,
+        now: i64,
     ) -> Result<Vec<DocumentSummary>, Failure> {
-        let query = narrowed(own(references), criteria)
+        let query = narrowed(own(references), criteria, now)
             .order((document::date.desc(), document::id.desc()))
             .limit(100)
             .select(DocumentSummary::as_select());

@@ -7,6 +7,7 @@
 //! Whatever returns or changes health data takes a grant of `rights` as a parameter.
 
 mod bodies;
+mod changes;
 mod criteria;
 mod documents;
 mod engine;
@@ -17,6 +18,7 @@ mod records;
 mod relations;
 mod schema;
 mod spent;
+mod submission_sets;
 mod submissions;
 mod updates;
 mod writer;
@@ -31,7 +33,10 @@ use crate::rights::HabilitationMatrix;
 
 pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
-pub use criteria::{DateRange, SearchCriteria};
+pub use changes::{Changes, Known};
+pub use criteria::{
+    DateRange, LabelTest, MOST_PREFIXES, NewTerm, PeriodRange, SearchCriteria, TermKind, TermTest,
+};
 /// What the database may answer instead of a result.
 pub use diesel::result::Error as StoreError;
 pub use documents::{
@@ -43,6 +48,7 @@ pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};
 pub use records::{Hold, NewRecord, RecordKey, family_key};
 pub use relations::{ListedRecord, NewAuthorisation, basis_code};
+pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use updates::{DocumentKey, UpdatedDocument};
 pub use writer::{Step, Traced, Transaction, Writer};

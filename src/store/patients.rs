@@ -2,10 +2,11 @@
 
 use diesel::prelude::*;
 
+use super::criteria::beginning;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
-use super::schema::{authorisation, document, medecin_traitant, record, submission_set, trace};
+use super::schema::{authorisation, document, medecin_traitant, record, search_term, submission_set, trace};
 use super::unavailable;
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -146,19 +147,6 @@ impl Reader<'_> {
     }
 }
 
-/// The pattern of texts that begin so: what would be a wildcard in it is not.
-fn beginning(prefix: &str) -> String {
-    let mut pattern = String::with_capacity(prefix.len() + 1);
-    for c in prefix.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
-
 impl Transaction<'_> {
     /// Our record, whole, inside the transaction.
     ///
@@ -278,6 +266,12 @@ impl Transaction<'_> {
     /// The database's.
     pub fn erase(&mut self, _: &PatientSideGrant, record_id: &str, now: i64) -> QueryResult<()> {
         let connection = &mut *self.connection;
+        let documents = document::table.filter(document::record_id.eq(record_id)).select(document::id);
+        let sets =
+            submission_set::table.filter(submission_set::record_id.eq(record_id)).select(submission_set::id);
+        diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(documents)))
+            .execute(connection)?;
+        diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(sets))).execute(connection)?;
         diesel::delete(document::table.filter(document::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(submission_set::table.filter(submission_set::record_id.eq(record_id)))
             .execute(connection)?;

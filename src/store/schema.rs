@@ -62,6 +62,7 @@ diesel::table! {
         author_id -> Text,
         created_at -> BigInt,
         resource -> Text,
+        date -> BigInt,
     }
 }
 
@@ -99,6 +100,18 @@ diesel::table! {
         replaces_id -> Nullable<Text>,
         visible_from -> Nullable<BigInt>,
         updated_at -> BigInt,
+        creation_end -> BigInt,
+        period_start -> Nullable<BigInt>,
+        period_end -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    search_term (owner_id, kind, token) {
+        owner_id -> Text,
+        kind -> Text,
+        token -> Text,
+        value -> Text,
     }
 }
 
@@ -152,5 +165,5 @@ diesel::table! {
 
 diesel::joinable!(authorisation -> record (record_id));
 diesel::joinable!(medecin_traitant -> record (record_id));
-diesel::allow_tables_to_appear_in_same_query!(document, readable_type);
+diesel::allow_tables_to_appear_in_same_query!(document, readable_type, search_term, submission_set);
 diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant, document);

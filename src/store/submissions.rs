@@ -2,9 +2,10 @@
 
 use diesel::prelude::*;
 
+use super::criteria::NewTerm;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
-use super::schema::{document, submission_set};
+use super::schema::{document, search_term, submission_set};
 use super::unavailable;
 use super::updates::cover_older;
 use super::writer::Transaction;
@@ -81,6 +82,12 @@ pub struct NewDocument {
     pub replaces_id: Option<String>,
     /// Microseconds.
     pub updated_at: i64,
+    /// Where `attachment.creation` ends, exclusive: a date without a time is a day.
+    pub creation_end: i64,
+    /// `context.period`, microseconds; the end is exclusive.
+    pub period_start: Option<i64>,
+    /// See `period_start`.
+    pub period_end: Option<i64>,
 }
 
 /// A submission to be kept, whole or not at all.
@@ -92,8 +99,12 @@ pub struct NewSubmission {
     pub resource: String,
     /// Microseconds.
     pub created_at: i64,
+    /// `List.date`, microseconds.
+    pub date: i64,
     /// Documents, in the order received.
     pub documents: Vec<NewDocument>,
+    /// What the List and its documents are found by.
+    pub terms: Vec<NewTerm>,
 }
 
 /// A document that was fed before.
@@ -249,6 +260,7 @@ impl Transaction<'_> {
                 submission_set::author_id.eq(grant.author_id()),
                 submission_set::created_at.eq(submission.created_at),
                 submission_set::resource.eq(&submission.resource),
+                submission_set::date.eq(submission.date),
             ))
             .execute(self.connection)?;
         for new in &submission.documents {
@@ -256,6 +268,14 @@ impl Transaction<'_> {
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
             // Masking the current version covers those that it replaced.
             cover_older(self.connection, &new.id)?;
+        }
+        // In one statement each of some: an engine takes so many values at once.
+        for terms in submission.terms.chunks(200) {
+            let insert = diesel::insert_into(search_term::table).values(terms);
+            match self.connection {
+                DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+                DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+            };
         }
         Ok(Submitted::Stored)
     }

@@ -24,6 +24,19 @@ fn told(answer: &Answer, named: &str) -> String {
     format!("{} {headers:?} {body}", answer.status)
 }
 
+/// `$actualiser`. The instant of the answer, which is the clock's, is left out.
+fn refresh(client: &Client, since: Option<&str>, known: &[&str]) -> Answer {
+    let mut answer = crate::refresh::refresh(client, OTHER, since, known);
+    let text = answer.text().to_owned();
+    if let Some((before, rest)) = text.split_once("\"valueInstant\":\"") {
+        let (_, after) = rest.split_once('"').unwrap();
+        let bytes = format!("{before}{after}").into_bytes();
+        answer.headers.insert("content-length", bytes.len().into());
+        answer.bytes = bytes;
+    }
+    answer
+}
+
 fn hidden_and_absent_are_equal(engine: Engine) {
     let world = World::start(engine);
     let (author, other, mes) =
@@ -37,6 +50,7 @@ fn hidden_and_absent_are_equal(engine: Engine) {
         Example { labels: masked, ..Example::new(TEST, OTHER, "X", "2.25.960") }.single(),
     );
     let document = fed.json()["id"].as_str().unwrap().to_owned();
+    let list = world.text(&format!("SELECT submission_set_id AS text FROM document WHERE id = '{document}'"));
     let url = fed.json()["content"][0]["attachment"]["url"].as_str().unwrap().to_owned();
     let binary = url.rsplit('/').next().unwrap().to_owned();
     let consents = author.get(&format!("/Consent?patient.identifier={TEST}%7C{OTHER}")).json();
@@ -106,6 +120,21 @@ fn hidden_and_absent_are_equal(engine: Engine) {
             ABSENT,
             Box::new(|client, id| client.get(&format!("{search}&_id={id}"))),
         );
+        let lists = format!("/List?patient.identifier={TEST}%7C{OTHER}&status=current&code=submissionset");
+        same("read list", &list, ABSENT, Box::new(|client, id| client.get(&format!("/List/{id}"))));
+        same(
+            "search lists by _id",
+            &list,
+            ABSENT,
+            Box::new(|client, id| client.get(&format!("{lists}&_id={id}"))),
+        );
+        same(
+            "search by what was replaced",
+            &document,
+            ABSENT,
+            Box::new(|client, id| client.get(&format!("{search}&relatesto={id}"))),
+        );
+        same("refresh", &document, ABSENT, Box::new(|client, id| refresh(client, None, &[id])));
         same("look-up", "2.25.960", "2.25.969", Box::new(|client, id| client.look_up(OTHER, id)));
         same(
             "take back",

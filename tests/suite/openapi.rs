@@ -50,7 +50,9 @@ fn the_capability_statement_lists_the_same_interactions() {
     for resource in statement["rest"][0]["resource"].as_array().unwrap() {
         let kind = resource["type"].as_str().unwrap();
         for operation in resource["operation"].as_array().into_iter().flatten() {
-            stated.push(format!("POST /fhir/{kind}/{{id}}/${}", operation["name"].as_str().unwrap()));
+            // A statement does not say whether an operation is a type's or an instance's.
+            let place = if operation["name"] == "fermer" { "/{id}" } else { "" };
+            stated.push(format!("POST /fhir/{kind}{place}/${}", operation["name"].as_str().unwrap()));
         }
         for interaction in resource["interaction"].as_array().unwrap() {
             match interaction["code"].as_str().unwrap() {

@@ -11,13 +11,14 @@ pub struct Target {
     pub document: String,
     pub binary: String,
     pub record: String,
+    pub list: String,
 }
 
 /// A well-formed call of an operation. `id` is that of a document which the caller may see if anyone may.
 pub fn request(
     client: &Client,
     operation: &str,
-    Target { document, binary, record }: &Target,
+    Target { document, binary, record, list }: &Target,
     unique_id: &str,
 ) -> reqwest::Result<Answer> {
     let patient = format!("patient.identifier={TEST}%7C{OTHER}&status=current");
@@ -107,6 +108,17 @@ pub fn request(
         "mesReadAccesses" => {
             client.send("GET", &mes(&format!("/{record}/traces?lecteur=titulaire")), &[], None)
         }
+        "refreshDocuments" => {
+            let body = format!(
+                r#"{{"resourceType":"Parameters","parameter":[{{"name":"patient","valueIdentifier":{{"system":"{TEST}","value":"{OTHER}"}}}},{{"name":"connus","valueId":"{document}"}}]}}"#
+            );
+            client.send("POST", "/DocumentReference/$actualiser", &json, Some(body))
+        }
+        "searchList" => client.send("GET", &format!("/List?{patient}&code=submissionset"), &[], None),
+        "searchListByPost" => {
+            client.send("POST", "/List/_search", &form, Some(format!("{patient}&code=submissionset")))
+        }
+        "readList" => client.send("GET", &format!("/List/{list}"), &[], None),
         "readDocumentReference" => client.send("GET", &format!("/DocumentReference/{document}"), &[], None),
         "readBinary" => client.send("GET", &format!("/Binary/{binary}"), &[], None),
         other => panic!("« {other} » is in the OpenAPI description and has no row in the refusal test"),
@@ -117,7 +129,8 @@ pub fn request(
 pub fn target(world: &World, unique_id: &str) -> Target {
     let (document, binary) = fed(world, unique_id);
     let found = world.client("cps-medecin").get(&format!("/Patient?identifier={TEST}%7C{OTHER}"));
-    Target { document, binary, record: found.found().1.remove(0) }
+    let list = world.text(&format!("SELECT submission_set_id AS text FROM document WHERE id = '{document}'"));
+    Target { document, binary, record: found.found().1.remove(0), list }
 }
 
 /// Feeds a document and gives the ids of DocumentReference and Binary.
@@ -156,7 +169,7 @@ fn with_session(world: &World, session: &str, jti: &str) -> Client {
                     ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
                     ("subject_token", &subject),
                     ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-                    ("scope", "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-67 ITI-68"),
+                    ("scope", "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68"),
                 ])
                 .token();
             software.with_token(&token)

@@ -1,11 +1,21 @@
 //! ITI-67: criteria, pages, totals; and that the query's predicate says what the decision says.
 
 use habilis::sandbox::example::Example;
+use serde_json::{Value, json};
 
 use crate::on_both_engines;
 use crate::support::{Engine, PATIENT, TEST, World};
 
-on_both_engines!(criteria, pages_are_whole_and_stable, query_and_decision_agree);
+on_both_engines!(
+    criteria,
+    every_other_criterion,
+    what_is_not_known,
+    pages_are_whole_and_stable,
+    the_oldest_first,
+    query_and_decision_agree
+);
+
+const ARCHIVED: &str = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived";
 
 fn criteria(engine: Engine) {
     let world = World::start(engine);
@@ -100,14 +110,190 @@ fn pages_are_whole_and_stable(engine: Engine) {
         }
         assert_eq!(seen, whole, "page size {size}");
     }
-    // A page link opens nothing to another caller.
+    // A page link opens nothing to another caller, whether he may read or not, nor for another question.
     let page = doctor
         .get(&format!("/DocumentReference?patient.identifier={TEST}%7C{PATIENT}&status=current&_count=3"));
-    world.client("cps-medecin-b").get(&page.link("next").unwrap()).assert_refused(
-        403,
-        "DMPAccessForbidden",
-        "no authorisation",
+    let link = page.link("next").unwrap();
+    let other = world.client("cps-medecin-b");
+    other.get(&link).assert_refused(400, "", "for this caller and this search");
+    other.authorise(PATIENT);
+    other.get(&link).assert_refused(400, "", "for this caller and this search");
+    doctor.get(&link.replace("_count=3", "_count=4")).assert_refused(
+        400,
+        "",
+        "for this caller and this search",
     );
+    assert_eq!(doctor.get(&link).status, 200, "control");
+    // What comes or goes meanwhile moves no page: what stands after the last one seen is what follows.
+    let before = doctor.get(&link).found().1;
+    assert_eq!(doctor.post("", Example::new(TEST, PATIENT, "PAT-TROIS", "2.25.820").transaction()).status, 200);
+    assert!(doctor.delete_document("2.25.820").status == 200);
+    assert_eq!(doctor.get(&link).found().1, before);
+}
+
+fn the_oldest_first(engine: Engine) {
+    let world = World::start(engine);
+    let doctor = world.client("cps-medecin");
+    doctor.authorise(PATIENT);
+    for number in 0..5 {
+        let id = format!("2.25.83{number}");
+        assert_eq!(doctor.post("", Example::new(TEST, PATIENT, "PAT-TROIS", &id).transaction()).status, 200);
+        world.sql(&format!("UPDATE document SET date = date + {number} WHERE unique_id = 'urn:oid:{id}'"));
+    }
+    let search = format!("/DocumentReference?patient.identifier={TEST}%7C{PATIENT}&status=current");
+    let (_, newest) = doctor.get(&format!("{search}&_sort=-date")).found();
+    let (mut oldest, mut next) = (Vec::new(), Some(format!("{search}&_sort=date&_count=2")));
+    while let Some(link) = next {
+        let page = doctor.get(&link);
+        oldest.extend(page.found().1);
+        next = page.link("next");
+    }
+    assert_eq!(newest.len(), 5);
+    assert_eq!(oldest, newest.into_iter().rev().collect::<Vec<_>>());
+    doctor.get(&format!("{search}&_sort=type")).assert_refused(400, "", "sorts by date");
+}
+
+/// One document with everything, one with other things: what finds which.
+fn every_other_criterion(engine: Engine) {
+    let world = World::start(engine);
+    let doctor = world.client("cps-medecin");
+    doctor.authorise(PATIENT);
+    let mut rich =
+        serde_json::from_str::<Value>(&Example::new(TEST, PATIENT, "X", "2.25.840").single()).unwrap();
+    rich["contained"][1] = json!({
+        "resourceType": "PractitionerRole", "id": "auteur",
+        "practitioner": { "reference": "#personne" },
+        "identifier": [{ "system": "urn:oid:1.2.250.1.71.4.2.1", "value": "810100000016" }],
+    });
+    let person = json!({ "resourceType": "Practitioner", "id": "personne",
+        "name": [{ "family": "Bérnard-Li", "given": ["Claire", "Ana"] }] });
+    rich["contained"].as_array_mut().unwrap().push(person);
+    rich["content"][0]["attachment"]["creation"] = "2024-05".into();
+    rich["context"]["period"] = json!({ "start": "2024-03-10", "end": "2024-03-20" });
+    rich["context"]["event"] =
+        json!([{ "coding": [{ "system": "urn:oid:1.2.250.1.213.2.5", "code": "DEQP003" }] }]);
+    rich["context"]["related"] = json!([{ "identifier": {
+        "type": { "coding": [{ "system": "urn:ietf:rfc:3986", "code": "urn:ihe:iti:xds:2016:studyInstanceUID" }] },
+        "system": "urn:dicom:uid", "value": "urn:oid:1.2.250.9" } }]);
+    let first = doctor.post("/DocumentReference", rich.to_string());
+    assert_eq!(first.status, 201, "{}", first.text());
+    let first = first.json()["id"].as_str().unwrap().to_owned();
+    // The same number, as an accession number; an act that goes on; another author's name.
+    let mut other =
+        serde_json::from_str::<Value>(&Example::new(TEST, PATIENT, "X", "2.25.841").single()).unwrap();
+    other["context"]["related"] = json!([{ "identifier": {
+        "type": { "coding": [{ "code": "urn:ihe:iti:xds:2013:accession" }] }, "value": "1.2.250.9" } }]);
+    other["context"]["period"] = json!({ "start": "2025-01-01" });
+    other["securityLabel"] = json!([{ "coding": [{ "code": "N" }] }, { "coding": [{ "code": "MASQUE_PS" }] }]);
+    assert_eq!(doctor.post("/DocumentReference", other.to_string()).status, 201);
+    let archive =
+        json!([{ "op": "add", "path": "/extension", "value": [{ "url": ARCHIVED, "valueBoolean": true }] }]);
+    assert_eq!(doctor.patch_document("2.25.841", &archive).status, 200);
+
+    let found = |query: &str| {
+        let answer = doctor
+            .get(&format!("/DocumentReference?patient.identifier={TEST}%7C{PATIENT}&status=current&{query}"));
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        let ids = answer.found().1;
+        let which: Vec<&str> = ids.iter().map(|id| if *id == first { "rich" } else { "other" }).collect();
+        let mut which = which;
+        which.sort_unstable();
+        which.join(" ")
+    };
+    let study = "urn:ihe:iti:xds:2016:studyInstanceUID";
+    for (query, expected) in [
+        ("", "other rich"),
+        ("author.family=bernard", "rich"),
+        ("author.family=BÉRNARD LI", "rich"),
+        ("author.family:exact=Bernard", ""),
+        ("author.family:exact=bernard-li", "rich"),
+        ("author.family=x,ber", "rich"),
+        ("author.family=%25", ""),
+        ("author.given=cla", "rich"),
+        ("author.given=ana&author.family=ber", "rich"),
+        ("author.given=ana&author.family=autre", ""),
+        ("author=810100000016", "other rich"),
+        ("author:identifier=urn:oid:1.2.250.1.71.4.2.1%7C810100000016", "other rich"),
+        ("author=urn:x%7C810100000016", ""),
+        ("event=DEQP003", "rich"),
+        ("event=urn:oid:1.2.250.1.213.2.5%7CDEQP003", "rich"),
+        ("event=urn:x%7CDEQP003,urn:y%7CA", ""),
+        ("event=DEQP003&event=AUTRE", ""),
+        ("related:identifier=1.2.250.9", "other rich"),
+        ("related:identifier=urn:oid:1.2.250.9", "other rich"),
+        ("related:identifier=urn:dicom:uid%7C1.2.250.9", "rich"),
+        (&format!("related:identifier={study}%7Curn:oid:1.2.250.9"), "rich"),
+        ("related:identifier=urn:ihe:iti:xds:2013:accession%7C1.2.250.9", "other"),
+        ("related:identifier=1.2.250", ""),
+        ("identifier=urn:ietf:rfc:3986%7Curn:oid:2.25.840", "rich"),
+        ("identifier=urn:oid:2.25.840.1", "rich"),
+        ("isArchived=true", "other"),
+        ("isArchived=false", "rich"),
+        ("security-label=MASQUE_PS", "other"),
+        ("security-label=N", "other rich"),
+        ("security-label=INVISIBLE_PATIENT", ""),
+        ("security-label=INVISIBLE_PATIENT,MASQUE_PS", "other"),
+        ("security-label=N&security-label=MASQUE_PS", "other"),
+        ("security-label=R", ""),
+        // A month: found by what holds all of it.
+        ("creation=2024-05", "rich"),
+        ("creation=2024", "rich"),
+        ("creation=2024-05-10", ""),
+        ("creation=ge2024-05-20&creation=lt2025", "rich"),
+        ("creation=sa2024-05-20&creation=lt2025", ""),
+        ("period=2024-03", "rich"),
+        ("period=2024-03-15", ""),
+        ("period=ge2024-03-15&period=lt2025", "rich"),
+        ("period=gt2024-03-20", "other"),
+        ("period=sa2024-03-20", "other"),
+        ("period=eb2024-03-21", "rich"),
+        ("period=le2024-03-10", "rich"),
+        ("period=lt2024-03-10", ""),
+        ("period=ge2030", "other"),
+        ("period-start=2024-03-10", "rich"),
+        ("period-start=gt2024-12", "other"),
+        ("period-end=lt2025", "rich"),
+        ("_lastUpdated=ge2020", "other rich"),
+        ("_lastUpdated=lt2020", ""),
+        (&format!("_id={first}"), "rich"),
+    ] {
+        assert_eq!(found(query), expected, "{query}");
+    }
+    // Replaced: found by what it replaced, as long as that may be seen.
+    let newer = Example { replaces: Some("2.25.840"), ..Example::new(TEST, PATIENT, "X", "2.25.842") };
+    assert_eq!(doctor.post("/DocumentReference", newer.single()).status, 201);
+    assert_eq!(found(&format!("relatesto={first}")), "other");
+    assert_eq!(found(&format!("relatesto=DocumentReference/{first}")), "other");
+    world.sql(&format!("UPDATE document SET status = 'entered-in-error' WHERE id = '{first}'"));
+    assert_eq!(found(&format!("relatesto={first}")), "");
+}
+
+/// Left aside with a warning, or refused where the client says so or the question would be turned round.
+fn what_is_not_known(engine: Engine) {
+    let world = World::start(engine);
+    let doctor = world.client("cps-medecin");
+    doctor.authorise(PATIENT);
+    let search = |kind: &str, more: &str, prefer: &[(&str, &str)]| {
+        let path = format!("/{kind}?patient.identifier={TEST}%7C{PATIENT}&status=current{more}");
+        doctor.send("GET", &path, prefer, None).unwrap()
+    };
+    for (kind, more) in [("DocumentReference", ""), ("List", "&code=submissionset")] {
+        let lenient = search(kind, &format!("{more}&confidence=high"), &[]);
+        assert_eq!(lenient.status, 200, "{}", lenient.text());
+        let bundle = lenient.json();
+        let outcome = bundle["entry"].as_array().unwrap().last().unwrap();
+        assert_eq!(outcome["search"]["mode"], "outcome");
+        assert_eq!(outcome["resource"]["issue"][0]["severity"], "warning");
+        assert!(outcome["resource"]["issue"][0]["diagnostics"].as_str().unwrap().contains("confidence"));
+        assert!(!lenient.text().contains("high") && !lenient.link("self").unwrap().contains("confidence"));
+        let strict = search(kind, &format!("{more}&confidence=high"), &[("Prefer", "handling=strict")]);
+        strict.assert_refused(400, "", "does not know");
+        let preferred = search(kind, more, &[("Prefer", "return=minimal, handling=strict")]);
+        assert_eq!(preferred.status, 200);
+        for turned in ["_has:X:y=1", "status:not=current", "_filter=x", "date:missing=true"] {
+            search(kind, &format!("{more}&{turned}"), &[]).assert_refused(400, "", "does not know");
+        }
+    }
 }
 
 /// Every label, status and archive state × several callers: what a search shows is what a read gives, one by one.

@@ -11,7 +11,8 @@ use habilis::identity::{AccessMode, Actor, Caller, Profession};
 use habilis::operations::{Call, find_documents, read_document};
 use habilis::rights::{Decision, DocumentFacts, DocumentStatus, FeedPurpose, Labels, RecordFacts, Scope};
 use habilis::store::{
-    NewDocument, NewSubmission, Page, Reader, RecordKey, SearchCriteria, SearchPage, Step, Submitted,
+    Known, NewDocument, NewSubmission, NewTerm, Page, Reader, RecordKey, SearchCriteria, SearchPage, Step,
+    SubmissionSetCriteria, Submitted, TermKind, TermTest,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -184,6 +185,9 @@ impl Stage {
             facility_code: String::new(),
             setting_code: String::new(),
             creation: 0,
+            creation_end: 1,
+            period_start: Some(spec.day),
+            period_end: None,
             masked: spec.masked,
             invisible_to_patient: spec.invisible_to_patient,
             invisible_to_representatives: false,
@@ -220,12 +224,19 @@ impl Stage {
             other => panic!("{other:?}"),
         };
         let trace = call.trace.granted(201, "random world", Some(&record.id), &[]);
-        let submission = NewSubmission {
-            id: documents[0].submission_set_id.clone(),
-            resource: "{}".into(),
-            created_at: 1,
-            documents,
-        };
+        // A submission set of several documents, some of which may be hidden.
+        let set = documents[0].submission_set_id.clone();
+        let terms = documents.iter().map(|document| NewTerm {
+            owner_id: document.id.clone(),
+            kind: TermKind::Event.code(),
+            token: format!("urn:x|{}", document.type_code),
+            value: document.type_code.clone(),
+        });
+        let terms = terms.collect();
+        let documents =
+            documents.into_iter().map(|one| NewDocument { submission_set_id: set.clone(), ..one }).collect();
+        let resource = "{\"resourceType\":\"List\"}".into();
+        let submission = NewSubmission { id: set, resource, created_at: 1, date: 1, documents, terms };
         let work = call.services.store.writer().commit(move |transaction| {
             let kept = transaction.submit(&grant, &[], &submission)?;
             assert_eq!(kept, Submitted::Stored);
@@ -277,7 +288,13 @@ impl Stage {
         let walk = |reader: &mut Reader<'_>, name: &str, criteria: &SearchCriteria, size: usize| {
             let mut after = None;
             loop {
-                let page = search(reader, &scope, criteria, &Page { size, after: after.take() }, now);
+                let page = search(
+                    reader,
+                    &scope,
+                    criteria,
+                    &Page { size, after: after.take(), ascending: size == 16 },
+                    now,
+                );
                 let texts: Vec<&str> = page.entries.iter().map(|entry| entry.resource.as_str()).collect();
                 tell(format!(
                     "{name} by {size}: {} of {}: {:?} {texts:?}",
@@ -307,7 +324,30 @@ impl Stage {
                 for id in &hidden_ids {
                     walk(reader, "named", &criteria(&|criteria| criteria.ids = vec![id.clone()]), 5);
                 }
+                for kind in TYPES {
+                    let test = TermTest {
+                        kind: TermKind::Event,
+                        tokens: vec![format!("urn:x|{kind}")],
+                        values: Vec::new(),
+                        prefixes: Vec::new(),
+                    };
+                    walk(reader, "event", &criteria(&|criteria| criteria.terms = vec![test.clone()]), 100);
+                }
+                walk(reader, "replaced", &criteria(&|criteria| criteria.replaced = hidden_ids.clone()), 100);
                 tell(format!("news: {}", reader.has_changed_since(&scope, 2, now)?));
+                for size in [1, 100] {
+                    let page = Page { size, after: None, ascending: false };
+                    let sets = SubmissionSetCriteria { with_documents: true, ..Default::default() };
+                    let found = reader.submission_sets(&scope, &sets, &page, now)?;
+                    let included: Vec<&String> = found.included.iter().map(|entry| &entry.path).collect();
+                    let texts: Vec<&String> = found.page.entries.iter().map(|entry| &entry.resource).collect();
+                    tell(format!("sets: {} {:?} {texts:?} {included:?}", found.page.total, found.page.next));
+                }
+                let known: Vec<Known> =
+                    hidden_ids.iter().map(|id| Known { id: id.clone(), version: None }).collect();
+                for since in [None, Some(0)] {
+                    tell(format!("changes: {:?}", reader.changes(&scope, since, &known, 7)?));
+                }
                 Ok(())
             })
             .unwrap();
@@ -327,7 +367,7 @@ impl Stage {
     fn play(&self, setting: &Setting, search: Search<'_>) -> (Vec<String>, Vec<String>) {
         let (caller, ins) = caller(setting.caller);
         let record_id = PatientSide::of(&self.world).record(ins).id;
-        self.world.sql(&format!("DELETE FROM document WHERE id LIKE 'world-%'; DELETE FROM submission_set WHERE id LIKE 'world-%'; UPDATE record SET all_masked = {}, masked_open_in_emergencies = {} WHERE id = '{record_id}'",
+        self.world.sql(&format!("DELETE FROM search_term WHERE owner_id LIKE 'world-%'; DELETE FROM document WHERE id LIKE 'world-%'; DELETE FROM submission_set WHERE id LIKE 'world-%'; UPDATE record SET all_masked = {}, masked_open_in_emergencies = {} WHERE id = '{record_id}'",
             setting.all_masked, setting.masked_open));
         self.next.set(0);
         let record = self.facts(&caller, &RecordKey::Id(record_id));
@@ -469,7 +509,7 @@ fn the_operation_searches_by_the_same_predicate() {
     let call = stage.call(&caller);
     let key = habilis::operations::PatientKey::of_id(&record_id, "patient");
     let criteria = SearchCriteria { statuses: vec!["current".into()], ..SearchCriteria::default() };
-    let page = Page { size: 100, after: None };
+    let page = Page { size: 100, after: None, ascending: false };
     let found =
         stage.runtime.block_on(find_documents::run(&call, key, criteria.clone(), page.clone())).unwrap();
     let find_documents::Hits::Documents(told) = found.into_inner().page else { panic!("documents") };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use aws_lc_rs::digest;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
@@ -20,6 +20,7 @@ pub struct Keys {
     kid: String,
     known: HashMap<String, DecodingKey>,
     public: Vec<PublicKey>,
+    links: hmac::Key,
 }
 
 /// A key as JWKS shows it (RFC 7517).
@@ -42,8 +43,13 @@ impl Keys {
     /// Names the file that is not one.
     pub fn read(signing: &Path, older: &[std::path::PathBuf]) -> Result<Self> {
         let (encoding, public) = read(signing)?;
-        let mut keys =
-            Self { signing: encoding, kid: public.kid.clone(), known: HashMap::new(), public: Vec::new() };
+        let mut keys = Self {
+            signing: encoding,
+            kid: public.kid.clone(),
+            known: HashMap::new(),
+            public: Vec::new(),
+            links: link_key(signing)?,
+        };
         keys.admit(public)?;
         for path in older {
             keys.admit(read(path)?.1)?;
@@ -61,6 +67,11 @@ impl Keys {
     /// The public keys.
     pub fn public(&self) -> &[PublicKey] {
         &self.public
+    }
+
+    /// Seals the links of pages: the nodes that share the signing key share this one.
+    pub fn links(&self) -> &hmac::Key {
+        &self.links
     }
 
     pub(super) fn sign(&self, claims: &impl Serialize) -> Result<String> {
@@ -107,6 +118,15 @@ fn read(path: &Path) -> Result<(EncodingKey, PublicKey)> {
     let kid = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, thumbprint.as_bytes()));
     let public = PublicKey { kty: "EC", crv: "P-256", usage: "sig", alg: "ES256", kid, x, y };
     Ok((EncodingKey::from_ec_der(der.secret_pkcs8_der()), public))
+}
+
+/// A key of its own for another purpose, made of the signing key (NIST SP 800-108, by HMAC).
+fn link_key(signing: &Path) -> Result<hmac::Key> {
+    let der = PrivatePkcs8KeyDer::from_pem_file(signing)
+        .with_context(|| format!("{}: not a PKCS#8 key", signing.display()))?;
+    let made =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, der.secret_pkcs8_der()), b"habilis: links of pages");
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, made.as_ref()))
 }
 
 impl std::fmt::Debug for Keys {

@@ -4,9 +4,10 @@ use aws_lc_rs::digest;
 
 use super::content;
 use super::draft::Draft;
+use super::terms;
 use crate::error::Failure;
 use crate::fhir::document_reference::{self, ServerElements};
-use crate::fhir::elements::{CodeableConcept, instant};
+use crate::fhir::elements::{CodeableConcept, end_of, instant};
 use crate::fhir::submission_set;
 use crate::operations::Call;
 use crate::rights::FeedGrant;
@@ -49,7 +50,13 @@ pub(super) fn submission(
             now,
         ),
     };
-    Ok(NewSubmission { id: ids.list.clone(), resource, created_at: now, documents })
+    let mut found_by = terms::of_list(&resource, &ids.list)?;
+    for (document, new) in draft.documents.iter().zip(&documents) {
+        found_by.extend(terms::of_document(document.text, &new.id)?);
+    }
+    let date = draft.list.as_ref().and_then(|(_, list)| list.date.as_ref());
+    let date = date.and_then(|date| instant(&date.0).ok()).unwrap_or(now);
+    Ok(NewSubmission { id: ids.list.clone(), resource, created_at: now, date, documents, terms: found_by })
 }
 
 fn new_document(
@@ -94,6 +101,10 @@ fn new_document(
     let link = document_reference::link_position(&text, binary_id)
         .and_then(|link| i32::try_from(link).ok())
         .ok_or_else(missing)?;
+    let creation = attachment.creation.as_ref().map(|creation| creation.0.as_ref());
+    let period = resource.context.period.as_ref();
+    let start = period.and_then(|period| period.start.as_ref()).and_then(|start| instant(&start.0).ok());
+    let end = period.and_then(|period| period.end.as_ref()).and_then(|end| end_of(&end.0).ok());
     let date_or_now = |text: Option<&str>| text.and_then(|text| instant(text).ok()).unwrap_or(now);
     let code = |concept: Option<&CodeableConcept<'_>>| concept.map_or("", CodeableConcept::code).to_owned();
     Ok(NewDocument {
@@ -118,7 +129,10 @@ fn new_document(
             .map_or(String::new(), |format| format.code().to_owned()),
         facility_code: code(resource.context.facility_type.as_ref()),
         setting_code: code(resource.context.practice_setting.as_ref()),
-        creation: date_or_now(attachment.creation.as_ref().map(|creation| creation.0.as_ref())),
+        creation: date_or_now(creation),
+        creation_end: creation.and_then(|text| end_of(text).ok()).unwrap_or(now + 1),
+        period_start: start.or(end.map(|_| i64::MIN)),
+        period_end: end,
         masked: labels.masked,
         invisible_to_patient: labels.invisible_to_patient,
         invisible_to_representatives: labels.invisible_to_representatives,

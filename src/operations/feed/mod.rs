@@ -10,6 +10,7 @@ mod content;
 mod draft;
 mod kept;
 mod rules;
+mod terms;
 
 use std::sync::Arc;
 

@@ -244,6 +244,19 @@ impl World {
         DatabaseConnection::open_for_writing(&url).unwrap().batch_execute(statement).unwrap();
     }
 
+    /// The one text, called `text`, that a query gives.
+    pub fn text(&self, query: &str) -> String {
+        use diesel::RunQueryDsl;
+        #[derive(diesel::QueryableByName)]
+        struct One {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            text: String,
+        }
+        let url = DatabaseUrl::parse(&self.database_url).unwrap();
+        let mut connection = DatabaseConnection::open_for_reading(&url).unwrap();
+        diesel::sql_query(query).get_result::<One>(&mut connection).unwrap().text
+    }
+
     /// The number of rows of a table.
     pub fn rows(&self, table: &str) -> i64 {
         use diesel::RunQueryDsl;

@@ -1,0 +1,164 @@
+//! Submission sets: found and read as far as their documents may be seen.
+//!
+//! A SubmissionSet is there for a caller if a document of it is, and names those that are. That is a part of the query.
+
+use std::collections::HashMap;
+
+use diesel::dsl::exists;
+use diesel::prelude::*;
+
+use super::criteria::{DateRange, TermTest, beginning, terms_of};
+use super::documents::{Backend, Page, PageCursor, SearchPage, visible};
+use super::readers::Reader;
+use super::schema::{document, search_term, submission_set};
+use super::unavailable;
+use crate::error::Failure;
+use crate::fhir::bundle::SearchEntry;
+use crate::fhir::submission_set::with_entries;
+use crate::rights::Scope;
+
+/// What a search of submission sets asks for beyond the record.
+#[derive(Clone, Debug, Default)]
+pub struct SubmissionSetCriteria {
+    /// `_id`.
+    pub ids: Vec<String>,
+    /// `date`.
+    pub date: DateRange,
+    /// `identifier`, `designationType`, `sourceId`, `source`, `authorOrg`: each of these.
+    pub terms: Vec<TermTest>,
+    /// Asks for what is not: a status or a code that no submission set has.
+    pub nothing: bool,
+    /// `_include=List:item`.
+    pub with_documents: bool,
+}
+
+/// A page of submission sets.
+#[derive(Debug)]
+pub struct SubmissionSetPage {
+    /// The sets.
+    pub page: SearchPage,
+    /// Their documents, where they were asked for.
+    pub included: Vec<SearchEntry>,
+}
+
+fn matching<'a>(
+    scope: &'a Scope,
+    of_seen: &'a [String],
+    criteria: &'a SubmissionSetCriteria,
+) -> submission_set::BoxedQuery<'a, Backend> {
+    let mut query = submission_set::table
+        .filter(submission_set::record_id.eq(scope.record_id()))
+        .filter(submission_set::id.eq_any(of_seen))
+        .into_boxed();
+    if criteria.nothing {
+        query = query.filter(submission_set::id.ne(submission_set::id));
+    }
+    if !criteria.ids.is_empty() {
+        query = query.filter(submission_set::id.eq_any(&criteria.ids));
+    }
+    if let Some(from) = criteria.date.from {
+        query = query.filter(submission_set::date.ge(from));
+    }
+    if let Some(until) = criteria.date.until {
+        query = query.filter(submission_set::date.lt(until));
+    }
+    for test in &criteria.terms {
+        query = query.filter(exists(terms_of!(test, submission_set::id)));
+    }
+    query
+}
+
+impl Reader<'_> {
+    /// ITI-66: what the scope holds and the criteria ask for, newest first.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn submission_sets(
+        &mut self,
+        scope: &Scope,
+        criteria: &SubmissionSetCriteria,
+        page: &Page,
+        now: i64,
+    ) -> Result<SubmissionSetPage, Failure> {
+        // Looked up first: diesel cannot put the predicate, whose shape is the scope's, into another query for both engines.
+        let of_seen: Vec<String> = visible(scope, now)
+            .select(document::submission_set_id)
+            .distinct()
+            .load(self.connection)
+            .map_err(unavailable)?;
+        let mut rows: Vec<(i64, String, String)> = Vec::new();
+        if page.size > 0 {
+            let mut query = matching(scope, &of_seen, criteria);
+            if let Some(after) = &page.after {
+                let same = submission_set::date.eq(after.date);
+                query = query
+                    .filter(submission_set::date.lt(after.date).or(same.and(submission_set::id.lt(&after.id))));
+            }
+            rows = query
+                .order((submission_set::date.desc(), submission_set::id.desc()))
+                .limit(i64::try_from(page.size).unwrap_or(i64::MAX - 1) + 1)
+                .select((submission_set::date, submission_set::id, submission_set::resource))
+                .load(self.connection)
+                .map_err(unavailable)?;
+        }
+        let more = page.size > 0 && rows.len() > page.size;
+        rows.truncate(page.size);
+        let total = if page.after.is_none() && !more && page.size > 0 {
+            rows.len() as u64
+        } else {
+            let total: i64 =
+                matching(scope, &of_seen, criteria).count().get_result(self.connection).map_err(unavailable)?;
+            u64::try_from(total).unwrap_or_default()
+        };
+        let next = rows.last().filter(|_| more).map(|(date, id, _)| PageCursor { date: *date, id: id.clone() });
+        let ids: Vec<String> = rows.iter().map(|(_, id, _)| id.clone()).collect();
+        let documents = self.documents_of(scope, &ids, now)?;
+        let entries = rows
+            .iter()
+            .map(|(_, id, resource)| {
+                let seen: Vec<&str> = documents.get(id).into_iter().flatten().map(String::as_str).collect();
+                let resource = with_entries(resource, &seen).map_err(Failure::internal)?;
+                Ok(SearchEntry { path: format!("List/{id}"), resource, link: None })
+            })
+            .collect::<Result<_, Failure>>()?;
+        let mut included = Vec::new();
+        if criteria.with_documents {
+            let named: Vec<&String> = ids.iter().filter_map(|id| documents.get(id)).flatten().collect();
+            included = self.seen_documents(scope, &named, now)?;
+        }
+        Ok(SubmissionSetPage { page: SearchPage { entries, ids, total, next }, included })
+    }
+
+    /// Of each of these submission sets, the documents that the scope holds, in the order in which they were fed.
+    fn documents_of(
+        &mut self,
+        scope: &Scope,
+        ids: &[String],
+        now: i64,
+    ) -> Result<HashMap<String, Vec<String>>, Failure> {
+        let rows: Vec<(String, String)> = visible(scope, now)
+            .filter(document::submission_set_id.eq_any(ids))
+            .order((document::submission_set_id, document::position))
+            .select((document::submission_set_id, document::id))
+            .load(self.connection)
+            .map_err(unavailable)?;
+        let mut documents: HashMap<String, Vec<String>> = HashMap::new();
+        for (set, id) in rows {
+            documents.entry(set).or_default().push(id);
+        }
+        Ok(documents)
+    }
+
+    /// The record of a submission set: what a decision is about.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn record_of_submission_set(&mut self, id: &str) -> Result<Option<String>, Failure> {
+        submission_set::table
+            .filter(submission_set::id.eq(id))
+            .select(submission_set::record_id)
+            .first(self.connection)
+            .optional()
+            .map_err(unavailable)
+    }
+}
