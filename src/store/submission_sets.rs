@@ -138,7 +138,7 @@ impl Reader<'_> {
     ) -> Result<HashMap<String, Vec<String>>, Failure> {
         let rows: Vec<(String, String)> = visible(scope, now)
             .filter(document::submission_set_id.eq_any(ids))
-            .order((document::submission_set_id, document::position))
+            .order((document::submission_set_id, document::position, document::id))
             .select((document::submission_set_id, document::id))
             .load(self.connection)
             .map_err(unavailable)?;

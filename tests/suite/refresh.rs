@@ -129,8 +129,12 @@ fn what_is_asked_wrongly(engine: Engine) {
     let doctor = world.client("cps-medecin");
     doctor.authorise(OTHER);
     refresh(&doctor, OTHER, None, &[]).assert_refused(400, "", "depuis");
-    refresh(&doctor, OTHER, None, &["DocumentReference/a/_history/x"]).assert_refused(400, "", "valueReference as DocumentReference/id/_history/version");
-    refresh(&doctor, "279035121518980", Some("2024"), &[]).assert_refused(400, "", "key");
+    refresh(&doctor, OTHER, None, &["DocumentReference/a/_history/x"]).assert_refused(
+        400,
+        "",
+        "valueReference as DocumentReference/id/_history/version",
+    );
+    refresh(&doctor, "279035121518980", Some("2024"), &[]).assert_refused(400, "DMPInvalidResourceId", "key");
     let bundle = r#"{"resourceType":"Bundle","type":"batch"}"#;
     doctor.post("/DocumentReference/$actualiser", bundle).assert_refused(400, "", "not Parameters");
 }
