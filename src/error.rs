@@ -4,6 +4,8 @@
 //! decided, or [`Failure::Unavailable`], where the server could not do its work. `api::respond` is the one place that
 //! turns either into an HTTP answer; the `cause` goes to the log and never to the caller.
 
+pub mod catalogue;
+
 use std::borrow::Cow;
 
 use thiserror::Error;

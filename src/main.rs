@@ -192,6 +192,12 @@ fn run_command(cli: Cli) -> Result<()> {
         Command::Openapi { folder } => {
             std::fs::create_dir_all(&folder)?;
             std::fs::write(folder.join("habilis.json"), habilis::api::openapi::json()?)?;
+            std::fs::write(folder.join("errors.json"), habilis::error::catalogue::to_json()?)?;
+            // The page stands beside the folder, where the repository has one.
+            let page = folder.join("../docs");
+            if page.is_dir() {
+                std::fs::write(page.join("errors.md"), habilis::error::catalogue::markdown())?;
+            }
             Ok(())
         }
     }

@@ -1,24 +1,29 @@
 //! TD3.2, ITI-68: `GET /Binary/{id}`.
 
+use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::negotiation::{Accepted, Form};
 use super::respond::Answer;
-use super::{gate, request};
+use super::{gate, partial, request};
+use crate::error::{Reason, Refusal};
 use crate::fhir::json::quoted;
-use crate::operations::read_document;
+use crate::operations::read_document::{self, Part};
 
 /// Read a document (TD3.2; ITI-68).
 ///
 /// The bytes as they were fed, or a Binary resource when `Accept` names `application/fhir+json` or `application/fhir+xml`. What may not be seen is
-/// answered like what does not exist.
+/// answered like what does not exist. The bytes never change under their address: `If-None-Match` and `Range` are understood.
 #[utoipa::path(
     get, path = "/fhir/Binary/{id}", tag = "TD3.2", operation_id = "readBinary",
     params(("id" = String, Path, description = "Binary.id, from content.attachment.url")),
     responses(
         (status = 200, description = "The document's bytes", content((String = "application/octet-stream"), (super::openapi::Resource = "application/fhir+json"))),
+        (status = 206, description = "The part that Range names", body = String, content_type = "application/octet-stream"),
+        (status = 304, description = "The client holds it: If-None-Match names its ETag"),
+        (status = 416, description = "A range that the document does not have"),
         (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 503, response = super::openapi::Outcome),
@@ -27,9 +32,17 @@ use crate::operations::read_document;
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::RETRIEVE, async |call| {
         let accepted = Accepted::of(&request, &request::query(&request)?);
-        let asked = accepted.clone();
-        let acceptable = move |content_type: &str| asked.form_of(content_type).is_some();
-        let body = read_document::retrieve(&call, id.into_inner(), acceptable).await?;
+        let body = read_document::retrieve(&call, id.into_inner(), |described| {
+            match accepted.form_of(described.content_type) {
+                Some(Form::Native) => Ok(partial::wanted(&request, described.sha256, described.size)),
+                Some(Form::Resource(_)) => Ok(Part::Whole),
+                None => {
+                    let why = format!("the document is {}", described.content_type);
+                    Err(Refusal::new(Reason::NotAcceptable, why))
+                }
+            }
+        })
+        .await?;
         Ok(body.map(|body| match accepted.form_of(&body.content_type) {
             Some(Form::Resource(format)) => {
                 request.extensions_mut().insert(format);
@@ -41,7 +54,19 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
                 );
                 Answer::fhir(200, resource)
             }
-            _ => Answer::bytes(body.content_type, &body.binary_id, body.bytes),
+            _ => {
+                let disposition = partial::disposition(&body.title, &body.content_type, &body.binary_id);
+                let answer = Answer::bytes(body.part.status(), body.content_type, disposition, body.bytes)
+                    .with(header::ETAG, partial::etag(&body.sha256))
+                    .with(header::ACCEPT_RANGES, "bytes".into());
+                match body.part {
+                    Part::Range(first, last) => {
+                        answer.with(header::CONTENT_RANGE, format!("bytes {first}-{last}/{}", body.size))
+                    }
+                    Part::Unsatisfiable => answer.with(header::CONTENT_RANGE, format!("bytes */{}", body.size)),
+                    Part::Whole | Part::NotModified => answer,
+                }
+            }
         }))
     })
     .await

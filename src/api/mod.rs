@@ -16,6 +16,7 @@ mod metadata;
 mod negotiation;
 pub mod openapi;
 mod pages;
+mod partial;
 mod patient;
 pub mod peer;
 pub mod portal;

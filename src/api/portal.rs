@@ -7,6 +7,7 @@ use actix_web::http::header;
 use actix_web::{HttpResponse, web};
 
 use super::{Api, openapi};
+use crate::error::{Reason, catalogue};
 
 /// What the portal shows.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/", web::get().to(home))
         .route("/docs", web::get().to(docs))
         .route("/openapi.json", web::get().to(description))
+        .route("/errors", web::get().to(errors))
+        .route("/errors.json", web::get().to(errors_as_data))
         .route("/health/live", web::get().to(live))
         .route("/health/ready", web::get().to(ready))
         .route("/metrics", web::get().to(metrics));
@@ -73,6 +76,33 @@ async fn docs() -> HttpResponse {
 
 async fn description() -> HttpResponse {
     match openapi::json() {
+        Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+/// The error catalogue.
+async fn errors() -> HttpResponse {
+    let mut rows = String::new();
+    for reason in Reason::ALL {
+        let (when, remedy) = reason.explained();
+        rows.push_str(&format!(
+            "<tr><td>{}</td><td><code>{}</code></td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            reason.status(),
+            escaped(reason.code().unwrap_or(reason.issue_code())),
+            escaped(reason.french()),
+            escaped(when),
+            escaped(remedy),
+        ));
+    }
+    page(&format!(
+        "<h1>Erreurs</h1><p>Les mêmes en <a href=\"/errors.json\">JSON</a>.</p><table><thead><tr><th>Statut</th><th>Code</th>\
+         <th>Au professionnel</th><th>When</th><th>What to do</th></tr></thead><tbody>{rows}</tbody></table>"
+    ))
+}
+
+async fn errors_as_data() -> HttpResponse {
+    match catalogue::to_json() {
         Ok(text) => HttpResponse::Ok().content_type("application/json").body(text),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }

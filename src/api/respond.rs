@@ -43,9 +43,9 @@ impl Answer {
     }
 
     /// A document's own bytes, served inert: no sniffing, no rendering, no caching.
-    pub fn bytes(content_type: String, name: &str, body: Bytes) -> Self {
-        Self { status: 200, content_type: content_type.into(), headers: Vec::new(), body }
-            .with(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))
+    pub fn bytes(status: u16, content_type: String, disposition: String, body: Bytes) -> Self {
+        Self { status, content_type: content_type.into(), headers: Vec::new(), body }
+            .with(header::CONTENT_DISPOSITION, disposition)
             .with(header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".into())
     }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
+use crate::fhir::document_reference::DocumentReference;
 use crate::identity::scope::Transaction;
 use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
 
@@ -12,6 +13,42 @@ pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Re
 /// The name of reading metadata in traces.
 pub const READ: Operation = Operation::new("TD3.1 read metadata", Transaction::Find, Budget::Read);
 
+/// What the bytes of a document are, before they are read.
+#[derive(Debug)]
+pub struct Described<'a> {
+    /// As declared by who fed it.
+    pub content_type: &'a str,
+    /// Digest of the bytes, hexadecimal.
+    pub sha256: &'a str,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// How much of a document is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// From the first of these bytes to the last (RFC 9110, 14).
+    Range(u64, u64),
+    /// A range that it does not have.
+    Unsatisfiable,
+    /// Nothing: the client holds it already.
+    NotModified,
+}
+
+impl Part {
+    /// HTTP status of the answer.
+    pub const fn status(self) -> u16 {
+        match self {
+            Part::Whole => 200,
+            Part::Range(..) => 206,
+            Part::NotModified => 304,
+            Part::Unsatisfiable => 416,
+        }
+    }
+}
+
 /// A body with its media type.
 #[derive(Debug)]
 pub struct Body {
@@ -19,11 +56,20 @@ pub struct Body {
     pub binary_id: String,
     /// As declared by who fed it.
     pub content_type: String,
+    /// `attachment.title`.
+    pub title: String,
+    /// Digest of the whole, hexadecimal.
+    pub sha256: String,
+    /// Bytes of the whole.
+    pub size: u64,
+    /// How much of it this is.
+    pub part: Part,
     /// As received.
     pub bytes: Bytes,
 }
 
-/// Reads the bytes of a Binary. `acceptable` is asked, once the caller may see it, whether its media type will do.
+/// Reads the bytes of a Binary, or a part of them. `choose` says, once the caller may see it, how much is wanted, or that its media type
+/// will not do.
 ///
 /// # Errors
 /// [`Reason::NotFound`] for the unknown and the hidden alike, [`Reason::NoFunctionalRight`], [`Reason::NotAcceptable`],
@@ -31,18 +77,47 @@ pub struct Body {
 pub async fn retrieve(
     call: &Call,
     binary_id: String,
-    acceptable: impl Fn(&str) -> bool,
+    choose: impl FnOnce(&Described<'_>) -> Result<Part, Refusal>,
 ) -> Result<Traced<Body>, Failure> {
     let (document, id, record_id, rule) =
         open(call, &binary_id.clone(), move |reader, now| reader.document_of_binary(&binary_id, now)).await?;
-    if !acceptable(&document.content_type) {
-        let diagnostics = format!("the document is {}", document.content_type);
-        return Err(Refusal::new(Reason::NotAcceptable, diagnostics).concerning(&record_id, Some(&id)).into());
-    }
-    let bytes = call.services.store.bodies().get(&document.body_key, &document.sha256, document.size).await?;
-    let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
-    let body = Body { binary_id: document.binary_id, content_type: document.content_type, bytes };
+    let (content_type, sha256, size) = (&document.content_type, &document.sha256, document.size);
+    let described = Described { content_type, sha256, size };
+    let part = choose(&described).map_err(|refusal| refusal.concerning(&record_id, Some(&id)))?;
+    let bytes = match part {
+        Part::Whole | Part::Range(..) => {
+            // All of it is read: its digest is checked before a byte of it goes out.
+            let all = call.services.store.bodies().get(&document.body_key, sha256, size).await?;
+            match part {
+                Part::Range(first, last) => {
+                    range(&all, first, last).ok_or_else(|| Failure::internal("a range"))?
+                }
+                _ => all,
+            }
+        }
+        Part::Unsatisfiable | Part::NotModified => Bytes::new(),
+    };
+    let title = DocumentReference::read(&document.resource).ok();
+    let title = title
+        .as_ref()
+        .and_then(|one| one.attachment()?.title.as_ref())
+        .map_or(String::new(), |title| title.0.to_string());
+    let trace = call.trace.granted(part.status(), &rule, Some(&record_id), &[id]);
+    let body = Body {
+        binary_id: document.binary_id,
+        content_type: document.content_type,
+        title,
+        sha256: document.sha256,
+        size: document.size,
+        part,
+        bytes,
+    };
     call.services.store.writer().record(trace, body).await
+}
+
+fn range(all: &Bytes, first: u64, last: u64) -> Option<Bytes> {
+    let (first, last) = (usize::try_from(first).ok()?, usize::try_from(last).ok()?);
+    (first <= last && last < all.len()).then(|| all.slice(first..=last))
 }
 
 /// Reads a DocumentReference.

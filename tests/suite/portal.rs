@@ -18,6 +18,11 @@ fn pages_health_and_metrics() {
         assert!(docs.contains(&format!("{method} {path}")), "{method} {path}");
     }
     assert_eq!(get("/openapi.json").1, habilis::api::openapi::json().unwrap());
+    let (_, errors) = get("/errors");
+    for reason in habilis::error::Reason::ALL {
+        assert!(errors.contains(&reason.french().replace('\'', "&#39;")), "{reason:?}");
+    }
+    assert_eq!(get("/errors.json").1, habilis::error::catalogue::to_json().unwrap());
     assert_eq!(get("/health/live"), (200, "live\n".into()));
     assert_eq!(get("/health/ready"), (200, "store: ok\nrevocation lists: ok\n".into()));
     let (_, metrics) = get("/metrics");

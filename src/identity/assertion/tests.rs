@@ -391,3 +391,65 @@ fn components_of_a_key() {
     assert_eq!(number(&[1, 0]), [1, 0]);
     assert!(number(&[0, 0]).is_empty());
 }
+
+/// A certificate on a curve, and its key.
+fn on_curve(curve: openssl::nid::Nid) -> (Vec<u8>, Vec<u8>) {
+    use openssl::asn1::Asn1Time;
+    use openssl::ec::{EcGroup, EcKey};
+    use openssl::hash::MessageDigest;
+    use openssl::pkey::PKey;
+    use openssl::x509::{X509, X509Name};
+    let key = PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(curve).unwrap()).unwrap()).unwrap();
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("CN", "Cachet").unwrap();
+    let name = name.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    certificate.sign(&key, MessageDigest::sha256()).unwrap();
+    (certificate.build().to_der().unwrap(), key.private_key_to_pkcs8().unwrap())
+}
+
+/// The algorithm is that of the seal's key, and verifies what the key signed.
+#[test]
+fn seals_on_curves() {
+    use jsonwebtoken::{EncodingKey, Header};
+    use openssl::nid::Nid;
+    for (curve, right, wrong) in [
+        (Nid::X9_62_PRIME256V1, Algorithm::ES256, Algorithm::ES384),
+        (Nid::SECP384R1, Algorithm::ES384, Algorithm::ES256),
+    ] {
+        let (leaf, der) = on_curve(curve);
+        let signing = EncodingKey::from_ec_der(&der);
+        let text = jsonwebtoken::encode(&Header::new(right), &json!({ "a": 1 }), &signing).unwrap();
+        let (algorithm, verifying) = key(&leaf, right).unwrap();
+        assert_eq!(algorithm, right);
+        assert!(jsonwebtoken::decode::<Value>(&text, &verifying, &signature_only(algorithm)).is_ok());
+        for other in [wrong, Algorithm::RS256, Algorithm::HS256] {
+            assert!(key(&leaf, other).is_none(), "{other:?}");
+        }
+    }
+    assert!(key(b"no certificate", Algorithm::ES256).is_none());
+}
+
+#[test]
+fn a_text_that_is_too_long_is_not_looked_at() {
+    let (directory, revocation) = (directory(), Revocation::new(HashMap::new(), Vec::new()));
+    let reader = Reader {
+        revocation: &revocation,
+        directory: &directory,
+        checks: IdentifierChecks { keys: true, editor_accounts: false },
+        client: "1750000010",
+        issuer: "https://habilis.example",
+        now: Timestamp::from_second(NOW).unwrap(),
+    };
+    for (length, expected) in
+        [(MAXIMUM, "not a signed JWT"), (MAXIMUM + 1, "too long"), (MAXIMUM * 2, "too long")]
+    {
+        let refusal = reader.read(&"x".repeat(length)).unwrap_err();
+        assert!(refusal.issues[0].diagnostics.contains(expected), "{length}");
+    }
+}

@@ -18,6 +18,8 @@ on_both_engines_and_in_xml!(
     a_replacement_keeps_an_announcement,
     fed_again_after_a_change,
     a_hostile_patch_changes_nothing,
+    a_change_is_answered_as_a_read_would_be,
+    an_older_version_keeps_its_own_labels,
 );
 
 /// TRAITE: `cps-medecin` is his médecin traitant.
@@ -247,6 +249,65 @@ fn fed_again_after_a_change(engine: Engine) {
     again.assert_refused(409, "XDSDuplicateUniqueIdInRegistry", "another document");
 }
 
+fn archive(client: &Client, unique_id: &str, value: bool) -> Answer {
+    let extension = json!({ "url": ARCHIVED, "valueBoolean": value });
+    client.patch_document(unique_id, &json!([{ "op": "add", "path": "/extension/-", "value": extension }]))
+}
+
+/// What covers an older version is no label of its own, whatever is changed of it; and a deletion is one more version of each.
+fn an_older_version_keeps_its_own_labels(engine: Engine) {
+    let world = World::start(engine);
+    let author = world.client("cps-medecin-b");
+    author.authorise(OTHER);
+    feed(&author, &document(OTHER, "2.25.685", NORMAL));
+    let newer = super::Example { replaces: Some("2.25.685"), ..document(OTHER, "2.25.686", MASKED) };
+    feed(&author, &newer);
+    assert_eq!(labels(&changed(&archive(&author, "2.25.685", true))), ["N"], "masked by its successor alone");
+    assert_eq!(world.rows("document WHERE unique_id = 'urn:oid:2.25.685' AND masked"), 1);
+    assert_eq!(author.label("2.25.686", NORMAL).status, 200);
+    assert_eq!(world.rows("document WHERE unique_id = 'urn:oid:2.25.685' AND NOT masked"), 1);
+    assert_eq!(author.delete_document("2.25.686").status, 200);
+    // Fed, replaced, archived, deleted.
+    let gone = "document WHERE unique_id = 'urn:oid:2.25.685' AND status = 'entered-in-error' AND version = 4";
+    assert_eq!(world.rows(gone), 1);
+    let text = world.text("SELECT resource AS text FROM document WHERE unique_id = 'urn:oid:2.25.685'");
+    assert!(text.contains(r#""versionId":"4""#), "{text}");
+}
+
+/// The answer to a PATCH shows what a read shows: an announcement until it is over, a relation to what may be seen.
+fn a_change_is_answered_as_a_read_would_be(engine: Engine) {
+    let world = World::start(engine);
+    let (author, reader, mes) =
+        (world.client("cps-medecin-b"), world.client("cps-medecin"), PatientSide::of(&world));
+    author.authorise(OTHER);
+    reader.authorise(OTHER);
+    let as_read = |client: &Client, unique_id: &str, archived: bool| {
+        let answer = changed(&archive(client, unique_id, archived));
+        let read = changed(&client.get(&format!("/DocumentReference/{}", answer["id"].as_str().unwrap())));
+        assert_eq!(answer, read, "{unique_id}");
+        answer
+    };
+    // Announced: the label is there, and goes by itself after a month; a plain document has none before or after.
+    feed(&author, &document(OTHER, "2.25.680", &["N", "INVISIBLE_PATIENT"]));
+    feed(&author, &document(OTHER, "2.25.681", NORMAL));
+    assert_eq!(labels(&as_read(&author, "2.25.680", true)), ["INVISIBLE_PATIENT", "N"]);
+    assert_eq!(labels(&as_read(&author, "2.25.681", true)), ["N"]);
+    world.clock.advance(32);
+    author.authorise(OTHER);
+    reader.authorise(OTHER);
+    assert_eq!(labels(&as_read(&author, "2.25.680", false)), ["N"]);
+    // A relation is named to who may see where it leads.
+    let older = feed(&author, &document(OTHER, "2.25.682", NORMAL));
+    let newer = super::Example { replaces: Some("2.25.682"), ..document(OTHER, "2.25.683", NORMAL) };
+    feed(&author, &newer);
+    assert_eq!(as_read(&author, "2.25.683", true)["relatesTo"].as_array().map(Vec::len), Some(1));
+    assert_eq!(mes.change_document(OTHER, &older, json!({ "masque": true })).status, 200);
+    assert_eq!(as_read(&author, "2.25.683", false)["relatesTo"].as_array().map(Vec::len), Some(1), "his own");
+    let shown = changed(&reader.label("2.25.683", NORMAL));
+    assert_eq!(shown.get("relatesTo"), None, "{shown}");
+    assert_eq!(shown, changed(&reader.get(&format!("/DocumentReference/{}", shown["id"].as_str().unwrap()))));
+}
+
 /// What a PATCH cannot be: nothing that ends the writer, fills the memory or reads another element.
 fn a_hostile_patch_changes_nothing(engine: Engine) {
     let world = World::start(engine);
@@ -470,11 +531,6 @@ fn td3_3d(engine: Engine) {
         let all = document["extension"].as_array().cloned().unwrap_or_default();
         all.iter().any(|extension| extension["url"] == ARCHIVED && extension["valueBoolean"] == true)
     };
-    let archive = |client: &Client, unique_id: &str, value: bool| {
-        let extension = json!({ "url": ARCHIVED, "valueBoolean": value });
-        client.patch_document(unique_id, &json!([{ "op": "add", "path": "/extension/-", "value": extension }]))
-    };
-
     // 3.3-120: author and médecin traitant; who is neither, is not allowed; archived is still current; FHIRPath Patch works, and
     // the form of the draft guide, which is no JSON Pointer.
     let mut example = document(TREATED, "2.25.695", NORMAL);
