@@ -509,7 +509,7 @@ mod tests {
         for (operations, expected) in [
             (format!(r#"<replace sel="{root}/f:status/@value">entered-in-error</replace>"#), vec![Delete]),
             (
-                format!(r#"<replace sel="/DocumentReference/status/@value">entered-in-error</replace>"#),
+                r#"<replace sel="/DocumentReference/status/@value">entered-in-error</replace>"#.to_owned(),
                 vec![Delete],
             ),
             (format!(r#"<remove sel="{root}/f:securityLabel[2]"/>"#), vec![ShowToPatient]),
@@ -545,8 +545,8 @@ mod tests {
         }
         for operations in [
             format!(r#"<replace sel="{root}/f:title/@value">x</replace>"#),
-            format!(r#"<replace sel="f:Patient/f:status/@value">x</replace>"#),
-            format!(r#"<replace sel="x:DocumentReference/f:status/@value">x</replace>"#),
+            r#"<replace sel="f:Patient/f:status/@value">x</replace>"#.to_owned(),
+            r#"<replace sel="x:DocumentReference/f:status/@value">x</replace>"#.to_owned(),
             format!(r#"<replace sel="{root}/f:status">x</replace>"#),
             format!(r#"<remove sel="{root}/f:securityLabel"/>"#),
             format!(r#"<remove sel="{root}/f:securityLabel[0]"/>"#),

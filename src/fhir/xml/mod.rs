@@ -54,7 +54,7 @@ impl<'a> Path<'a> {
 }
 
 /// Nesting that is taken. FHIR needs no more, and both ways are recursive.
-const DEEPEST: usize = 64;
+const DEEPEST: usize = 32;
 
 impl std::fmt::Display for Path<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,7 +2,7 @@ use super::*;
 
 const JSON: &str = r##"{"resourceType":"Patient","id":"p1","meta":{"profile":["http://a","http://b"]},"text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">é &amp; <b>gras</b></div>"},"contained":[{"resourceType":"Organization","id":"o","name":"A & B <\"'>"}],"extension":[{"url":"http://x","valueDecimal":1.10},{"url":"http://y","extension":[{"url":"z","valueBoolean":false}]}],"active":true,"name":[{"id":"n","family":"BERNARD\tDE\nX","given":["Claire",null,"Ana"],"_given":[null,{"extension":[{"url":"http://g","valueCode":"unknown"}]},{"id":"g3"}]}],"_birthDate":{"extension":[{"url":"http://b","valueString":" deux  espaces "}]}}"##;
 
-const XML: &str = r##"<Patient xmlns="http://hl7.org/fhir"><id value="p1"/><meta><profile value="http://a"/><profile value="http://b"/></meta><text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml">é &amp; <b>gras</b></div></text><contained><Organization><id value="o"/><name value="A &amp; B &lt;&quot;'&gt;"/></Organization></contained><extension url="http://x"><valueDecimal value="1.10"/></extension><extension url="http://y"><extension url="z"><valueBoolean value="false"/></extension></extension><active value="true"/><name id="n"><family value="BERNARD&#9;DE&#10;X"/><given value="Claire"/><given><extension url="http://g"><valueCode value="unknown"/></extension></given><given id="g3" value="Ana"/></name><birthDate><extension url="http://b"><valueString value=" deux  espaces "/></extension></birthDate></Patient>"##;
+const XML: &str = r##"<Patient xmlns="http://hl7.org/fhir"><id value="p1"/><meta><profile value="http://a"/><profile value="http://b"/></meta><text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml">é &amp; <b>gras</b></div></text><contained><Organization><id value="o"/><name value="A &amp; B &lt;&quot;'&gt;"/></Organization></contained><extension url="http://x"><valueDecimal value="1.10"/></extension><extension url="http://y"><extension url="z"><valueBoolean value="false"/></extension></extension><active value="true"/><name id="n"><family value="BERNARD&#9;DE&#10;X"/><given value="Claire"/><given><extension url="http://g"><valueCode value="unknown"/></extension></given><given id="g3" value="Ana"></given></name><birthDate><extension url="http://b"><valueString value=" deux  espaces "/></extension></birthDate></Patient>"##;
 
 #[test]
 fn the_same_content_both_ways() {
@@ -29,6 +29,8 @@ fn what_is_no_fhir_in_json() {
         (r#"{"resourceType":"Patient","name":{"family":"x"}}"#, "Patient.name: not an array, and it repeats"),
         (r#"{"resourceType":"Patient","name":[]}"#, "Patient.name: an empty array"),
         (r#"{"resourceType":"Patient","name":[null]}"#, "Patient.name[0]: null with nothing beside it"),
+        (r#"{"resourceType":"Patient","name":[{}]}"#, "Patient.name[0]: an empty object"),
+        (r#"{"resourceType":"Patient","_birthDate":{}}"#, "Patient.birthDate: an empty object"),
         (r#"{"resourceType":"Patient","name":[[]]}"#, "Patient.name[0]: not an object"),
         (r#"{"resourceType":"Patient","name":[{"family":["x"]}]}"#, "Patient.name[0].family: not a text"),
         (r#"{"resourceType":"Patient","active":"true"}"#, "Patient.active: not true or false"),
@@ -63,8 +65,8 @@ fn what_is_no_fhir_in_json() {
     }
     let deep = format!(
         r#"{{"resourceType":"Patient","extension":{}"x"{}}}"#,
-        r#"[{"url":"u","extension":"#.repeat(70),
-        "}]".repeat(70)
+        r#"[{"url":"u","extension":"#.repeat(40),
+        "}]".repeat(40)
     );
     assert!(told(&deep).ends_with("nested too deep"), "{}", told(&deep));
 }

@@ -60,6 +60,15 @@ fn object<'a>(json: &'a str, path: &Path<'_>) -> Result<RawObject<'a>, Fault> {
     RawObject::parse(json).map_err(|_| Fault::at(path, "not an object"))
 }
 
+/// An object is never empty.
+fn full<'a>(json: &'a str, path: &Path<'_>) -> Result<RawObject<'a>, Fault> {
+    let held = object(json, path)?;
+    if held.keys().next().is_none() {
+        return Err(Fault::at(path, "an empty object"));
+    }
+    Ok(held)
+}
+
 fn text(json: &str, path: &Path<'_>) -> Result<String, Fault> {
     let text: String = serde_json::from_str(json).map_err(|_| Fault::at(path, "not a text"))?;
     // What XML 1.0 cannot hold, FHIR does not allow in a text.
@@ -187,7 +196,7 @@ fn one(
 ) -> Result<(), Fault> {
     match element.kind {
         Kind::Text | Kind::Number | Kind::Boolean => {
-            let more = more.map(|more| object(more, path)).transpose()?;
+            let more = more.map(|more| full(more, path)).transpose()?;
             out.push("<");
             out.push(&element.name);
             if let Some(more) = &more {
@@ -228,7 +237,7 @@ fn one(
         Kind::Complex(name) => {
             let definition =
                 definitions::definition(name).ok_or_else(|| Fault::at(path, "no type of FHIR R4"))?;
-            let held = object(value.unwrap_or_default(), path)?;
+            let held = full(value.unwrap_or_default(), path)?;
             out.push("<");
             out.push(&element.name);
             attributes(&held, definition, path, out)?;

@@ -58,19 +58,10 @@ impl ProviderKeys {
         key_id: &str,
         now: i64,
     ) -> Result<Option<DecodingKey>, Failure> {
-        {
-            let mut held = self.held();
-            let known = held.find(key_id);
-            if known.is_some() && now - held.fetched < LONGEST {
-                return Ok(known);
-            }
-            if now - held.tried < INTERVAL {
-                return match (&held.keys, known) {
-                    (None, _) => Err(Failure::unavailable("Pro Santé Connect: no keys yet")),
-                    (Some(_), known) => Ok(known),
-                };
-            }
-            held.tried = now;
+        match self.held().find_now(key_id, now) {
+            Found::Key(known) => return Ok(known.map(|known| *known)),
+            Found::NoKeysYet => return Err(Failure::unavailable("Pro Santé Connect: no keys yet")),
+            Found::Fetch => {}
         }
         let url = format!("{}/protocol/openid-connect/certs", provider.settings.issuer);
         let fetched = provider.answer(provider.http.get(url), false).await.and_then(|text| read(&text));
@@ -78,8 +69,7 @@ impl ProviderKeys {
         match fetched {
             Ok(keys) => (held.keys, held.fetched) = (Some(keys), now),
             Err(failure) => {
-                // Asked again by whoever comes next, but a little later.
-                held.tried = now - INTERVAL + PAUSE;
+                held.failed(now);
                 return Err(failure);
             }
         }
@@ -91,8 +81,66 @@ impl ProviderKeys {
     }
 }
 
+/// What is to be done about a key.
+enum Found {
+    /// It is this one, or there is none.
+    Key(Option<Box<DecodingKey>>),
+    /// No keys could be fetched, and it is too early to try again.
+    NoKeysYet,
+    /// The keys are fetched, by who asked.
+    Fetch,
+}
+
 impl Held {
     fn find(&self, key_id: &str) -> Option<DecodingKey> {
         DecodingKey::from_jwk(self.keys.as_ref()?.find(key_id)?).ok()
+    }
+
+    /// Looks for a key; who is told to fetch is the one who does, for a while.
+    fn find_now(&mut self, key_id: &str, now: i64) -> Found {
+        let known = self.find(key_id).map(Box::new);
+        if known.is_some() && now - self.fetched < LONGEST {
+            return Found::Key(known);
+        }
+        if now - self.tried < INTERVAL {
+            return if self.keys.is_none() { Found::NoKeysYet } else { Found::Key(known) };
+        }
+        self.tried = now;
+        Found::Fetch
+    }
+
+    /// Asked again by whoever comes next, but a little later.
+    fn failed(&mut self, now: i64) {
+        self.tried = now - INTERVAL + PAUSE;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_keys_are_fetched() {
+        let keys = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"a","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+        let mut held = Held { keys: None, fetched: 0, tried: -100 };
+        let told = |held: &mut Held, key: &str, now: i64| match held.find_now(key, now) {
+            Found::Key(Some(_)) => "key",
+            Found::Key(None) => "none",
+            Found::NoKeysYet => "no keys yet",
+            Found::Fetch => "fetch",
+        };
+        assert_eq!(told(&mut held, "a", 1000), "fetch");
+        assert_eq!(told(&mut held, "a", 1029), "no keys yet");
+        assert_eq!(told(&mut held, "a", 1030), "fetch");
+        held.failed(1031);
+        assert_eq!(told(&mut held, "a", 1032), "no keys yet");
+        assert_eq!(told(&mut held, "a", 1033), "fetch", "two seconds after a failure");
+        (held.keys, held.fetched) = (Some(serde_json::from_str::<JwkSet>(keys).unwrap()), 1033);
+        assert_eq!(told(&mut held, "a", 1034), "key");
+        assert_eq!(told(&mut held, "b", 1062), "none", "made-up ids make us ask no more often");
+        assert_eq!(told(&mut held, "b", 1063), "fetch");
+        assert_eq!(told(&mut held, "a", 1033 + 3599), "key");
+        assert_eq!(told(&mut held, "a", 1033 + 3600), "fetch", "withdrawn ones are forgotten after an hour");
+        assert_eq!(told(&mut held, "a", 1033 + 3601), "key", "while another asks");
     }
 }

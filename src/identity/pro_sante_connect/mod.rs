@@ -11,7 +11,7 @@ pub use user_info::{Situation, UserInfo};
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -64,8 +64,39 @@ pub struct Client {
 pub struct ProSanteConnect {
     settings: Settings,
     http: reqwest::Client,
-    known: Mutex<HashMap<[u8; 32], Known>>,
+    known: Learnt,
     keys: keys::ProviderKeys,
+}
+
+/// What was learnt of tokens, by their digest.
+#[derive(Debug, Default)]
+struct Learnt(Mutex<HashMap<[u8; 32], Known>>);
+
+impl Learnt {
+    fn held(&self) -> MutexGuard<'_, HashMap<[u8; 32], Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of a token and counts still.
+    fn get(&self, digest: &[u8; 32], now: i64) -> Option<Known> {
+        self.held().get(digest).filter(|known| now < known.until).cloned()
+    }
+
+    /// Forgets what has expired.
+    fn forget(&self, now: i64) {
+        let mut held = self.held();
+        held.retain(|_, known| now < known.until);
+        held.shrink_to_fit();
+    }
+
+    /// Remembers one more, if there is room for it.
+    fn keep(&self, digest: [u8; 32], known: Known, most: usize, now: i64) {
+        self.forget(now);
+        let mut held = self.held();
+        if held.len() < most {
+            held.insert(digest, known);
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -137,7 +168,7 @@ impl ProSanteConnect {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { settings, http, known: Mutex::default(), keys: keys::ProviderKeys::default() })
+        Ok(Self { settings, http, known: Learnt::default(), keys: keys::ProviderKeys::default() })
     }
 
     /// The professional behind an access token that the client with this certificate presents.
@@ -152,25 +183,12 @@ impl ProSanteConnect {
         fingerprint: &[u8; 32],
         now: Timestamp,
     ) -> Result<UserInfo, Failure> {
-        let client = self
-            .settings
-            .clients
-            .iter()
-            .find(|client| client.structure == structure && client.common_name == common_name)
-            .ok_or_else(|| {
-                Refusal::new(
-                    Reason::UnknownClient,
-                    "no Pro Santé Connect client is registered for the subject of this certificate",
-                )
-                .by("API Pro Santé Connectée: certificate subject ↔ client_id")
-            })?;
-        let printable = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.is_empty() || token.len() > MAXIMUM_TOKEN || !printable {
+        let client = registered(&self.settings.clients, structure, common_name)?;
+        if !looks_like_a_token(token) {
             return Err(invalid("subject_token is not an access token").into());
         }
         let digest = digest_of(token);
-        let known = self.known(&digest, now.as_second());
-        let known = match known {
+        let known = match self.known.get(&digest, now.as_second()) {
             Some(known) => known,
             None => self.learn(token, digest, now).await?,
         };
@@ -185,14 +203,7 @@ impl ProSanteConnect {
 
     /// Forgets what has expired.
     pub fn forget(&self, now: i64) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| now < known.until);
-        known.shrink_to_fit();
-    }
-
-    fn known(&self, digest: &[u8; 32], now: i64) -> Option<Known> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(digest).filter(|known| now < known.until).cloned()
+        self.known.forget(now);
     }
 
     async fn learn(&self, token: &str, digest: [u8; 32], now: Timestamp) -> Result<Known, Failure> {
@@ -203,31 +214,11 @@ impl ProSanteConnect {
             self.introspect(token).await?
         };
         let second = now.as_second();
-        if !facts.active || second >= facts.exp {
-            return Err(invalid("the Pro Santé Connect token is not active, or has expired").into());
-        }
-        if facts.iss != self.settings.issuer {
-            return Err(invalid("the Pro Santé Connect token is of another issuer").into());
-        }
-        if facts.iat > second + SKEW || second.saturating_sub(facts.iat) > LIFETIME + SKEW {
-            return Err(invalid("the Pro Santé Connect token is older than two minutes").into());
-        }
+        let until = facts.judge(&self.settings.issuer, second)?;
         let user: UserInfo = self.user_info(token).await?;
-        // UserInfo must be about whom the token is about (OpenID Connect Core, 5.3.2).
-        if facts.sub.is_empty() || user.sub != facts.sub {
-            return Err(Failure::unavailable("Pro Santé Connect: UserInfo is about another subject"));
-        }
-        if !facts.name_id.is_empty() && facts.name_id != user.name_id() {
-            return Err(Failure::unavailable("Pro Santé Connect: UserInfo names another SubjectNameID"));
-        }
-        let until = facts.exp.min(facts.iat.saturating_add(LIFETIME));
+        facts.is_about(&user).map_err(Failure::unavailable)?;
         let learnt = Known { client_id: facts.azp, user, cnf: facts.cnf, until };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| second < known.until);
-        if known.len() < MAXIMUM_KNOWN {
-            known.insert(digest, learnt.clone());
-        }
-        known.shrink_to_fit();
+        self.known.keep(digest, learnt.clone(), MAXIMUM_KNOWN, second);
         Ok(learnt)
     }
 
@@ -279,6 +270,54 @@ impl ProSanteConnect {
     }
 }
 
+impl TokenFacts {
+    /// Until when a token counts, seconds since the epoch.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidGrant`]: it does not count now, or not here.
+    fn judge(&self, issuer: &str, now: i64) -> Result<i64, Refusal> {
+        if !self.active || now >= self.exp {
+            return Err(invalid("the Pro Santé Connect token is not active, or has expired"));
+        }
+        if self.iss != issuer {
+            return Err(invalid("the Pro Santé Connect token is of another issuer"));
+        }
+        if self.iat > now + SKEW || now.saturating_sub(self.iat) > LIFETIME + SKEW {
+            return Err(invalid("the Pro Santé Connect token is older than two minutes"));
+        }
+        Ok(self.exp.min(self.iat.saturating_add(LIFETIME)))
+    }
+
+    /// UserInfo must be about whom the token is about (OpenID Connect Core, 5.3.2).
+    fn is_about(&self, user: &UserInfo) -> Result<(), &'static str> {
+        if self.sub.is_empty() || user.sub != self.sub {
+            return Err("Pro Santé Connect: UserInfo is about another subject");
+        }
+        if !self.name_id.is_empty() && self.name_id != user.name_id() {
+            return Err("Pro Santé Connect: UserInfo names another SubjectNameID");
+        }
+        Ok(())
+    }
+}
+
+/// The client that is registered for the subject of a certificate.
+fn registered<'a>(clients: &'a [Client], structure: &str, common_name: &str) -> Result<&'a Client, Refusal> {
+    clients.iter().find(|client| client.structure == structure && client.common_name == common_name).ok_or_else(
+        || {
+            Refusal::new(
+                Reason::UnknownClient,
+                "no Pro Santé Connect client is registered for the subject of this certificate",
+            )
+            .by("API Pro Santé Connectée: certificate subject ↔ client_id")
+        },
+    )
+}
+
+/// A text that may stand in a header and a form.
+fn looks_like_a_token(text: &str) -> bool {
+    (1..=MAXIMUM_TOKEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Failure> {
     // The text of the error may quote a value of the answer: only its place is kept.
     serde_json::from_slice(text).map_err(|error| {
@@ -297,4 +336,88 @@ fn digest_of(token: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(sub: &str, name_id: &str) -> UserInfo {
+        serde_json::from_str(&format!(r#"{{"sub":"{sub}","SubjectNameID":"{name_id}"}}"#)).unwrap()
+    }
+
+    fn facts(json: &str) -> TokenFacts {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// Each instant on either side of its limit; what is inactive, and whose it is.
+    #[test]
+    fn whether_a_token_counts() {
+        let judge = |exp: i64, iat: i64| {
+            facts(&format!(r#"{{"iss":"i","exp":{},"iat":{}}}"#, 1000 + exp, 1000 + iat)).judge("i", 1000).ok()
+        };
+        for (exp, iat, until) in [
+            (1, 0, Some(1001)),
+            (0, 0, None),
+            (-1, 0, None),
+            (500, 0, Some(1120)),
+            (100, -30, Some(1090)),
+            (500, 5, Some(1125)),
+            (500, 6, None),
+            (500, -125, Some(995)),
+            (500, -126, None),
+        ] {
+            assert_eq!(judge(exp, iat), until, "exp {exp}, iat {iat}");
+        }
+        let why = |json: &str| facts(json).judge("i", 1000).unwrap_err().issues[0].diagnostics.to_string();
+        assert!(why(r#"{"active":false,"iss":"i","exp":1100,"iat":1000}"#).contains("not active"));
+        assert!(why(r#"{"iss":"j","exp":1100,"iat":1000}"#).contains("another issuer"));
+        assert!(why(r#"{"iss":"i","exp":1100,"iat":-9223372036854775808}"#).contains("older"));
+    }
+
+    #[test]
+    fn whom_it_is_about() {
+        let about = |json: &str, sub: &str| facts(json).is_about(&user(sub, "8101")).is_ok();
+        assert!(about(r#"{"sub":"a"}"#, "a"));
+        assert!(about(r#"{"sub":"a","SubjectNameID":"8101"}"#, "a"));
+        assert!(!about(r#"{"sub":"a","SubjectNameID":"8102"}"#, "a"));
+        assert!(!about(r#"{"sub":"a"}"#, "b"));
+        assert!(!about("{}", ""));
+    }
+
+    #[test]
+    fn who_asks_with_what() {
+        let client = |id: &str, structure: &str, name: &str| Client {
+            client_id: id.into(),
+            structure: structure.into(),
+            common_name: name.into(),
+        };
+        let clients = [client("a", "1", "X"), client("b", "1", "Y")];
+        assert_eq!(registered(&clients, "1", "Y").unwrap().client_id, "b");
+        for (structure, name) in [("1", "Z"), ("2", "X"), ("", "")] {
+            assert_eq!(registered(&clients, structure, name).unwrap_err().reason, Reason::UnknownClient);
+        }
+        assert!(looks_like_a_token("a") && looks_like_a_token(&"a".repeat(8192)));
+        for text in ["", "a b", "é", "a\n", &"a".repeat(8193)] {
+            assert!(!looks_like_a_token(text), "{text:.20}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered() {
+        let learnt = Learnt::default();
+        let known = |until| Known { client_id: "c".into(), user: user("a", "8101"), cnf: None, until };
+        learnt.keep([1; 32], known(10), 2, 0);
+        assert_eq!(learnt.get(&[1; 32], 9).unwrap().client_id, "c");
+        assert!(learnt.get(&[1; 32], 10).is_none() && learnt.get(&[2; 32], 0).is_none());
+        learnt.keep([2; 32], known(20), 2, 0);
+        learnt.keep([3; 32], known(20), 2, 9);
+        assert!(learnt.get(&[3; 32], 9).is_none(), "no room");
+        learnt.keep([3; 32], known(20), 2, 10);
+        assert!(learnt.get(&[3; 32], 10).is_some(), "room again, once one has expired");
+        learnt.forget(19);
+        assert_eq!(learnt.held().len(), 2);
+        learnt.forget(20);
+        assert!(learnt.held().is_empty());
+    }
 }

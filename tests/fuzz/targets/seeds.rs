@@ -43,4 +43,17 @@ fn main() {
     for (name, text) in [("assertion", assertion.as_str()), ("token", &token), ("user", user), ("form", form)] {
         keep("token_claims", name, text.as_bytes());
     }
+    let example = habilis::sandbox::example::Example::new(
+        "urn:oid:1.2.250.1.213.1.4.10",
+        "279035121518989",
+        "X",
+        "2.25.1",
+    );
+    let patient = r#"{"resourceType":"Patient","text":{"status":"empty","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>"},"extension":[{"url":"u","valueDecimal":1.10}],"name":[{"id":"n","given":["a",null],"_given":[null,{"id":"g"}]}],"active":true}"#;
+    for (name, json) in
+        [("transaction", example.transaction().as_str()), ("single", &example.single()), ("patient", patient)]
+    {
+        keep("fhir_forms", &format!("{name}.json"), json.as_bytes());
+        keep("fhir_forms", &format!("{name}.xml"), habilis::fhir::xml::to_xml(json).unwrap().as_bytes());
+    }
 }

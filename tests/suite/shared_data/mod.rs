@@ -5,6 +5,7 @@ mod certificates;
 mod claims;
 mod homologation;
 mod limbo;
+mod xml;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
