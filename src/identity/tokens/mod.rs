@@ -178,6 +178,10 @@ mod tests {
         let hexadecimal: String = certificate.iter().map(|byte| format!("{byte:02x}")).collect();
         let of_the_guide = base64::engine::general_purpose::STANDARD.encode(hexadecimal);
         assert!(why(Some(&of_the_guide)).contains("ANS guide"));
+        let standard = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        for other in [standard(&"x".repeat(64)), standard(&"a".repeat(63)), standard(""), "?".into()] {
+            assert!(why(Some(&other)).contains("another certificate"), "{other}");
+        }
     }
 
     const ISSUER: &str = "https://habilis.example";
@@ -289,6 +293,41 @@ mod tests {
         let homeless = Caller { structure: None, ..with(staff) };
         assert_eq!(there_and_back(&homeless).unwrap_err().reason, Reason::TokenInvalid);
         assert!(tokens.issue(&Caller { session: None, ..doctor() }, "x", &CERTIFICATE, at(NOW)).is_err());
+    }
+
+    /// The code systems and kinds that resource servers of others read (`docs/tokens.md`).
+    #[test]
+    fn what_a_token_says_of_roles() {
+        use crate::identity::{Actor, CpaProfile, Profession};
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = tokens(Keys::read(&key(folder.path(), "key"), &[]).unwrap());
+        let said = |actor: Actor| {
+            let token =
+                tokens.issue(&Caller { actor, ..doctor() }, "1750000101", &CERTIFICATE, at(NOW)).unwrap();
+            let text = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+            let claims: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            let roles = claims["extensions"]["ihe_iua"]["subject_role"].as_array().cloned().unwrap_or_default();
+            let roles = roles
+                .iter()
+                .map(|role| role["system"].as_str().unwrap().rsplit_once('.').unwrap().1.to_owned());
+            format!(
+                "{} {}",
+                claims["extensions"]["dmp"]["acteur"].as_str().unwrap(),
+                roles.collect::<Vec<_>>().join(" ")
+            )
+        };
+        let professional = |profession: &str, in_training| Actor::Professional {
+            id: "810100000016".into(),
+            profession: Profession::new(profession),
+            specialities: vec!["A".into()],
+            in_training,
+        };
+        let cpa = |profile| Actor::AuthorisedStaff { id: "3750000101/CPA0001".into(), profile };
+        assert_eq!(said(professional("10", false)), "professionnel 7 5");
+        assert_eq!(said(professional("21", false)), "professionnel 7 6");
+        assert_eq!(said(professional("10", true)), "en_formation 8 5");
+        assert_eq!(said(cpa(CpaProfile::Support)), "cpa_support ");
+        assert_eq!(said(cpa(CpaProfile::HostDoctor)), "cpa_medecin_hebergeur ");
     }
 
     /// Issuer, audience, certificate, instant and key, each on its own.
