@@ -3,6 +3,7 @@
 use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::identity::scope::Transaction;
+use crate::rights::DocumentFacts;
 use crate::store::{Page, RecordKey, SearchPage, SubmissionSetCriteria, SubmissionSetPage};
 
 /// The name of searching in traces.
@@ -72,7 +73,8 @@ pub async fn read(call: &Call, id: String) -> Result<Traced<String>, Failure> {
             let call = &reading;
             let unknown = || Refusal::new(Reason::NotFound, "no such resource").by("no such identifier");
             // The unknown takes the time of the hidden: a record is looked up and decided on all the same.
-            let record_id = reader.record_of_submission_set(&wanted)?.unwrap_or_default();
+            let (record_id, documents) = reader.facts_of_submission_set(&wanted, call.now())?;
+            let record_id = record_id.unwrap_or_default();
             let record = reader.record_facts(&RecordKey::Id(record_id), &call.caller, call.now())?;
             let at = call.at()?;
             let Some(record) = record else {
@@ -81,6 +83,10 @@ pub async fn read(call: &Call, id: String) -> Result<Traced<String>, Failure> {
             };
             let scope = call.services.tables.decide_scope(&call.caller, &record, at);
             let scope = scope.granted_or_unknown().map_err(|refusal| refusal.concerning(&record.id, None))?;
+            let seen = |facts: &DocumentFacts| scope.admit(facts).granted().is_ok();
+            if !documents.iter().any(seen) {
+                return Err(unknown().concerning(&record.id, Some(&wanted)).into());
+            }
             let criteria = SubmissionSetCriteria { ids: vec![wanted.clone()], ..Default::default() };
             let page = Page { size: 1, after: None, ascending: false };
             let mut found = reader.submission_sets(&scope, &criteria, &page, call.now())?;

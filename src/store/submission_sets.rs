@@ -8,14 +8,14 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::criteria::{DateRange, TermTest, beginning, terms_of};
-use super::documents::{Backend, Page, PageCursor, SearchPage, visible};
+use super::documents::{Backend, FactsRow, Page, PageCursor, SearchPage, visible};
 use super::readers::Reader;
 use super::schema::{document, search_term, submission_set};
 use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;
 use crate::fhir::submission_set::with_entries;
-use crate::rights::Scope;
+use crate::rights::{DocumentFacts, Scope};
 
 /// What a search of submission sets asks for beyond the record.
 #[derive(Clone, Debug, Default)]
@@ -149,16 +149,27 @@ impl Reader<'_> {
         Ok(documents)
     }
 
-    /// The record of a submission set: what a decision is about.
+    /// The record of a submission set and the facts of its documents: what a decision is about. One that is not there takes the time
+    /// of one that is.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn record_of_submission_set(&mut self, id: &str) -> Result<Option<String>, Failure> {
-        submission_set::table
+    pub fn facts_of_submission_set(
+        &mut self,
+        id: &str,
+        now: i64,
+    ) -> Result<(Option<String>, Vec<DocumentFacts>), Failure> {
+        let record_id: Option<String> = submission_set::table
             .filter(submission_set::id.eq(id))
             .select(submission_set::record_id)
             .first(self.connection)
             .optional()
-            .map_err(unavailable)
+            .map_err(unavailable)?;
+        let rows: Vec<FactsRow> = document::table
+            .filter(document::submission_set_id.eq(id))
+            .select(FactsRow::as_select())
+            .load(self.connection)
+            .map_err(unavailable)?;
+        Ok((record_id, rows.into_iter().map(|row| row.at(now)).collect()))
     }
 }

@@ -96,6 +96,60 @@ fn a_replacement_shows_nothing_for_who_may_not() {
     assert_eq!(keeps(ActorKind::Staff, Mode::Normal, both), (none, goes), "said by the new version itself");
 }
 
+/// Who may do one of several changes may be asked about them; who may do none is refused, whatever the document's state.
+#[test]
+fn one_of_several_changes_is_enough() {
+    let tables = tables(HabilitationMatrix::demonstration().unwrap());
+    let valid = Situation { authorisation: reference::Authorisation::Valid, ..OPEN };
+    let (mut permitted, mut refused) = (0, 0);
+    for actor in [ActorKind::Doctor, ActorKind::Staff, ActorKind::Indirect] {
+        for mode in [Mode::Normal, Mode::BrisDeGlace] {
+            for (depositor, opposed_to_feeding) in
+                [(Depositor::Caller, false), (Depositor::Caller, true), (Depositor::Patient, false)]
+            {
+                let situation = Situation { actor, mode, opposed_to_feeding, ..valid };
+                let caller = cases::caller(actor, mode, false);
+                let record = cases::record(&situation);
+                let document = cases::document(actor, &Document { depositor, ..REPORT });
+                let may = |any: &[DocumentAction]| {
+                    matches!(tables.decide_kind(&caller, &record, &document, any, now()), Decision::Permit(()))
+                };
+                for one in DocumentAction::ALL {
+                    for other in DocumentAction::ALL {
+                        assert_eq!(
+                            may(&[one, other]),
+                            may(&[one]) || may(&[other]),
+                            "{actor:?} {one:?} {other:?}"
+                        );
+                    }
+                    if may(&[one]) { permitted += 1 } else { refused += 1 }
+                }
+                assert!(may(&[]), "nothing is asked for");
+                // Archived, masked, replaced or a vaccination note: the state says nothing here.
+                let state = DocumentFacts {
+                    status: DocumentStatus::Superseded,
+                    archived: true,
+                    type_code: "87273-9".into(),
+                    labels: Labels { masked: true, invisible_to_patient: true, ..Labels::default() },
+                    ..document.clone()
+                };
+                for one in DocumentAction::ALL {
+                    let decision = tables.decide_kind(&caller, &record, &state, &[one], now());
+                    assert_eq!(matches!(decision, Decision::Permit(())), may(&[one]), "{actor:?} {one:?}");
+                }
+            }
+        }
+    }
+    assert!(permitted > 10 && refused > 10, "{permitted} permitted, {refused} refused");
+    // Staff delete what they fed, and do nothing to labels.
+    let staff = cases::caller(ActorKind::Staff, Mode::Normal, false);
+    let record = cases::record(&Situation { actor: ActorKind::Staff, ..valid });
+    let own = cases::document(ActorKind::Staff, &Document { depositor: Depositor::Caller, ..REPORT });
+    let told = |any: &[DocumentAction]| cell(tables.decide_kind(&staff, &record, &own, any, now()));
+    assert_eq!(told(&[DocumentAction::Delete]), "yes");
+    assert_eq!(told(&[DocumentAction::Mask, DocumentAction::Unmask]), "NoFunctionalRight");
+}
+
 /// Who feeds, for whom; and that a replacement hides nothing again.
 #[test]
 fn a_feed_is_its_authors() {
