@@ -59,6 +59,10 @@ pub enum Behaviour {
     Down,
     /// Every answer is a 200 that says it is JSON and is not.
     NotJson,
+    /// Every answer is 401.
+    Unauthorised,
+    /// Every answer is what it should be, behind 300 KiB of spaces.
+    TooLong,
 }
 
 /// The two forms of an access token.
@@ -252,6 +256,8 @@ impl StandIn {
             Behaviour::Late => Fate::Late(Duration::from_secs(10)),
             Behaviour::Down => Fate::Failed(StatusCode::SERVICE_UNAVAILABLE),
             Behaviour::NotJson => Fate::Rubbish,
+            Behaviour::Unauthorised => Fate::Failed(StatusCode::UNAUTHORIZED),
+            Behaviour::TooLong => Fate::Padded,
             Behaviour::RandomFaults => Fate::drawn(state.answers),
             _ => Fate::Sent,
         }
@@ -266,6 +272,10 @@ impl StandIn {
                 return HttpResponse::Ok().content_type("application/json").body("<html>proxy</html>");
             }
             Fate::Cut => return cut(status, body),
+            Fate::Padded => {
+                let text = format!("{}{body}", " ".repeat(300 << 10));
+                return HttpResponse::build(status).content_type("application/json").body(text);
+            }
         }
         let mut response = HttpResponse::build(status);
         if status == StatusCode::UNAUTHORIZED {
@@ -282,6 +292,7 @@ enum Fate {
     Failed(StatusCode),
     Cut,
     Rubbish,
+    Padded,
 }
 
 impl Fate {

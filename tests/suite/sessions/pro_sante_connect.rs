@@ -154,7 +154,9 @@ fn a_provider_that_misbehaves_lets_nobody_in() {
         world.stand_in.behave(behaviour);
         assert_error(&exchange(&software, &token, &[]), 400, "invalid_grant", phrase);
     }
-    for behaviour in [Behaviour::Down, Behaviour::NotJson, Behaviour::Late] {
+    for behaviour in
+        [Behaviour::Down, Behaviour::NotJson, Behaviour::Late, Behaviour::TooLong, Behaviour::Unauthorised]
+    {
         world.stand_in.behave(Behaviour::Honest);
         let token = opaque();
         world.stand_in.behave(behaviour);
@@ -163,6 +165,12 @@ fn a_provider_that_misbehaves_lets_nobody_in() {
         assert_eq!(answer.json()["error"], "temporarily_unavailable");
         assert!(!answer.text().contains("Connect"), "the cause is not told");
     }
+    // What UserInfo answers 401 is about the token; what introspection does (above) is about us.
+    world.stand_in.behave(Behaviour::Honest);
+    assert_eq!(exchange(&software, &jwt(), &[]).status, 200, "the keys are known");
+    let token = jwt();
+    world.stand_in.behave(Behaviour::Unauthorised);
+    assert_error(&exchange(&software, &token, &[]), 400, "invalid_grant", "not active");
     world.stand_in.behave(Behaviour::RandomFaults);
     let (mut opened, mut later) = (0, 0);
     for _ in 0..120 {
