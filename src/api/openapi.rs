@@ -80,7 +80,7 @@ pub struct TokenForm {
     #[schema(example = "client_credentials")]
     grant_type: String,
     /// Names of transactions with spaces between: TD0.2 TD0.3 TD0.4 TD0.5 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-65
-    /// ITI-105 ITI-67 ITI-68. Mandatory in a
+    /// ITI-105 ITI-66 ITI-67 ITI-68. Mandatory in a
     /// token-exchange, else all.
     #[schema(example = "TD0.2 ITI-67 ITI-68")]
     scope: Option<String>,
