@@ -64,6 +64,8 @@ pub struct Refusal {
     pub caller: Recognised,
     /// When it is worth trying again, seconds.
     pub retry_after: Option<u64>,
+    /// Bytes of the whole, where a part was asked for that it does not have.
+    pub whole: Option<u64>,
 }
 
 /// What a refused request was about. It goes into the trace and nowhere else.
@@ -104,6 +106,7 @@ impl Refusal {
             concerns: None,
             caller: None,
             retry_after: None,
+            whole: None,
         }
     }
 
@@ -120,6 +123,7 @@ impl Refusal {
             concerns: None,
             caller: None,
             retry_after: None,
+            whole: None,
         }
     }
 
@@ -132,6 +136,7 @@ impl Refusal {
             concerns: None,
             caller: None,
             retry_after: None,
+            whole: None,
         })
     }
 
@@ -251,6 +256,8 @@ pub enum Reason {
     MethodNotAllowed,
     /// None of the formats that the caller accepts can be given.
     NotAcceptable,
+    /// The document has no such range of bytes.
+    RangeNotSatisfiable,
     /// The unique id belongs to other bytes.
     UniqueIdTaken,
     /// The record is closed.
@@ -279,7 +286,7 @@ struct Entry {
 
 impl Reason {
     /// Every reason, for the error catalogue and its tests.
-    pub const ALL: [Reason; 53] = [
+    pub const ALL: [Reason; 54] = [
         Reason::MalformedBody,
         Reason::BodyTooSlow,
         Reason::BodyTooLarge,
@@ -325,6 +332,7 @@ impl Reason {
         Reason::UnknownRecord,
         Reason::MethodNotAllowed,
         Reason::NotAcceptable,
+        Reason::RangeNotSatisfiable,
         Reason::UniqueIdTaken,
         Reason::RecordClosed,
         Reason::TypeNotForProfessionals,
@@ -389,6 +397,7 @@ impl Reason {
             Reason::UnknownRecord => entry(404, "not-found", Some("XDSUnknownPatientId"), "Ce patient n'a pas de DMP."),
             Reason::MethodNotAllowed => entry(405, "not-supported", None, "Cette action n'est pas proposée."),
             Reason::NotAcceptable => entry(406, "not-supported", None, "Le format demandé n'est pas proposé."),
+            Reason::RangeNotSatisfiable => entry(416, "value", None, "La partie demandée du document n'existe pas."),
             Reason::UniqueIdTaken => entry(409, "duplicate", Some("XDSDuplicateUniqueIdInRegistry"), "Un autre document porte déjà cet identifiant."),
             Reason::RecordClosed => entry(422, "business-rule", None, "Le DMP de ce patient est fermé."),
             Reason::TypeNotForProfessionals => entry(422, "business-rule", METADATA, "Un professionnel ne peut pas déposer ce type de document."),
@@ -446,8 +455,8 @@ mod tests {
 
     #[test]
     fn the_catalogue_speaks_to_professionals_and_stays_within_the_contract() {
-        // The contract's statuses, with 408 and 413 (docs/decisions/0011).
-        const STATUSES: [u16; 12] = [400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 422, 429];
+        // The contract's statuses, with 408, 413 and 416 (docs/decisions/0011).
+        const STATUSES: [u16; 13] = [400, 401, 403, 404, 405, 406, 408, 409, 412, 413, 416, 422, 429];
         for reason in Reason::ALL {
             assert!(STATUSES.contains(&reason.status()), "{reason:?}");
             assert!(reason.french().ends_with('.'), "{reason:?}");

@@ -23,10 +23,9 @@ use crate::operations::read_document::{self, Part};
         (status = 200, description = "The document's bytes", content((String = "application/octet-stream"), (super::openapi::Resource = "application/fhir+json"))),
         (status = 206, description = "The part that Range names", body = String, content_type = "application/octet-stream"),
         (status = 304, description = "The client holds it: If-None-Match names its ETag"),
-        (status = 416, description = "A range that the document does not have"),
         (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
-        (status = 503, response = super::openapi::Outcome),
+        (status = 416, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )
 )]
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
@@ -34,7 +33,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
         let accepted = Accepted::of(&request, &request::query(&request)?);
         let body = read_document::retrieve(&call, id.into_inner(), |described| {
             match accepted.form_of(described.content_type) {
-                Some(Form::Native) => Ok(partial::wanted(&request, described.sha256, described.size)),
+                Some(Form::Native) => partial::wanted(&request, described.sha256, described.size),
                 Some(Form::Resource(_)) => Ok(Part::Whole),
                 None => {
                     let why = format!("the document is {}", described.content_type);
@@ -63,7 +62,6 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
                     Part::Range(first, last) => {
                         answer.with(header::CONTENT_RANGE, format!("bytes {first}-{last}/{}", body.size))
                     }
-                    Part::Unsatisfiable => answer.with(header::CONTENT_RANGE, format!("bytes */{}", body.size)),
                     Part::Whole | Part::NotModified => answer,
                 }
             }

@@ -142,7 +142,8 @@ async fn find(
 /// Parameters: `patient` (valueIdentifier, the INS), and `depuis` (valueDateTime) or `connus` (valueId, or valueReference with the version
 /// that the software holds), or both. The answer names what is `nouveau` and `modifie` with its DocumentReference, `remplace` with its
 /// successor (`par`), and which of `connus` are `disparu`: deleted, masked or never there, told apart by nobody. `instant` is the
-/// next call's `depuis`; `incomplet` says that there is more.
+/// next call's `depuis`: ten minutes before this one at the latest, so that nothing is missed that was under way; what changed since then is told
+/// again, unless `connus` names it with its version. `incomplet` says that there is more.
 #[utoipa::path(
     post, path = "/fhir/DocumentReference/$actualiser", tag = "TD3.1", operation_id = "refreshDocuments",
     request_body(content = super::openapi::Resource, content_type = "application/fhir+json", description = "Parameters"),

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header;
 
+use crate::error::{Reason, Refusal};
 use crate::operations::read_document::Part;
 
 /// The entity tag of bytes: they never change under their address.
@@ -11,45 +12,52 @@ pub fn etag(sha256: &str) -> String {
 }
 
 /// How much of a document a request wants.
-pub fn wanted(request: &HttpRequest, sha256: &str, size: u64) -> Part {
+///
+/// # Errors
+/// [`Reason::RangeNotSatisfiable`].
+pub fn wanted(request: &HttpRequest, sha256: &str, size: u64) -> Result<Part, Refusal> {
     let text = |name: header::HeaderName| {
         let values = request.headers().get_all(name);
         values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
     };
     let conditions = (text(header::IF_NONE_MATCH), text(header::IF_RANGE), text(header::RANGE));
-    part((&conditions.0, &conditions.1, &conditions.2), &etag(sha256), size)
+    part((&conditions.0, &conditions.1, &conditions.2), &etag(sha256), size).ok_or_else(|| {
+        let why = format!("the document has {size} bytes");
+        Refusal { whole: Some(size), ..Refusal::new(Reason::RangeNotSatisfiable, why) }
+    })
 }
 
-fn part((if_none_match, if_range, range): (&str, &str, &str), etag: &str, size: u64) -> Part {
+/// `None`: a range that it does not have.
+fn part((if_none_match, if_range, range): (&str, &str, &str), etag: &str, size: u64) -> Option<Part> {
     let matches = |one: &str| {
         let one = one.trim();
         one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag
     };
     if !if_none_match.is_empty() && if_none_match.split(',').any(matches) {
-        return Part::NotModified;
+        return Some(Part::NotModified);
     }
     // Of something else than the client holds, all of it.
     if range.is_empty() || (!if_range.is_empty() && if_range != etag) {
-        return Part::Whole;
+        return Some(Part::Whole);
     }
     // Several ranges, or another unit: a server may give the whole.
     let Some(one) = range.strip_prefix("bytes=").filter(|ranges| !ranges.contains(',')) else {
-        return Part::Whole;
+        return Some(Part::Whole);
     };
-    let Some((first, last)) = one.trim().split_once('-') else { return Part::Whole };
+    let Some((first, last)) = one.trim().split_once('-') else { return Some(Part::Whole) };
     let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok());
-    match (number(first).flatten(), number(last).flatten()) {
+    Some(match (number(first).flatten(), number(last).flatten()) {
         (Some(first), last) if last.is_some() || one.ends_with('-') => match last.unwrap_or(u64::MAX) {
             last if last < first => Part::Whole,
-            _ if first >= size => Part::Unsatisfiable,
+            _ if first >= size => return None,
             last => Part::Range(first, last.min(size - 1)),
         },
-        (None, Some(0)) if first.is_empty() => Part::Unsatisfiable,
+        (None, Some(0)) if first.is_empty() => return None,
         (None, Some(behind)) if first.is_empty() && size > 0 => {
             Part::Range(size.saturating_sub(behind), size - 1)
         }
         _ => Part::Whole,
-    }
+    })
 }
 
 /// `Content-Disposition` of a document: never shown in place; a name in ASCII for whoever reads no other (RFC 6266).
@@ -93,34 +101,34 @@ mod tests {
             part((if_none_match, if_range, range), "\"a\"", 10)
         };
         for (range, expected) in [
-            ("", Part::Whole),
-            ("bytes=0-0", Part::Range(0, 0)),
-            ("bytes=2-5", Part::Range(2, 5)),
-            ("bytes=2-", Part::Range(2, 9)),
-            ("bytes=2-99", Part::Range(2, 9)),
-            ("bytes=-3", Part::Range(7, 9)),
-            ("bytes=-99", Part::Range(0, 9)),
-            ("bytes=9-", Part::Range(9, 9)),
-            ("bytes=10-", Part::Unsatisfiable),
-            ("bytes=-0", Part::Unsatisfiable),
-            ("bytes=5-2", Part::Whole),
-            ("bytes=0-1,3-4", Part::Whole),
-            ("bytes=x-2", Part::Whole),
-            ("bytes=2-x", Part::Whole),
-            ("bytes=-", Part::Whole),
-            ("bytes=", Part::Whole),
-            ("lines=1-2", Part::Whole),
-            ("bytes=99999999999999999999-", Part::Whole),
+            ("", Some(Part::Whole)),
+            ("bytes=0-0", Some(Part::Range(0, 0))),
+            ("bytes=2-5", Some(Part::Range(2, 5))),
+            ("bytes=2-", Some(Part::Range(2, 9))),
+            ("bytes=2-99", Some(Part::Range(2, 9))),
+            ("bytes=-3", Some(Part::Range(7, 9))),
+            ("bytes=-99", Some(Part::Range(0, 9))),
+            ("bytes=9-", Some(Part::Range(9, 9))),
+            ("bytes=10-", None),
+            ("bytes=-0", None),
+            ("bytes=5-2", Some(Part::Whole)),
+            ("bytes=0-1,3-4", Some(Part::Whole)),
+            ("bytes=x-2", Some(Part::Whole)),
+            ("bytes=2-x", Some(Part::Whole)),
+            ("bytes=-", Some(Part::Whole)),
+            ("bytes=", Some(Part::Whole)),
+            ("lines=1-2", Some(Part::Whole)),
+            ("bytes=99999999999999999999-", Some(Part::Whole)),
         ] {
             assert_eq!(of("", "", range), expected, "{range}");
         }
-        assert_eq!(of("\"b\", W/\"a\"", "", "bytes=0-1"), Part::NotModified);
-        assert_eq!(of("*", "", ""), Part::NotModified);
-        assert_eq!(of("\"b\"", "", "bytes=0-1"), Part::Range(0, 1));
-        assert_eq!(of("", "\"a\"", "bytes=0-1"), Part::Range(0, 1));
-        assert_eq!(of("", "\"b\"", "bytes=0-1"), Part::Whole);
-        assert_eq!(part(("", "", "bytes=0-"), "\"a\"", 0), Part::Unsatisfiable);
-        assert_eq!(part(("", "", "bytes=-1"), "\"a\"", 0), Part::Whole);
+        assert_eq!(of("\"b\", W/\"a\"", "", "bytes=0-1"), Some(Part::NotModified));
+        assert_eq!(of("*", "", ""), Some(Part::NotModified));
+        assert_eq!(of("\"b\"", "", "bytes=0-1"), Some(Part::Range(0, 1)));
+        assert_eq!(of("", "\"a\"", "bytes=0-1"), Some(Part::Range(0, 1)));
+        assert_eq!(of("", "\"b\"", "bytes=0-1"), Some(Part::Whole));
+        assert_eq!(part(("", "", "bytes=0-"), "\"a\"", 0), None);
+        assert_eq!(part(("", "", "bytes=-1"), "\"a\"", 0), Some(Part::Whole));
     }
 
     #[test]

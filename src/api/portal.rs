@@ -69,7 +69,7 @@ async fn docs() -> HttpResponse {
         }
     }
     page(&format!(
-        "<h1>Opérations</h1><p>Le contrat complet est en <a href=\"/openapi.json\">OpenAPI 3.1</a>.</p>\
+        "<h1>Opérations</h1><p>Le contrat complet est en <a href=\"/openapi.json\">OpenAPI 3.1</a>, les refus sous <a href=\"/errors\">Erreurs</a>.</p>\
          <table><thead><tr><th>Appel</th><th>What</th><th>Description</th></tr></thead><tbody>{rows}</tbody></table>"
     ))
 }

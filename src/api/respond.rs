@@ -67,6 +67,10 @@ pub fn failure(failure: &Failure, request_id: &str) -> Answer {
                 Some(error) => answer.with(header::WWW_AUTHENTICATE, format!("Bearer error=\"{error}\"")),
                 None => answer,
             };
+            let answer = match refusal.whole {
+                Some(size) => answer.with(header::CONTENT_RANGE, format!("bytes */{size}")),
+                None => answer,
+            };
             match refusal.retry_after {
                 Some(seconds) => answer.with(header::RETRY_AFTER, seconds.to_string()),
                 None => answer,

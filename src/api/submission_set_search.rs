@@ -84,3 +84,33 @@ fn take(
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each parameter that is known is taken.
+    #[test]
+    fn every_parameter() {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"key");
+        let asked = [
+            ("patient.identifier", "urn:oid:1.2.250.1.213.1.4.10|279035121518989"),
+            ("code", "submissionset"),
+            ("status", "current"),
+        ];
+        let read = |more: Option<(&str, &str)>| {
+            let pairs = asked.iter().copied().chain(more);
+            let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            SubmissionSetSearch::read(pairs, Handling::Strict, &Pages::new(&key, "8101"))
+        };
+        for (name, kind) in LIST_SEARCH {
+            if name.starts_with("patient") {
+                continue;
+            }
+            let value = if kind == "date" { "ge2024-01" } else { "x" };
+            assert!(read(Some((name, value))).unwrap().record.ignored.is_empty(), "{name}");
+        }
+        let known = |name: &str| LIST_SEARCH.iter().any(|(known, _)| *known == name);
+        assert!(!known("title") && read(Some(("title", "x"))).is_err(), "one that is not");
+    }
+}

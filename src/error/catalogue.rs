@@ -56,6 +56,7 @@ impl Reason {
             Reason::UnknownRecord => ("No record for this INS.", "The patient has no DMP; TD0.2 tells."),
             Reason::MethodNotAllowed => ("The path exists, the method does not.", "See the OpenAPI description."),
             Reason::NotAcceptable => ("None of the formats accepted can be given.", "Accept `application/fhir+json`, `application/fhir+xml`, or the document's own type."),
+            Reason::RangeNotSatisfiable => ("`Range` begins behind the end of the document.", "`Content-Range` tells its size; ask for what it has."),
             Reason::UniqueIdTaken => ("The unique id belongs to other bytes, another record, or a part of another submission.", "Draw a new unique id; the same feed byte for byte is answered as the first time."),
             Reason::RecordClosed => ("The record is closed.", "Do not feed; the patient may open it again."),
             Reason::TypeNotForProfessionals => ("A professional may not deposit documents of this type (EX_2.1-1010).", "Do not send it."),

@@ -31,6 +31,10 @@ pub struct Element {
     pub kind: Kind,
     /// Whether it repeats: an array in JSON.
     pub repeats: bool,
+    /// Whether XML has it as an attribute: `id` of all but resources, `url` of an extension.
+    pub is_attribute: bool,
+    /// The member of JSON beside a primitive's value: its name with `_`.
+    pub beside: String,
 }
 
 impl Element {
@@ -87,6 +91,8 @@ fn read(
         name: name.to_owned(),
         kind: kind(r#type, types),
         repeats,
+        is_attribute: false,
+        beside: format!("_{name}"),
     };
     let mut elements = Vec::new();
     let mut inherited = |names: &[(&str, &'static str, bool)]| {
@@ -135,6 +141,10 @@ fn read(
                 inherited(&[(own, held, repeats)]);
             }
         }
+    }
+    for element in &mut elements {
+        element.is_attribute =
+            element.name == "id" && !is_resource || element.name == "url" && name == "Extension";
     }
     Definition { elements, is_resource }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::bundle::{SearchEntry, with_base};
 use super::elements::{Identifier, Reference, instant, to_instant};
 use super::json::{BorrowedText, malformed, quoted, unreadable};
-use crate::error::{Issue, Reason, Refusal};
+use crate::error::{Reason, Refusal};
 
 /// Ids that software may name in one call.
 const MOST_KNOWN: usize = 1000;
@@ -61,10 +61,9 @@ impl Asked {
             return Err(malformed("resourceType is not Parameters"));
         }
         let (mut patient, mut since, mut known) = (None, None, Vec::new());
-        let refusal = |name: &str, why: &str| {
-            let place = format!("Parameters.parameter('{name}')");
-            Refusal::at(Reason::InvalidSearchParameter, place, why.to_owned())
-        };
+        let place = |name: &str| format!("Parameters.parameter('{name}')");
+        let refusal =
+            |name: &str, why: &str| Refusal::at(Reason::InvalidSearchParameter, place(name), why.to_owned());
         let wrong = |name: &str, why: &str| Err(refusal(name, why));
         for one in &read.parameter {
             match one.name.0.as_ref() {
@@ -100,11 +99,8 @@ impl Asked {
         if known.len() > MOST_KNOWN {
             return wrong("connus", "at most 1000");
         }
-        let missing = |name: &str, why: &'static str| {
-            let issue = Issue::at(format!("Parameters.parameter('{name}')"), why);
-            Refusal::of(Reason::MissingSearchParameter, vec![issue])
-                .unwrap_or_else(|| Refusal::new(Reason::MissingSearchParameter, why))
-        };
+        let missing =
+            |name: &str, why: &'static str| Refusal::at(Reason::MissingSearchParameter, place(name), why);
         let patient = patient.ok_or_else(|| missing("patient", "the patient is missing (valueIdentifier)"))?;
         if since.is_none() && known.is_empty() {
             return Err(missing("depuis", "since when (depuis), or what is known (connus)"));
@@ -130,7 +126,7 @@ fn held(text: &str) -> Option<(String, Option<i64>)> {
 pub struct Told<'a> {
     /// The base of all addresses.
     pub base: &'a str,
-    /// Until when this is true, microseconds: `depuis` of the next call.
+    /// `depuis` of the next call, microseconds.
     pub as_of: i64,
     /// There is more.
     pub more: bool,

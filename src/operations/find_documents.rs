@@ -62,10 +62,7 @@ pub async fn run(
         .store
         .read(move |reader| {
             let call = &searching;
-            let Some(record) = reader.record_facts(&patient.key, &call.caller, call.now())? else {
-                if patient.has_wrong_key() {
-                    return Err(patient.unknown().into());
-                }
+            let Some(record) = call.searched_record(reader, &patient)? else {
                 let empty = SearchPage { entries: Vec::new(), ids: Vec::new(), total: 0, next: None };
                 let found = Found { record_id: None, page: Hits::Documents(empty) };
                 return Ok((found, "no such record".to_owned()));

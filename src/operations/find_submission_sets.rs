@@ -3,7 +3,7 @@
 use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::identity::scope::Transaction;
-use crate::rights::DocumentFacts;
+use crate::rights::ReadGrant;
 use crate::store::{Page, RecordKey, SearchPage, SubmissionSetCriteria, SubmissionSetPage};
 
 /// The name of searching in traces.
@@ -39,10 +39,7 @@ pub async fn run(
         .store
         .read(move |reader| {
             let call = &searching;
-            let Some(record) = reader.record_facts(&patient.key, &call.caller, call.now())? else {
-                if patient.has_wrong_key() {
-                    return Err(patient.unknown().into());
-                }
+            let Some(record) = call.searched_record(reader, &patient)? else {
                 let page = SearchPage { entries: Vec::new(), ids: Vec::new(), total: 0, next: None };
                 let found = SubmissionSetPage { page, included: Vec::new() };
                 return Ok((Found { record_id: None, found }, "no such record".to_owned()));
@@ -73,26 +70,21 @@ pub async fn read(call: &Call, id: String) -> Result<Traced<String>, Failure> {
             let call = &reading;
             let unknown = || Refusal::new(Reason::NotFound, "no such resource").by("no such identifier");
             // The unknown takes the time of the hidden: a record is looked up and decided on all the same.
-            let (record_id, documents) = reader.facts_of_submission_set(&wanted, call.now())?;
-            let record_id = record_id.unwrap_or_default();
+            let set = reader.submission_set(&wanted, call.now())?;
+            let record_id = set.as_ref().map_or("", |set| &set.record_id).to_owned();
             let record = reader.record_facts(&RecordKey::Id(record_id), &call.caller, call.now())?;
             let at = call.at()?;
-            let Some(record) = record else {
+            let (Some(set), Some(record)) = (set, record) else {
                 drop(call.services.tables.decide_scope(&call.caller, &super::decoy(), at).granted());
                 return Err(unknown().into());
             };
             let scope = call.services.tables.decide_scope(&call.caller, &record, at);
             let scope = scope.granted_or_unknown().map_err(|refusal| refusal.concerning(&record.id, None))?;
-            let seen = |facts: &DocumentFacts| scope.admit(facts).granted().is_ok();
-            if !documents.iter().any(seen) {
-                return Err(unknown().concerning(&record.id, Some(&wanted)).into());
-            }
-            let criteria = SubmissionSetCriteria { ids: vec![wanted.clone()], ..Default::default() };
-            let page = Page { size: 1, after: None, ascending: false };
-            let mut found = reader.submission_sets(&scope, &criteria, &page, call.now())?;
-            let entry =
-                found.page.entries.pop().ok_or_else(|| unknown().concerning(&record.id, Some(&wanted)))?;
-            Ok((entry.resource, record.id, scope.rule().to_owned()))
+            let grants: Vec<ReadGrant> =
+                set.documents.iter().filter_map(|facts| scope.admit(facts).granted().ok()).collect();
+            let shown = set.open(&grants)?;
+            let text = shown.ok_or_else(|| unknown().concerning(&record.id, Some(&wanted)))?;
+            Ok((text, record.id, scope.rule().to_owned()))
         })
         .await?;
     let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);

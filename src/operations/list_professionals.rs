@@ -36,10 +36,7 @@ pub async fn run(
         .store
         .read(move |reader| {
             let call = &reading;
-            let Some(facts) = reader.record_facts(&patient.key, &call.caller, call.now())? else {
-                if patient.has_wrong_key() {
-                    return Err(patient.unknown().into());
-                }
+            let Some(facts) = call.searched_record(reader, &patient)? else {
                 return Ok((Vec::new(), None, "no such record".to_owned()));
             };
             let decision = call.services.tables.decide_professionals(&call.caller, &facts, call.at()?);

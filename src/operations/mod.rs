@@ -207,6 +207,21 @@ impl Call {
             None => Err(key.unknown().into()),
         }
     }
+
+    /// The record that a search names. None is an empty answer, as TD0.2 tells the same; but a key that no INS has is a fault of the request.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidIns`], or the store's.
+    fn searched_record(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &PatientKey,
+    ) -> Result<Option<RecordFacts>, Failure> {
+        match reader.record_facts(&key.key, &self.caller, self.now())? {
+            None if key.has_wrong_key() => Err(key.unknown().into()),
+            found => Ok(found),
+        }
+    }
 }
 
 /// A patient as named by a client.

@@ -31,8 +31,6 @@ pub enum Part {
     Whole,
     /// From the first of these bytes to the last (RFC 9110, 14).
     Range(u64, u64),
-    /// A range that it does not have.
-    Unsatisfiable,
     /// Nothing: the client holds it already.
     NotModified,
 }
@@ -44,7 +42,6 @@ impl Part {
             Part::Whole => 200,
             Part::Range(..) => 206,
             Part::NotModified => 304,
-            Part::Unsatisfiable => 416,
         }
     }
 }
@@ -56,7 +53,7 @@ pub struct Body {
     pub binary_id: String,
     /// As declared by who fed it.
     pub content_type: String,
-    /// `attachment.title`.
+    /// `attachment.title`; empty with no bytes.
     pub title: String,
     /// Digest of the whole, hexadecimal.
     pub sha256: String,
@@ -73,7 +70,7 @@ pub struct Body {
 ///
 /// # Errors
 /// [`Reason::NotFound`] for the unknown and the hidden alike, [`Reason::NoFunctionalRight`], [`Reason::NotAcceptable`],
-/// or the store's.
+/// [`Reason::RangeNotSatisfiable`], or the store's.
 pub async fn retrieve(
     call: &Call,
     binary_id: String,
@@ -84,24 +81,24 @@ pub async fn retrieve(
     let (content_type, sha256, size) = (&document.content_type, &document.sha256, document.size);
     let described = Described { content_type, sha256, size };
     let part = choose(&described).map_err(|refusal| refusal.concerning(&record_id, Some(&id)))?;
-    let bytes = match part {
+    let (bytes, title) = match part {
         Part::Whole | Part::Range(..) => {
             // All of it is read: its digest is checked before a byte of it goes out.
             let all = call.services.store.bodies().get(&document.body_key, sha256, size).await?;
-            match part {
+            let bytes = match part {
                 Part::Range(first, last) => {
                     range(&all, first, last).ok_or_else(|| Failure::internal("a range"))?
                 }
                 _ => all,
-            }
+            };
+            (
+                bytes,
+                title(&document.resource)
+                    .map_err(|refusal| Failure::internal(format!("document {id}: {refusal}")))?,
+            )
         }
-        Part::Unsatisfiable | Part::NotModified => Bytes::new(),
+        Part::NotModified => (Bytes::new(), String::new()),
     };
-    let title = DocumentReference::read(&document.resource).ok();
-    let title = title
-        .as_ref()
-        .and_then(|one| one.attachment()?.title.as_ref())
-        .map_or(String::new(), |title| title.0.to_string());
     let trace = call.trace.granted(part.status(), &rule, Some(&record_id), &[id]);
     let body = Body {
         binary_id: document.binary_id,
@@ -113,6 +110,12 @@ pub async fn retrieve(
         bytes,
     };
     call.services.store.writer().record(trace, body).await
+}
+
+fn title(resource: &str) -> Result<String, Refusal> {
+    let document = DocumentReference::read(resource)?;
+    let title = document.attachment().and_then(|attachment| attachment.title.as_ref());
+    Ok(title.map_or(String::new(), |title| title.0.to_string()))
 }
 
 fn range(all: &Bytes, first: u64, last: u64) -> Option<Bytes> {

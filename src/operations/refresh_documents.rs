@@ -3,7 +3,7 @@
 use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::Failure;
 use crate::identity::scope::Transaction;
-use crate::store::{Changes, Known};
+use crate::store::{Changes, Known, told_until};
 
 /// The operation's name in traces.
 pub const OPERATION: Operation = Operation::new("TD3.1 refresh documents", Transaction::Find, Budget::Search);
@@ -26,12 +26,9 @@ pub async fn run(
         .store
         .read(move |reader| {
             let call = &looking;
-            let Some(record) = reader.record_facts(&patient.key, &call.caller, call.now())? else {
-                if patient.has_wrong_key() {
-                    return Err(patient.unknown().into());
-                }
+            let Some(record) = call.searched_record(reader, &patient)? else {
                 let gone = known.into_iter().map(|known| known.id).collect();
-                let changes = Changes { gone, as_of: call.now(), ..Changes::default() };
+                let changes = Changes { gone, as_of: told_until(call.now()), ..Changes::default() };
                 return Ok((changes, None, "no such record".to_owned()));
             };
             let decision = call.services.tables.decide_scope(&call.caller, &record, call.at()?);

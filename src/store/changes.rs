@@ -34,7 +34,7 @@ pub struct Changes {
     pub gone: Vec<String>,
     /// There is more: ask again from `as_of` on.
     pub more: bool,
-    /// Until when this is true, microseconds.
+    /// Since when to ask the next time, microseconds: [`told_until`] this call.
     pub as_of: i64,
 }
 
@@ -49,6 +49,15 @@ impl Changes {
 
 /// Documents in one answer, at most.
 const MOST: usize = 500;
+
+/// How long a document may be on its way, microseconds: it bears the instant at which its request began, and is there once the body has
+/// arrived (30 s, unless configured longer), was taken apart, and the writer came to it.
+const UNDER_WAY: i64 = 10 * 60 * 1_000_000;
+
+/// Until when all is told that bears an earlier instant. What is younger is told again the next time, rather than one of them never.
+pub fn told_until(now: i64) -> i64 {
+    now - UNDER_WAY
+}
 
 impl Reader<'_> {
     /// What changed since an instant, or beyond what is known.
@@ -84,20 +93,23 @@ impl Reader<'_> {
             .map_err(unavailable)?;
         let more = others.len() > MOST;
         others.truncate(MOST);
-        let as_of = others.last().filter(|_| more).map_or(now, |last| last.updated_at);
+        let until = told_until(now);
+        let as_of = others.last().filter(|_| more).map_or(until, |last| last.updated_at.min(until));
 
         let mut changes = Changes { more, as_of, ..Changes::default() };
         let (mut new, mut changed, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for row in held {
-            // A version that software holds is compared; without one the instant counts.
-            let differs = match versions.get(row.id.as_str()).copied().flatten() {
-                Some(version) => version != row.version,
-                None => since.is_some_and(|since| row.updated_at >= since),
+            let is_replaced = row.status == DocumentStatus::Superseded.code();
+            // A version that software holds is compared; without one the instant counts; without either, that it is replaced is news.
+            let is_news = match (versions.get(row.id.as_str()).copied().flatten(), since) {
+                (Some(version), _) => version != row.version,
+                (None, Some(since)) => row.updated_at >= since,
+                (None, None) => is_replaced,
             };
-            match row.status == DocumentStatus::Superseded.code() {
+            match is_replaced {
+                _ if !is_news => {}
                 true => replaced.push(row.id),
-                false if differs => changed.push(row),
-                false => {}
+                false => changed.push(row),
             }
         }
         for row in others {

@@ -294,10 +294,16 @@ pub(super) fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a
     query
 }
 
-fn matching<'a>(scope: &'a Scope, criteria: &'a SearchCriteria, now: i64) -> document::BoxedQuery<'a, Backend> {
+/// `replaced`: of the documents that are to be replaced, those that may be seen, where the search names any.
+fn matching<'a>(
+    scope: &'a Scope,
+    criteria: &'a SearchCriteria,
+    replaced: Option<&'a HashSet<String>>,
+    now: i64,
+) -> document::BoxedQuery<'a, Backend> {
     let mut query = narrowed(visible(scope, now), criteria, now);
-    if !criteria.replaced.is_empty() {
-        query = query.filter(document::replaces_id.eq_any(&criteria.replaced).assume_not_null());
+    if let Some(replaced) = replaced {
+        query = query.filter(document::replaces_id.eq_any(replaced).assume_not_null());
     }
     query
 }
@@ -330,16 +336,10 @@ impl Reader<'_> {
         // What replaced a document that may not be seen is not found by it.
         let named: Vec<&str> = criteria.replaced.iter().map(String::as_str).collect();
         let seen = seen(self.connection, scope, &named, now).map_err(unavailable)?;
-        let mut criteria = criteria.clone();
-        if !criteria.replaced.is_empty() {
-            criteria.replaced.retain(|id| seen.contains(id));
-            // An id that no document has: the question stays, and nothing answers it.
-            criteria.replaced.push("-".to_owned());
-        }
-        let criteria = &criteria;
+        let replaced = (!named.is_empty()).then_some(&seen);
         let mut rows: Vec<PageRow> = Vec::new();
         if page.size > 0 {
-            let mut query = matching(scope, criteria, now);
+            let mut query = matching(scope, criteria, replaced, now);
             if let Some(after) = &page.after {
                 let same = document::date.eq(after.date);
                 query = match page.ascending {
@@ -366,8 +366,10 @@ impl Reader<'_> {
         let total = if page.after.is_none() && !more && page.size > 0 {
             rows.len() as u64
         } else {
-            let total: i64 =
-                matching(scope, criteria, now).count().get_result(self.connection).map_err(unavailable)?;
+            let total: i64 = matching(scope, criteria, replaced, now)
+                .count()
+                .get_result(self.connection)
+                .map_err(unavailable)?;
             u64::try_from(total).unwrap_or_default()
         };
         let next = match rows.last() {

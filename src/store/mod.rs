@@ -33,7 +33,7 @@ use crate::rights::HabilitationMatrix;
 
 pub(crate) use bodies::hex;
 pub use bodies::{BodyStore, BodyStoreLocation};
-pub use changes::{Changes, Known};
+pub use changes::{Changes, Known, told_until};
 pub use criteria::{
     DateRange, LabelTest, MOST_PREFIXES, NewTerm, PeriodRange, SearchCriteria, TermKind, TermTest,
 };

@@ -15,7 +15,7 @@ use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;
 use crate::fhir::submission_set::with_entries;
-use crate::rights::{DocumentFacts, Scope};
+use crate::rights::{DocumentFacts, ReadGrant, Scope};
 
 /// What a search of submission sets asks for beyond the record.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,32 @@ pub struct SubmissionSetPage {
     pub page: SearchPage,
     /// Their documents, where they were asked for.
     pub included: Vec<SearchEntry>,
+}
+
+/// A submission set that was found, whoever may see of it.
+#[derive(Debug)]
+pub struct KeptSubmissionSet {
+    /// Its record.
+    pub record_id: String,
+    /// Its documents, in the order in which they were fed: what a decision is about.
+    pub documents: Vec<DocumentFacts>,
+    resource: String,
+}
+
+impl KeptSubmissionSet {
+    /// The List, with those of its documents for which a decision made a grant; `None` without any.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`]: the kept text cannot be read.
+    pub fn open(self, grants: &[ReadGrant]) -> Result<Option<String>, Failure> {
+        let granted = |id: &str| grants.iter().any(|grant| grant.document_id() == id);
+        let seen: Vec<&str> =
+            self.documents.iter().map(|facts| facts.id.as_str()).filter(|id| granted(id)).collect();
+        if seen.is_empty() {
+            return Ok(None);
+        }
+        with_entries(&self.resource, &seen).map(Some).map_err(Failure::internal)
+    }
 }
 
 fn matching<'a>(
@@ -149,27 +175,24 @@ impl Reader<'_> {
         Ok(documents)
     }
 
-    /// The record of a submission set and the facts of its documents: what a decision is about. One that is not there takes the time
-    /// of one that is.
+    /// A submission set, before it is decided what of it may be seen. One that is not there takes the time of one that is.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn facts_of_submission_set(
-        &mut self,
-        id: &str,
-        now: i64,
-    ) -> Result<(Option<String>, Vec<DocumentFacts>), Failure> {
-        let record_id: Option<String> = submission_set::table
+    pub fn submission_set(&mut self, id: &str, now: i64) -> Result<Option<KeptSubmissionSet>, Failure> {
+        let set: Option<(String, String)> = submission_set::table
             .filter(submission_set::id.eq(id))
-            .select(submission_set::record_id)
+            .select((submission_set::record_id, submission_set::resource))
             .first(self.connection)
             .optional()
             .map_err(unavailable)?;
         let rows: Vec<FactsRow> = document::table
             .filter(document::submission_set_id.eq(id))
+            .order((document::position, document::id))
             .select(FactsRow::as_select())
             .load(self.connection)
             .map_err(unavailable)?;
-        Ok((record_id, rows.into_iter().map(|row| row.at(now)).collect()))
+        let documents = rows.into_iter().map(|row| row.at(now)).collect();
+        Ok(set.map(|(record_id, resource)| KeptSubmissionSet { record_id, documents, resource }))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::on_both_engines_and_in_xml;
 use crate::support::{Answer, Client, Engine, OTHER, PatientSide, TEST, World};
 
-on_both_engines_and_in_xml!(a_software_keeps_up, what_is_asked_wrongly);
+on_both_engines_and_in_xml!(a_software_keeps_up, what_was_under_way_is_told, what_is_asked_wrongly);
 
 pub fn refresh(client: &Client, ins: &str, since: Option<&str>, known: &[&str]) -> Answer {
     let mut parameters =
@@ -69,7 +69,12 @@ fn a_software_keeps_up(engine: Engine) {
     let mut expected: Vec<String> = ids.iter().map(|id| format!("nouveau {id}")).collect();
     expected.sort();
     assert_eq!(told(&first), expected);
-    world.clock.advance_seconds(2);
+    // What is young is told again to who asks from that instant on, and not to who names it with its version.
+    assert_eq!(told(&refresh(&reader, OTHER, Some(&instant(&first)), &[])), expected);
+    let versions: Vec<String> = ids.iter().map(|id| format!("DocumentReference/{id}/_history/1")).collect();
+    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+    assert!(told(&refresh(&reader, OTHER, Some(&instant(&first)), &versions)).is_empty());
+    world.clock.advance_seconds(601);
     let since = instant(&refresh(&reader, OTHER, Some("2020"), &[]));
     assert!(told(&refresh(&reader, OTHER, Some(&since), &[])).is_empty(), "nothing since");
     world.clock.advance_seconds(2);
@@ -93,14 +98,15 @@ fn a_software_keeps_up(engine: Engine) {
     expected.sort();
     assert_eq!(told(&refresh(&reader, OTHER, Some(&since), &known)), expected);
     // By the versions that it holds, without an instant.
-    let versions: Vec<String> = ids.iter().map(|id| format!("DocumentReference/{id}/_history/1")).collect();
-    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
     assert_eq!(told(&refresh(&reader, OTHER, None, &versions)), expected);
     let current = format!("DocumentReference/{one}/_history/2");
     assert_eq!(
         told(&refresh(&reader, OTHER, None, &[&current, two, &newer])),
         [format!("remplace {two} {newer}")]
     );
+    let held_replaced = format!("DocumentReference/{two}/_history/2");
+    let held = [current.as_str(), &held_replaced, &newer];
+    assert!(told(&refresh(&reader, OTHER, None, &held)).is_empty(), "that it is replaced is known");
     // Since an instant alone: what is gone cannot be told without telling of it.
     let mut expected =
         vec![format!("modifie {one}"), format!("remplace {two} {newer}"), format!("nouveau {newer}")];
@@ -122,6 +128,25 @@ fn a_software_keeps_up(engine: Engine) {
         [format!("disparu {one}")],
         "no record"
     );
+}
+
+/// A feed that began before a call and was kept after it: the next call tells of it.
+fn what_was_under_way_is_told(engine: Engine) {
+    let world = World::start(engine);
+    let doctor = world.client("cps-medecin-b");
+    doctor.authorise(OTHER);
+    world.clock.advance_seconds(300);
+    let since = instant(&refresh(&doctor, OTHER, Some("2020"), &[]));
+    // As slow bodies do: its request began earlier.
+    world.clock.advance_seconds(-290);
+    let fed = doctor.post("/DocumentReference", Example::new(TEST, OTHER, "X", "2.25.997").single());
+    assert_eq!(fed.status, 201, "{}", fed.text());
+    world.clock.advance_seconds(300);
+    let id = fed.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(told(&refresh(&doctor, OTHER, Some(&since), &[])), [format!("nouveau {id}")]);
+    let of = |ins: &str| -> jiff::Timestamp { instant(&refresh(&doctor, ins, None, &["x"])).parse().unwrap() };
+    let (before, nobody, after) = (of(OTHER), of("172047599900387"), of(OTHER));
+    assert!(before <= nobody && nobody <= after, "without a record likewise: {before} {nobody} {after}");
 }
 
 fn what_is_asked_wrongly(engine: Engine) {

@@ -130,6 +130,14 @@ fn a_set_shows_what_may_be_seen(engine: Engine) {
 
     assert_eq!(mes.change_document(OTHER, &ids[0], json!({ "masque": true })).status, 200);
     assert_eq!(items(&other, "&_include=List:item"), (1, vec![ids[1].clone()], 1));
+    for client in [&other, &author] {
+        let found = client.get(&path("")).json();
+        assert_eq!(
+            client.get(&format!("/List/{list}")).json(),
+            found["entry"][0]["resource"],
+            "as it is found"
+        );
+    }
     assert!(!other.get(&format!("/List/{list}")).text().contains(&ids[0]));
     assert_eq!(items(&author, "").1.len(), 2, "the author sees his own");
     assert_eq!(mes.change_document(OTHER, &ids[1], json!({ "masque": true })).status, 200);

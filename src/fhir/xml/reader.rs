@@ -89,8 +89,7 @@ fn children(
         let name = child.tag_name();
         let element = definition.element(name.name());
         let element = element.filter(|element| {
-            let is_attribute = element.name == "id" && !definition.is_resource;
-            !is_attribute && (name.namespace() == Some(FHIR) || element.kind == Kind::Xhtml)
+            !element.is_attribute && (name.namespace() == Some(FHIR) || element.kind == Kind::Xhtml)
         });
         if element.is_none() {
             return Err(Fault::at(&path.child(name.name(), None), "no element of this type"));
@@ -125,13 +124,13 @@ fn children(
             values.push(value.unwrap_or_else(|| "null".to_owned()));
             mores.push(more.unwrap_or_else(|| "null".to_owned()));
         }
-        for (name, values) in [(element.name.clone(), values), (format!("_{}", element.name), mores)] {
+        for (name, values) in [(&element.name, values), (&element.beside, mores)] {
             if values.iter().all(|value| value == "null") {
                 continue;
             }
             match element.repeats {
-                true => member(&name, &format!("[{}]", values.join(",")), json),
-                false => values.iter().for_each(|value| member(&name, value, json)),
+                true => member(name, &format!("[{}]", values.join(",")), json),
+                false => values.iter().for_each(|value| member(name, value, json)),
             }
         }
     }

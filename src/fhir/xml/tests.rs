@@ -85,6 +85,10 @@ fn what_is_no_fhir_in_xml() {
         (r#"<active value="true">x</active>"#, "Patient.active: a text between the elements"),
         (r#"<active value="true" x="1"/>"#, "Patient.active: an attribute that it does not have"),
         (r#"<name><id value="x"/></name>"#, "Patient.name[0].id: no element of this type"),
+        (
+            r#"<extension url="u"><url value="v"/><valueCode value="x"/></extension>"#,
+            "Patient.extension[0].url: no element of this type",
+        ),
         (r#"<name/>"#, "Patient.name[0]: an element without content"),
         (r#"<name url="x"><family value="x"/></name>"#, "Patient.name[0]: an attribute that it does not have"),
         (r#"<contained/>"#, "Patient.contained[0]: not one resource"),

@@ -1,10 +1,12 @@
 //! JSON → XML; and the same walk without an output, which tells whether a text is FHIR at all.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::{DEEPEST, FHIR, Fault, Path, is_narrative, is_number};
 use crate::fhir::definitions::{self, Definition, Element, Kind};
-use crate::fhir::json::RawObject;
+use crate::fhir::json::{BorrowedText, RawObject};
 
 /// A resource in XML.
 ///
@@ -69,8 +71,8 @@ fn full<'a>(json: &'a str, path: &Path<'_>) -> Result<RawObject<'a>, Fault> {
     Ok(held)
 }
 
-fn text(json: &str, path: &Path<'_>) -> Result<String, Fault> {
-    let text: String = serde_json::from_str(json).map_err(|_| Fault::at(path, "not a text"))?;
+fn text<'a>(json: &'a str, path: &Path<'_>) -> Result<Cow<'a, str>, Fault> {
+    let BorrowedText(text) = serde_json::from_str(json).map_err(|_| Fault::at(path, "not a text"))?;
     // What XML 1.0 cannot hold, FHIR does not allow in a text.
     let allowed =
         |c: char| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'));
@@ -125,8 +127,8 @@ fn elements(
     }
     for element in &definition.elements {
         let value = held.get(&element.name);
-        let more = if element.is_primitive() { held.get(&format!("_{}", element.name)) } else { None };
-        if value.is_none() && more.is_none() || is_attribute(element, definition) {
+        let more = if element.is_primitive() { held.get(&element.beside) } else { None };
+        if value.is_none() && more.is_none() || element.is_attribute {
             continue;
         }
         if !element.repeats {
@@ -135,18 +137,20 @@ fn elements(
         }
         let (values, more) = (list(value, path, element)?, list(more, path, element)?);
         for place in 0..values.len().max(more.len()) {
-            let at = |list: &[&'_ RawValue]| -> Option<String> {
-                list.get(place).map(|value| value.get().to_owned()).filter(|value| value != "null")
-            };
-            let (value, more) = (at(&values), at(&more));
+            let (value, more) = (at(&values, place), at(&more, place));
             let path = path.child(&element.name, Some(place));
             if value.is_none() && more.is_none() {
                 return Err(Fault::at(&path, "null with nothing beside it"));
             }
-            one(element, value.as_deref(), more.as_deref(), &path, out)?;
+            one(element, value, more, &path, out)?;
         }
     }
     Ok(())
+}
+
+/// What stands at a place of a list; `null` keeps the place of nothing.
+fn at<'a>(list: &[&'a RawValue], place: usize) -> Option<&'a str> {
+    list.get(place).map(|value| value.get()).filter(|value| *value != "null")
 }
 
 fn list<'a>(json: Option<&'a str>, path: &Path<'_>, element: &Element) -> Result<Vec<&'a RawValue>, Fault> {
@@ -159,20 +163,14 @@ fn list<'a>(json: Option<&'a str>, path: &Path<'_>, element: &Element) -> Result
     }
 }
 
-/// `id` of all but resources, `url` of an extension.
-fn is_attribute(element: &Element, definition: &Definition) -> bool {
-    !definition.is_resource && element.name == "id"
-        || element.name == "url" && definition.element("valueBase64Binary").is_some()
-}
-
 fn attributes(
     held: &RawObject<'_>,
     definition: &Definition,
     path: &Path<'_>,
     out: &mut Out,
 ) -> Result<(), Fault> {
-    for element in definition.elements.iter().filter(|element| is_attribute(element, definition)) {
-        if held.get(&format!("_{}", element.name)).is_some() {
+    for element in definition.elements.iter().filter(|element| element.is_attribute) {
+        if held.get(&element.beside).is_some() {
             return Err(Fault::at(&path.child(&element.name, None), "an attribute has no extensions"));
         }
         let Some(value) = held.get(&element.name) else { continue };

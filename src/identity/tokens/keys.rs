@@ -42,13 +42,13 @@ impl Keys {
     /// # Errors
     /// Names the file that is not one.
     pub fn read(signing: &Path, older: &[std::path::PathBuf]) -> Result<Self> {
-        let (encoding, public) = read(signing)?;
+        let (encoding, public, der) = read(signing)?;
         let mut keys = Self {
             signing: encoding,
             kid: public.kid.clone(),
             known: HashMap::new(),
             public: Vec::new(),
-            links: link_key(signing)?,
+            links: link_key(&der),
         };
         keys.admit(public)?;
         for path in older {
@@ -103,7 +103,7 @@ pub(in crate::identity) fn signature_only(algorithm: Algorithm) -> jsonwebtoken:
     validation
 }
 
-fn read(path: &Path) -> Result<(EncodingKey, PublicKey)> {
+fn read(path: &Path) -> Result<(EncodingKey, PublicKey, PrivatePkcs8KeyDer<'static>)> {
     let context = || format!("{}: not a PKCS#8 key on P-256", path.display());
     let der = PrivatePkcs8KeyDer::from_pem_file(path).with_context(context)?;
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der())
@@ -117,16 +117,13 @@ fn read(path: &Path) -> Result<(EncodingKey, PublicKey)> {
     let thumbprint = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
     let kid = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, thumbprint.as_bytes()));
     let public = PublicKey { kty: "EC", crv: "P-256", usage: "sig", alg: "ES256", kid, x, y };
-    Ok((EncodingKey::from_ec_der(der.secret_pkcs8_der()), public))
+    Ok((EncodingKey::from_ec_der(der.secret_pkcs8_der()), public, der))
 }
 
 /// A key of its own for another purpose, made of the signing key (NIST SP 800-108, by HMAC).
-fn link_key(signing: &Path) -> Result<hmac::Key> {
-    let der = PrivatePkcs8KeyDer::from_pem_file(signing)
-        .with_context(|| format!("{}: not a PKCS#8 key", signing.display()))?;
-    let made =
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, der.secret_pkcs8_der()), b"habilis: links of pages");
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, made.as_ref()))
+fn link_key(signing: &PrivatePkcs8KeyDer<'_>) -> hmac::Key {
+    let signing = hmac::Key::new(hmac::HMAC_SHA256, signing.secret_pkcs8_der());
+    hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&signing, b"habilis: links of pages").as_ref())
 }
 
 impl std::fmt::Debug for Keys {
