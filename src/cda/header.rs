@@ -3,6 +3,8 @@
 //! roxmltree refuses a DTD, so there is no external entity and no entity expansion; the number of nodes is limited.
 //! A self-presenting document is an XSLT style sheet that carries one ClinicalDocument; `style_sheet` judges it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use roxmltree::{Document, Node, ParsingOptions};
@@ -31,6 +33,17 @@ pub struct Header {
     pub patient_ids: Vec<(String, String)>,
     /// The document is an XSLT style sheet around the ClinicalDocument.
     pub is_self_presenting: bool,
+    /// The body, where it is a file of another kind (level 1, `nonXMLBody`).
+    pub body: Option<Unstructured>,
+}
+
+/// The file that is the body of a CDA document of level 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unstructured {
+    /// `text/@mediaType`.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// Why bytes are no acceptable CDA document.
@@ -51,6 +64,9 @@ pub enum CdaFault {
     /// More than one.
     #[error("the document holds more than one ClinicalDocument")]
     SeveralDocuments,
+    /// A body that is a file, and does not stand in the document as it should.
+    #[error("the body of the document (nonXMLBody) {0}")]
+    Body(&'static str),
     /// A self-presenting document with a script.
     #[error("the style sheet of a self-presenting document holds a script (EX_2.1-1115): {0}")]
     Script(String),
@@ -76,7 +92,7 @@ impl Header {
         })?;
         let root = document.root_element();
         if is(root, HL7, "ClinicalDocument") {
-            return Ok(clinical_document(root));
+            return clinical_document(root);
         }
         if is(root, XSL, "stylesheet") || is(root, XSL, "transform") {
             let mut documents = root.descendants().filter(|node| is(*node, HL7, "ClinicalDocument"));
@@ -85,7 +101,7 @@ impl Header {
                 return Err(CdaFault::SeveralDocuments);
             }
             style_sheet::check(root, document)?;
-            return Ok(Header { is_self_presenting: true, ..clinical_document(document) });
+            return Ok(Header { is_self_presenting: true, ..clinical_document(document)? });
         }
         Err(CdaFault::NotCda)
     }
@@ -139,7 +155,7 @@ fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'inp
     node.children().find(|child| is(*child, HL7, name))
 }
 
-fn clinical_document(document: Node<'_, '_>) -> Header {
+fn clinical_document(document: Node<'_, '_>) -> Result<Header, CdaFault> {
     let id = child(document, "id").and_then(|id| {
         let root = id.attribute("root")?;
         Some(match id.attribute("extension") {
@@ -155,12 +171,33 @@ fn clinical_document(document: Node<'_, '_>) -> Header {
         .flat_map(|role| role.children().filter(|node| is(*node, HL7, "id")))
         .filter_map(|id| Some((id.attribute("root")?.to_owned(), id.attribute("extension")?.to_owned())))
         .collect();
-    Header {
+    Ok(Header {
         id,
         type_code: child(document, "code").and_then(|code| code.attribute("code")).map(str::to_owned),
         patient_ids,
         is_self_presenting: false,
+        body: body(document)?,
+    })
+}
+
+fn body(document: Node<'_, '_>) -> Result<Option<Unstructured>, CdaFault> {
+    let body = child(document, "component").and_then(|component| child(component, "nonXMLBody"));
+    let Some(body) = body else { return Ok(None) };
+    let text = child(body, "text").ok_or(CdaFault::Body("is empty"))?;
+    if child(text, "reference").is_some() {
+        return Err(CdaFault::Body("lies somewhere else"));
     }
+    let content: String = text.children().filter_map(|node| node.text()).collect();
+    let bytes = match text.attribute("representation") {
+        Some("B64") => {
+            let compact: String = content.split_ascii_whitespace().collect();
+            BASE64.decode(compact).map_err(|_| CdaFault::Body("is not base64"))?
+        }
+        None | Some("TXT") => content.into_bytes(),
+        Some(_) => return Err(CdaFault::Body("has another representation than B64 and TXT")),
+    };
+    let media_type = text.attribute("mediaType").unwrap_or("text/plain").to_owned();
+    Ok(Some(Unstructured { media_type, bytes }))
 }
 
 #[cfg(test)]
@@ -179,6 +216,27 @@ mod tests {
         assert!(!header.is_self_presenting);
         let empty = Header::read(br#"<ClinicalDocument xmlns="urn:hl7-org:v3"/>"#).unwrap();
         assert_eq!(empty, Header::default());
+    }
+
+    #[test]
+    fn a_body_that_is_a_file() {
+        let of = |text: &str| {
+            let body = format!("<component><nonXMLBody>{text}</nonXMLBody></component></ClinicalDocument>");
+            Header::read(CDA.replace("</ClinicalDocument>", &body).as_bytes()).map(|header| header.body)
+        };
+        let read = |media_type: &str, bytes: &[u8]| {
+            Ok(Some(Unstructured { media_type: media_type.to_owned(), bytes: bytes.to_vec() }))
+        };
+        let pdf = r#"<text mediaType="application/pdf" representation="B64"> JVBE
+            Ri0= </text>"#;
+        assert_eq!(of(pdf), read("application/pdf", b"%PDF-"));
+        assert_eq!(of("<text>a &amp; <![CDATA[b]]></text>"), read("text/plain", b"a & b"));
+        assert_eq!(of(""), Err(CdaFault::Body("is empty")));
+        let elsewhere = r#"<text mediaType="application/pdf"><reference value="https://x/"/></text>"#;
+        assert_eq!(of(elsewhere), Err(CdaFault::Body("lies somewhere else")));
+        assert_eq!(of(r#"<text representation="B64">*</text>"#), Err(CdaFault::Body("is not base64")));
+        let other = of(r#"<text representation="HEX">00</text>"#);
+        assert_eq!(other, Err(CdaFault::Body("has another representation than B64 and TXT")));
     }
 
     #[test]

@@ -3,4 +3,4 @@
 mod header;
 mod style_sheet;
 
-pub use header::{CdaFault, Header};
+pub use header::{CdaFault, Header, Unstructured};

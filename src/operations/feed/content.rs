@@ -5,24 +5,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::draft::DraftDocument;
+use super::media::{self, Media};
 use super::rules::Findings;
 use crate::cda::Header;
 use crate::error::{Issue, Reason, Refusal};
 use crate::identity::identifiers::ins_system;
-
-/// Media types of a CDA document, plain or self-presenting.
-const XML: [&str; 3] = ["text/xml", "application/xml", "application/xslt+xml"];
-/// Other media types that the DMP takes.
-const OTHERS: [&str; 8] = [
-    "application/pdf",
-    "text/plain",
-    "text/rtf",
-    "application/rtf",
-    "image/jpeg",
-    "image/tiff",
-    "application/dicom",
-    "application/fhir+json",
-];
 
 /// SHA-1, as FHIR R4 and XDS want it for the wire; ours is SHA-256.
 pub(super) fn sha1_base64(content: &[u8]) -> String {
@@ -51,21 +38,28 @@ pub(super) fn check(
         let diagnostics = "not those of the bytes received (size in bytes, hash SHA-1 in base64)";
         return Err(Refusal::at(Reason::HashMismatch, element, diagnostics));
     }
-    let content_type = attachment.content_type.0.split(';').next().unwrap_or_default().trim();
+    let mut parts = attachment.content_type.0.split(';').map(str::trim);
+    let content_type = parts.next().unwrap_or_default();
+    let charset = parts.find_map(|part| part.split_once('=').filter(|(name, _)| *name == "charset"));
     let at_type = document.at("content[0].attachment.contentType");
     let of_binary = document.binary_content_type.as_deref();
     if of_binary.is_some_and(|of_binary| of_binary != attachment.content_type.0) {
         let diagnostics = "not the contentType of the Binary";
         return Err(Refusal::at(Reason::ContentMismatch, at_type, diagnostics));
     }
-    if XML.contains(&content_type) {
-        return check_cda(document, content_type, ins, findings);
+    match Media::of(content_type) {
+        Some(Media::Cda) => check_cda(document, content_type, ins, findings),
+        Some(media) => media
+            .check(&document.content, charset.map(|(_, charset)| charset))
+            .map_err(|why| Refusal::at(Reason::ContentMismatch, at_type, why).by(BY_CONTENT)),
+        None => {
+            Err(Refusal::at(Reason::InvalidContent, at_type, format!("the DMP takes no « {content_type} »")))
+        }
     }
-    if OTHERS.contains(&content_type) {
-        return Ok(());
-    }
-    Err(Refusal::at(Reason::InvalidContent, at_type, format!("the DMP takes no « {content_type} »")))
 }
+
+/// The rule that a trace quotes.
+const BY_CONTENT: &str = "a document is what it is declared to be";
 
 fn check_cda(
     document: &DraftDocument<'_>,
@@ -78,6 +72,11 @@ fn check_cda(
         Refusal::at(Reason::InvalidContent, at("content[0].attachment"), fault.to_string())
             .by("EX_2.1-1115, CDA: a document is well-formed, without DTD, script or outside resource")
     })?;
+    if let Some(body) = &header.body {
+        let at_body = || at("content[0].attachment");
+        media::check_body(body)
+            .map_err(|why| Refusal::at(Reason::ContentMismatch, at_body(), why).by(BY_CONTENT))?;
+    }
     let mut mismatches = Vec::new();
 
     match header.patient_ids.as_slice() {

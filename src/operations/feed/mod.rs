@@ -9,6 +9,7 @@
 mod content;
 mod draft;
 mod kept;
+mod media;
 mod rules;
 mod terms;
 
