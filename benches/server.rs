@@ -10,6 +10,8 @@
 //! scripts/with-postgres cargo bench --bench server -- --seconds 3 --runs 5
 //! scripts/with-postgres cargo bench --bench server -- --hidden 2000      does time tell the hidden from the absent?
 //! ```
+//!
+//! `--even-answers 0` lets every answer leave at once, as a control of `--hidden`.
 
 #[path = "server/hidden.rs"]
 mod hidden;
@@ -47,10 +49,12 @@ struct Options {
     connections: usize,
     only: Option<String>,
     hidden: Option<usize>,
+    even_answers: u16,
 }
 
 fn main() {
-    let mut options = Options { seconds: 2.0, runs: 3, connections: 8, only: None, hidden: None };
+    let mut options =
+        Options { seconds: 2.0, runs: 3, connections: 8, only: None, hidden: None, even_answers: 5 };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--only" {
@@ -62,10 +66,13 @@ fn main() {
             "--seconds" => options.seconds = value(),
             "--runs" => options.runs = value() as usize,
             "--connections" => options.connections = value() as usize,
+            "--even-answers" => options.even_answers = value() as u16,
             "--hidden" => options.hidden = Some(value() as usize),
             // What `cargo bench` and `cargo test --benches` pass along.
             "--bench" => {}
-            other => panic!("« {other} »: --seconds, --runs, --connections, --only and --hidden are known"),
+            other => panic!(
+                "« {other} »: --seconds, --runs, --connections, --only, --even-answers and --hidden are known"
+            ),
         }
     }
     let certs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench-pki");
@@ -103,7 +110,7 @@ fn sql(url: &str, statement: &str) {
 }
 
 fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
-    let server = Server::start(database, certs);
+    let server = Server::start(database, certs, options.even_answers);
     if let Some(pairs) = options.hidden {
         return hidden::measure(engine, &server, pairs);
     }
@@ -236,10 +243,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(database: &str, certs: &Path) -> Self {
+    fn start(database: &str, certs: &Path, even_answers: u16) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_habilis"))
             .args(["sandbox", "--api", "127.0.0.1:0", "--portal", "127.0.0.1:0", "--database", database])
+            .args(["--even-answers", &even_answers.to_string()])
             .arg("--data")
             .arg(data.path())
             .arg("--certs")

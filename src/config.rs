@@ -18,7 +18,7 @@ use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
 use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters, matrix_files};
-use crate::server::{DirectoryFiles, SessionSettings, Settings, SoftwareFile};
+use crate::server::{DirectoryFiles, EVEN_ANSWERS, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
 use crate::tls::ocsp::OcspSettings;
@@ -59,6 +59,15 @@ struct ApiSection {
     base: String,
     certificate: PathBuf,
     key: PathBuf,
+    #[serde(default = "ApiSection::even_answers")]
+    even_answers: u64,
+}
+
+impl ApiSection {
+    /// Milliseconds.
+    const fn even_answers() -> u64 {
+        EVEN_ANSWERS.as_millis() as u64
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -475,6 +484,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         file.api.base.starts_with("https://") && !file.api.base.ends_with('/'),
         "api.base begins with https:// and ends without a slash"
     );
+    ensure!(file.api.even_answers <= 1_000, "api.even-answers is 0 to 1000 milliseconds");
     ensure!(file.feed.maximum_body <= 256 << 20, "feed.maximum-body is at most 268435456");
     // Production and TEST never mix: looked at here, and again each time the trust is loaded.
     let trust = TrustFolder {
@@ -498,6 +508,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         patient_side: file.patient_side.read()?,
         sessions,
         budgets: file.limits.budgets(),
+        even_answers: Duration::from_millis(file.api.even_answers),
         ocsp: file.trust.ocsp.map(|ocsp| OcspSettings {
             url: ocsp.url,
             interval: Duration::from_secs(ocsp.interval.max(1)),

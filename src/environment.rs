@@ -46,6 +46,11 @@ impl Environment {
         self.identifiers.next().hyphenated().to_string()
     }
 
+    /// A number that nobody can foretell: the last 62 bits of a fresh identifier.
+    pub fn draw(&self) -> u64 {
+        self.identifiers.next().as_u64_pair().1 & (u64::MAX >> 2)
+    }
+
     /// The clock alone.
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)

@@ -90,6 +90,9 @@ struct SandboxArguments {
     /// Hold callers to the budgets of production (429 when they are spent).
     #[arg(long)]
     limits: bool,
+    /// Milliseconds after its request at which an answer leaves that could tell by its time what is hidden; 0: at once.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    even_answers: u16,
     /// A registry of software, in place of the sandbox's own: id, name, lowest and highest version, profiles, state.
     #[arg(long)]
     software: Option<PathBuf>,
@@ -228,6 +231,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         strict: arguments.strict,
         pro_sante_connect: arguments.psc,
         budgets: arguments.limits.then(Budgets::default),
+        even_answers: Duration::from_millis(u64::from(arguments.even_answers)),
         software: arguments.software,
         unregistered: if arguments.refuse_unregistered { Unregistered::Refused } else { Unregistered::Marked },
         ocsp: None,

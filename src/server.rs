@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 
 use crate::api::limits::{Budgets, Limits};
+use crate::api::pace::Pace;
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
 use crate::audit::TraceContext;
 use crate::certificate;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How often a caller may call. None: as often as it likes.
     pub budgets: Option<Budgets>,
+    /// How long after its request an answer leaves that could tell of what is hidden. Zero: at once.
+    pub even_answers: Duration,
     /// The responder that is asked beside the revocation lists.
     pub ocsp: Option<OcspSettings>,
     /// How closely a feed is held to the profiles.
@@ -156,6 +159,8 @@ impl DirectoryFiles {
 
 /// How long a request's body may take to arrive, unless a configuration says otherwise.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// [`Settings::even_answers`] unless configured: more than an answer takes on a machine that is not busy.
+pub const EVEN_ANSWERS: Duration = Duration::from_millis(5);
 
 /// A server that listens.
 #[derive(Clone, Debug)]
@@ -248,6 +253,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         started: now.to_string(),
         limits: RequestLimits { body: settings.maximum_body, body_deadline: settings.body_deadline },
         budgets: settings.budgets.map(Limits::new),
+        pace: Pace::new(settings.even_answers),
         responders: Arc::new(OcspFigures::default()),
         refused_handshakes: verifier.refused(),
         trust_faults: AtomicU64::new(trust.faults.len() as u64),

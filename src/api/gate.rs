@@ -5,6 +5,8 @@
 //!                                                          └─ refusal ─► trace ─► OperationOutcome
 //! ```
 //!
+//! An answer that could tell by its time of what the caller may not see leaves at its pace ([`super::pace`]).
+//!
 //! A response carries a receipt that only this module can put on it, after the trace is durable. [`let_out`] is wrapped
 //! around the whole listener and turns a response without a receipt into a 500: a route that forgets its trace gives
 //! nothing away, and the first test that calls it sees so.
@@ -21,6 +23,7 @@ use jiff::Timestamp;
 use super::Api;
 use super::limits::Who;
 use super::negotiation::Format;
+use super::pace::Arrival;
 use super::peer::Peer;
 use super::respond::{self, Answer};
 use crate::audit::{TraceContext, Traced};
@@ -45,7 +48,7 @@ pub async fn serve<F>(request: &HttpRequest, operation: Operation, run: F) -> Ht
 where
     F: AsyncFnOnce(Call) -> Result<Traced<Answer>, Failure>,
 {
-    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let Some(mut connected) = Connected::read(request, operation) else { return without_service() };
     let result = match connected.caller(operation).await {
         Ok(caller) => {
             let services = Arc::clone(&connected.api.services);
@@ -60,10 +63,15 @@ where
 /// Serves a request that concerns no record: any valid certificate of a usable kind will do.
 pub async fn serve_connected<F>(request: &HttpRequest, operation: Operation, run: F) -> HttpResponse
 where
-    F: FnOnce(&Api) -> Result<Answer, Refusal>,
+    F: AsyncFnOnce(&Api) -> Result<Answer, Failure>,
 {
-    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
-    let result = match connected.admit(operation).await.and_then(|()| Ok(run(&connected.api)?)) {
+    let Some(mut connected) = Connected::read(request, operation) else { return without_service() };
+    let admitted = connected.admit(operation).await;
+    let answer = match admitted {
+        Ok(()) => run(&connected.api).await,
+        Err(failure) => Err(failure),
+    };
+    let result = match answer {
         Ok(answer) => {
             let trace = connected.trace.granted(answer.status, "concerns no record", None, &[]);
             connected.api.services.store.writer().record(trace, answer).await
@@ -78,7 +86,7 @@ pub async fn serve_patient_side<F>(request: &HttpRequest, operation: Operation, 
 where
     F: AsyncFnOnce(PatientCall) -> Result<Traced<Answer>, Failure>,
 {
-    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let Some(mut connected) = Connected::read(request, operation) else { return without_service() };
     let result = match connected.patient_side(operation).await {
         Ok(side) => {
             let services = Arc::clone(&connected.api.services);
@@ -94,7 +102,7 @@ pub async fn serve_token<F>(request: &HttpRequest, operation: Operation, run: F)
 where
     F: AsyncFnOnce(Connection) -> Result<Traced<Answer>, Failure>,
 {
-    let Some(mut connected) = Connected::read(request, operation.name) else { return without_service() };
+    let Some(mut connected) = Connected::read(request, operation) else { return without_service() };
     let result = match connected.admit(operation).await.and_then(|()| connected.connection()) {
         Ok(connection) => run(connection).await,
         Err(failure) => Err(failure),
@@ -104,16 +112,16 @@ where
 
 /// The answer to a path that does not exist.
 pub async fn unknown_path(request: HttpRequest) -> HttpResponse {
-    serve_connected(&request, Operation::without_scope("unknown path", Budget::Read), |_| {
-        Err(Refusal::new(Reason::NotFound, "no such path").by("contract: paths"))
+    serve_connected(&request, Operation::without_scope("unknown path", Budget::Read), async |_| {
+        Err(Refusal::new(Reason::NotFound, "no such path").by("contract: paths").into())
     })
     .await
 }
 
 /// The answer to a method that a path does not have.
 pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
-    serve_connected(&request, Operation::without_scope("unknown method", Budget::Read), |_| {
-        Err(Refusal::new(Reason::MethodNotAllowed, "this path does not have this method"))
+    serve_connected(&request, Operation::without_scope("unknown method", Budget::Read), async |_| {
+        Err(Refusal::new(Reason::MethodNotAllowed, "this path does not have this method").into())
     })
     .await
 }
@@ -147,6 +155,9 @@ struct Connected<'a> {
     peer: Option<&'a Peer>,
     trace: TraceContext,
     now: Timestamp,
+    arrival: Arrival,
+    /// Its answer could tell by its time of what the caller may not see, refused or not.
+    even: bool,
     /// A budget has paid the call.
     paid: bool,
     /// What the software may do, of what its token is for.
@@ -154,7 +165,8 @@ struct Connected<'a> {
 }
 
 impl<'a> Connected<'a> {
-    fn read(request: &'a HttpRequest, operation: &'static str) -> Option<Self> {
+    fn read(request: &'a HttpRequest, operation: Operation) -> Option<Self> {
+        let arrival = Arrival::now();
         let api = request.app_data::<web::Data<Api>>()?.clone();
         let environment = &api.services.environment;
         let now = environment.now();
@@ -165,7 +177,7 @@ impl<'a> Connected<'a> {
         let trace = TraceContext::new(
             now.as_microsecond(),
             request_id,
-            operation,
+            operation.name,
             peer.map_or("", |peer| &peer.label),
             facts,
             recognised.map(AsRef::as_ref),
@@ -173,7 +185,8 @@ impl<'a> Connected<'a> {
         if let Some(peer) = peer {
             peer.note(&api.services.sessions.revocation, now);
         }
-        Some(Self { api, request, peer, trace, now, paid: false, admitted: Scopes::all() })
+        let even = operation.even;
+        Some(Self { api, request, peer, trace, now, arrival, even, paid: false, admitted: Scopes::all() })
     }
 
     /// The peer, if its certificate counts now.
@@ -339,6 +352,10 @@ impl<'a> Connected<'a> {
                 respond::failure(&failure, request_id)
             }
         };
+        if self.even || (400..500).contains(&answer.status) {
+            let environment = &self.api.services.environment;
+            self.api.pace.hold(self.arrival, environment.draw()).await;
+        }
         let mut response = respond::http(answer, request_id);
         response.extensions_mut().insert(Receipt(()));
         response

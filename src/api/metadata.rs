@@ -20,7 +20,7 @@ use crate::operations::{Budget, Operation};
     )
 )]
 pub async fn capability_statement(request: HttpRequest) -> HttpResponse {
-    gate::serve_connected(&request, Operation::without_scope("metadata", Budget::Read), |api| {
+    gate::serve_connected(&request, Operation::without_scope("metadata", Budget::Read), async |api| {
         Accepted::of(&request, &request::query(&request)?).choose(&request)?;
         Ok(Answer::fhir(200, capability::statement(&api.base, env!("CARGO_PKG_VERSION"), &api.started)))
     })

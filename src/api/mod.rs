@@ -15,6 +15,7 @@ mod mes;
 mod metadata;
 mod negotiation;
 pub mod openapi;
+pub mod pace;
 mod pages;
 mod partial;
 mod patient;
@@ -26,6 +27,7 @@ mod respond;
 mod search_parameters;
 mod submission_set_search;
 mod token;
+mod value_set;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +51,8 @@ pub struct Api {
     pub limits: RequestLimits,
     /// How often a caller may call. None: as often as it likes.
     pub budgets: Option<limits::Limits>,
+    /// When an answer leaves that could tell of what is hidden.
+    pub pace: pace::Pace,
     /// What OCSP responders said.
     pub responders: Arc<OcspFigures>,
     /// What of the trust folder is not taken.
@@ -116,6 +120,21 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/fhir/List").route(web::get().to(list::search)))
         .service(resource("/fhir/List/_search").route(web::post().to(list::search_by_post)))
         .service(resource("/fhir/List/{id}").route(web::get().to(list::read)))
+        .service(resource("/fhir/ValueSet").route(web::get().to(value_set::search)))
+        .service(resource("/fhir/ValueSet/_search").route(web::post().to(value_set::search_by_post)))
+        .service(
+            resource("/fhir/ValueSet/$expand")
+                .route(web::get().to(value_set::expand))
+                .route(web::post().to(value_set::expand_by_post)),
+        )
+        .service(
+            resource("/fhir/ValueSet/$validate-code")
+                .route(web::get().to(value_set::validate))
+                .route(web::post().to(value_set::validate_by_post)),
+        )
+        .service(resource("/fhir/ValueSet/{id}/$expand").route(web::get().to(value_set::expand_one)))
+        .service(resource("/fhir/ValueSet/{id}/$validate-code").route(web::get().to(value_set::validate_one)))
+        .service(resource("/fhir/ValueSet/{id}").route(web::get().to(value_set::read)))
         .service(resource("/fhir/Binary/{id}").route(web::get().to(binary::read)))
         .service(resource("/fhir").route(web::post().to(bundle::transaction)))
         .service(resource("/fhir/").route(web::post().to(bundle::transaction)))

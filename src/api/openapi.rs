@@ -71,6 +71,15 @@ pub struct DocumentSearchForm {
     status: Option<String>,
 }
 
+/// `POST /ValueSet/_search`.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct ValueSetSearchForm {
+    /// Canonical address.
+    #[schema(example = "https://mos.esante.gouv.fr/NOS/JDV_J57-ClassCode-DMP/FHIR/JDV-J57-ClassCode-DMP")]
+    url: Option<String>,
+}
+
 /// `POST /oauth2/token`. What stands in an assertion need not stand beside it.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema, never a value")]
@@ -190,6 +199,15 @@ pub struct TokenRefusal(serde_json::Value);
         super::list::search_by_post,
         super::list::read,
         super::binary::read,
+        super::value_set::search,
+        super::value_set::search_by_post,
+        super::value_set::read,
+        super::value_set::expand,
+        super::value_set::expand_by_post,
+        super::value_set::expand_one,
+        super::value_set::validate,
+        super::value_set::validate_by_post,
+        super::value_set::validate_one,
         super::mes::open,
         super::mes::find,
         super::mes::read,
@@ -203,7 +221,7 @@ pub struct TokenRefusal(serde_json::Value);
     ),
     components(
         schemas(
-            Resource, OperationOutcome, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Resource, OperationOutcome, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
             Claims, TokenRefusal
         ),
         responses(Outcome, TokenError)
@@ -218,6 +236,7 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "TD3.1", description = "Finding documents"),
         (name = "TD3.2", description = "Reading documents"),
         (name = "TD3.3", description = "Masking, visibility, archive, deletion"),
+        (name = "value sets", description = "The value sets of the DMP's affinity domain"),
         (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),
     ),
     modifiers(&MutualTls, &BothForms),

@@ -104,7 +104,7 @@ fn claims(connection: &Connection, caller: Option<&crate::identity::Caller>) -> 
     )
 )]
 pub async fn keys(request: HttpRequest) -> HttpResponse {
-    gate::serve_connected(&request, Operation::without_scope("token keys", Budget::Read), |api| {
+    gate::serve_connected(&request, Operation::without_scope("token keys", Budget::Read), async |api| {
         let keys = api.services.sessions.tokens.keys().public();
         Ok(Answer::json(200, json!({ "keys": keys }).to_string()))
     })
@@ -138,7 +138,7 @@ pub async fn discovery_of_base(request: HttpRequest) -> HttpResponse {
 }
 
 async fn describe(request: &HttpRequest) -> HttpResponse {
-    gate::serve_connected(request, Operation::without_scope("smart configuration", Budget::Read), |api| {
+    gate::serve_connected(request, Operation::without_scope("smart configuration", Budget::Read), async |api| {
         Ok(Answer::json(200, configuration(api)))
     })
     .await

@@ -65,6 +65,12 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
                 let definition = "https://github.com/habilis/OperationDefinition/documentreference-actualiser";
                 set(&mut resource, "operation", json!([{ "name": "actualiser", "definition": definition }]));
             }
+            "ValueSet" => {
+                const HL7: &str = "http://hl7.org/fhir/OperationDefinition/ValueSet";
+                let operations = ["expand", "validate-code"]
+                    .map(|name| json!({ "name": name, "definition": format!("{HL7}-{name}") }));
+                set(&mut resource, "operation", operations.to_vec());
+            }
             "List" => set(&mut resource, "searchInclude", json!(["List:item"])),
             "Patient" => {
                 let definition = "https://github.com/habilis/OperationDefinition/patient-fermer";
@@ -122,6 +128,7 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
                 resource("DocumentReference", &["create", "patch", "read", "search-type"], all(&DOCUMENT_SEARCH)),
                 resource("List", &["read", "search-type"], all(&LIST_SEARCH)),
                 resource("Binary", &["read"], vec![]),
+                resource("ValueSet", &["read", "search-type"], vec![search("url", "uri")]),
             ],
             "interaction": [{ "code": "transaction" }],
         }],

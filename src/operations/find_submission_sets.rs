@@ -10,7 +10,8 @@ use crate::store::{Page, RecordKey, SearchPage, SubmissionSetCriteria, Submissio
 pub const SEARCH: Operation =
     Operation::new("TD3.1 find submission sets", Transaction::FindLists, Budget::Search);
 /// The name of reading one in traces.
-pub const READ: Operation = Operation::new("TD3.1 read submission set", Transaction::FindLists, Budget::Read);
+pub const READ: Operation =
+    Operation::new("TD3.1 read submission set", Transaction::FindLists, Budget::Read).evenly();
 
 /// What the caller may see of what it asked for.
 #[derive(Debug)]

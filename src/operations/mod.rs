@@ -80,17 +80,24 @@ pub struct Operation {
     pub scope: Option<Transaction>,
     /// What pays it.
     pub budget: Budget,
+    /// Its answers could tell by their time of what the caller may not see. Refusals could always.
+    pub even: bool,
 }
 
 impl Operation {
     /// An operation on records.
     pub const fn new(name: &'static str, scope: Transaction, budget: Budget) -> Self {
-        Self { name, scope: Some(scope), budget }
+        Self { name, scope: Some(scope), budget, even: matches!(budget, Budget::Search) }
     }
 
     /// An operation that concerns no record, and wants no scope.
     pub const fn without_scope(name: &'static str, budget: Budget) -> Self {
-        Self { name, scope: None, budget }
+        Self { name, scope: None, budget, even: matches!(budget, Budget::Search) }
+    }
+
+    /// An operation that passes over what the caller may not see, though it is no search.
+    pub const fn evenly(self) -> Self {
+        Self { even: true, ..self }
     }
 }
 

@@ -6,12 +6,13 @@ use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::document_reference::DocumentReference;
 use crate::identity::scope::Transaction;
+use crate::rights::Scope;
 use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
 
 /// The name of reading bytes in traces.
 pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
 /// The name of reading metadata in traces.
-pub const READ: Operation = Operation::new("TD3.1 read metadata", Transaction::Find, Budget::Read);
+pub const READ: Operation = Operation::new("TD3.1 read metadata", Transaction::Find, Budget::Read).evenly();
 
 /// What the bytes of a document are, before they are read.
 #[derive(Debug)]
@@ -76,8 +77,16 @@ pub async fn retrieve(
     binary_id: String,
     choose: impl FnOnce(&Described<'_>) -> Result<Part, Refusal>,
 ) -> Result<Traced<Body>, Failure> {
-    let (document, id, record_id, rule) =
-        open(call, &binary_id.clone(), move |reader, now| reader.document_of_binary(&binary_id, now)).await?;
+    let (document, id, record_id, rule) = open(
+        call,
+        &binary_id.clone(),
+        move |reader, now| reader.document_of_binary(&binary_id, now),
+        |_, _, document| {
+            // Nothing of it is shown but its title: what it replaces is not even looked up.
+            Ok(document)
+        },
+    )
+    .await?;
     let (content_type, sha256, size) = (&document.content_type, &document.sha256, document.size);
     let described = Described { content_type, sha256, size };
     let part = choose(&described).map_err(|refusal| refusal.concerning(&record_id, Some(&id)))?;
@@ -128,15 +137,27 @@ fn range(all: &Bytes, first: u64, last: u64) -> Option<Bytes> {
 /// # Errors
 /// As [`retrieve`].
 pub async fn read(call: &Call, id: String) -> Result<Traced<OpenedDocument>, Failure> {
-    let (document, id, record_id, rule) =
-        open(call, &id.clone(), move |reader, now| reader.document(&id, now)).await?;
+    let now = call.now();
+    let (document, id, record_id, rule) = open(
+        call,
+        &id.clone(),
+        move |reader, now| reader.document(&id, now),
+        move |reader, scope, document| reader.shown(scope, document, now),
+    )
+    .await?;
     let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
     call.services.store.writer().record(trace, document).await
 }
 
-async fn open<F>(call: &Call, id: &str, look_up: F) -> Result<(OpenedDocument, String, String, String), Failure>
+async fn open<F, S>(
+    call: &Call,
+    id: &str,
+    look_up: F,
+    show: S,
+) -> Result<(OpenedDocument, String, String, String), Failure>
 where
     F: FnOnce(&mut Reader<'_>, i64) -> Result<Option<KeptDocument>, Failure> + Send + 'static,
+    S: FnOnce(&mut Reader<'_>, &Scope, OpenedDocument) -> Result<OpenedDocument, Failure> + Send + 'static,
 {
     call.services.tables.decide_reading_at_all(&call.caller).granted()?;
     super::must_be_an_id(id)?;
@@ -162,7 +183,7 @@ where
             let id = document.facts.id.clone();
             let opened =
                 document.open(&grant).ok_or_else(|| Failure::internal("a grant for another document"))?;
-            let opened = reader.shown(&scope, opened, call.now())?;
+            let opened = show(reader, &scope, opened)?;
             Ok((opened, id, record.id, grant.rule().to_owned()))
         })
         .await

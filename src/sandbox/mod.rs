@@ -55,6 +55,8 @@ pub struct SandboxOptions {
     pub pro_sante_connect: SocketAddr,
     /// Budgets of callers. None: as often as they like.
     pub budgets: Option<Budgets>,
+    /// How long after its request an answer leaves that could tell of what is hidden. Zero: at once.
+    pub even_answers: Duration,
     /// A registry of software, in place of the sandbox's own.
     pub software: Option<PathBuf>,
     /// What happens to software that the registry does not know.
@@ -123,6 +125,7 @@ impl Sandbox {
             )]),
             sessions: session_settings(&options, &pki, &provider)?,
             budgets: options.budgets,
+            even_answers: options.even_answers,
             ocsp: options.ocsp.clone(),
             strictness: if options.strict { Strictness::Strict } else { Strictness::Tolerant },
             authorisation_days: 365,

@@ -50,9 +50,18 @@ fn the_capability_statement_lists_the_same_interactions() {
     for resource in statement["rest"][0]["resource"].as_array().unwrap() {
         let kind = resource["type"].as_str().unwrap();
         for operation in resource["operation"].as_array().into_iter().flatten() {
-            // A statement does not say whether an operation is a type's or an instance's.
-            let place = if operation["name"] == "fermer" { "/{id}" } else { "" };
-            stated.push(format!("POST /fhir/{kind}{place}/${}", operation["name"].as_str().unwrap()));
+            // A statement does not say whether an operation is a type's or an instance's, nor how it is called.
+            let name = operation["name"].as_str().unwrap();
+            let places: &[&str] = match name {
+                "fermer" => &["POST/{id}"],
+                "expand" | "validate-code" => &["GET", "POST", "GET/{id}"],
+                _ => &["POST"],
+            };
+            for place in places {
+                let (method, instance) =
+                    place.split_once('/').map_or((*place, ""), |(method, _)| (method, "/{id}"));
+                stated.push(format!("{method} /fhir/{kind}{instance}/${name}"));
+            }
         }
         for interaction in resource["interaction"].as_array().unwrap() {
             match interaction["code"].as_str().unwrap() {

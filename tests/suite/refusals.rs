@@ -35,6 +35,7 @@ pub fn request(
     let opened = format!(
         "{{\"ins\":{{\"systeme\":\"{TEST}\",\"valeur\":\"{OTHER}\"}},\"nom\":\"X\",\"prenom\":\"Y\",\"dateNaissance\":\"1990-01-01\"}}"
     );
+    const CLASSES: &str = "https://mos.esante.gouv.fr/NOS/JDV_J57-ClassCode-DMP/FHIR/JDV-J57-ClassCode-DMP";
     match operation {
         "openSession" => client.send(
             "POST",
@@ -119,6 +120,26 @@ pub fn request(
             client.send("POST", "/List/_search", &form, Some(format!("{patient}&code=submissionset")))
         }
         "readList" => client.send("GET", &format!("/List/{list}"), &[], None),
+        "searchValueSet" => client.send("GET", "/ValueSet", &[], None),
+        "searchValueSetByPost" => client.send("POST", "/ValueSet/_search", &form, Some(String::new())),
+        "readValueSet" => client.send("GET", "/ValueSet/JDV-J57-ClassCode-DMP", &[], None),
+        "expandValueSet" => client.send("GET", &format!("/ValueSet/$expand?url={CLASSES}"), &[], None),
+        "expandOneValueSet" => client.send("GET", "/ValueSet/JDV-J57-ClassCode-DMP/$expand", &[], None),
+        "validateCode" => {
+            client.send("GET", &format!("/ValueSet/$validate-code?url={CLASSES}&code=11"), &[], None)
+        }
+        "validateCodeOfOne" => {
+            client.send("GET", "/ValueSet/JDV-J57-ClassCode-DMP/$validate-code?code=11", &[], None)
+        }
+        "expandValueSetByPost" | "validateCodeByPost" => {
+            let operation = if operation == "expandValueSetByPost" { "expand" } else { "validate-code" };
+            let code = r#"{"name":"code","valueCode":"11"}"#;
+            let code = if operation == "expand" { String::new() } else { format!(",{code}") };
+            let body = format!(
+                r#"{{"resourceType":"Parameters","parameter":[{{"name":"url","valueUri":"{CLASSES}"}}{code}]}}"#
+            );
+            client.send("POST", &format!("/ValueSet/${operation}"), &json, Some(body))
+        }
         "readDocumentReference" => client.send("GET", &format!("/DocumentReference/{document}"), &[], None),
         "readBinary" => client.send("GET", &format!("/Binary/{binary}"), &[], None),
         other => panic!("« {other} » is in the OpenAPI description and has no row in the refusal test"),

@@ -1,0 +1,75 @@
+//! `Parameters` as the body of an operation that could be asked by GET too: names and plain values.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::elements::Coding;
+use super::json::{BorrowedText, malformed, unreadable};
+use crate::error::Refusal;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters<'a> {
+    #[serde(borrow, default)]
+    resource_type: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    parameter: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CodingParameter<'a> {
+    #[serde(borrow)]
+    value_coding: Coding<'a>,
+}
+
+/// Name and value of each parameter: a primitive as text, a Coding as `system`, `code` and `display`.
+///
+/// # Errors
+/// [`crate::error::Reason::MalformedBody`]: no Parameters, or a parameter whose value is of another kind.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
+    let read: Parameters<'_> =
+        serde_json::from_str(text).map_err(|error| unreadable("not Parameters", &error))?;
+    if read.resource_type.0 != "Parameters" {
+        return Err(malformed("resourceType is not Parameters"));
+    }
+    let mut pairs = Vec::new();
+    for one in read.parameter {
+        if let Ok(CodingParameter { value_coding: coding }) = serde_json::from_str(one.get()) {
+            pairs.push(("code".to_owned(), coding.code().to_owned()));
+            if !coding.system().is_empty() {
+                pairs.push(("system".to_owned(), coding.system().to_owned()));
+            }
+            continue;
+        }
+        let object: serde_json::Map<String, Value> =
+            serde_json::from_str(one.get()).map_err(|error| unreadable("a parameter", &error))?;
+        let name = object.get("name").and_then(Value::as_str).unwrap_or_default();
+        let value = object.iter().find(|(key, _)| key.starts_with("value")).map(|(_, value)| value);
+        let value = match value {
+            Some(Value::String(text)) => text.clone(),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+            _ => return Err(malformed(&format!("the parameter « {name} » has no plain value"))),
+        };
+        pairs.push((name.to_owned(), value));
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_plain_values() {
+        let text = r#"{"resourceType":"Parameters","parameter":[{"name":"url","valueUri":"http://x"},{"name":"count","valueInteger":5},
+            {"name":"coding","valueCoding":{"system":"s","code":"c"}},{"name":"active","valueBoolean":true}]}"#;
+        let told: Vec<_> =
+            pairs(text).unwrap().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(told, ["url=http://x", "count=5", "code=c", "system=s", "active=true"]);
+        assert!(pairs(r#"{"resourceType":"Patient"}"#).is_err());
+        assert!(pairs(r#"{"resourceType":"Parameters","parameter":[{"name":"x"}]}"#).is_err());
+        assert!(pairs(r#"{"resourceType":"Parameters","parameter":[{"name":"x","valuePeriod":{}}]}"#).is_err());
+    }
+}
