@@ -15,7 +15,7 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::{SearchEntry, SearchSet, with_base};
 use crate::fhir::patch::Patch;
 use crate::fhir::refresh::{Asked, Told};
-use crate::fhir::{document_reference, outcome};
+use crate::fhir::{document_reference, outcome, parameters};
 use crate::operations::feed::{self, Form};
 use crate::operations::find_documents::Hits;
 use crate::operations::update_document::{self, Updated};
@@ -211,6 +211,44 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
                 Answer::fhir(201, with_base(&document.resource, document.link, &api.base))
                     .with(header::LOCATION, format!("{}/DocumentReference/{id}/_history/{version}", api.base))
                     .with(header::ETAG, format!("W/\"{version}\""))
+            }
+            Err(refusal) => respond::failure(&refusal.into(), &request_id),
+        }))
+    })
+    .await
+}
+
+/// Feed a CDA document whose header says what is to be known of it (ITI-106).
+///
+/// Parameters with one parameter, `document`, a Binary of text/xml. The server makes DocumentReference and SubmissionSet of the header, holds
+/// them to the rules of a feed, and answers where the DocumentReference is.
+#[utoipa::path(
+    post, path = "/fhir/DocumentReference/$generate-metadata", tag = "TD2", operation_id = "generateMetadata",
+    request_body(content = super::openapi::Resource, content_type = "application/fhir+json", description = "Parameters: document"),
+    responses(
+        (status = 200, description = "Kept; Parameters with a reference, DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 406, response = super::openapi::Outcome), (status = 408, response = super::openapi::Outcome),
+        (status = 409, response = super::openapi::Outcome), (status = 413, response = super::openapi::Outcome),
+        (status = 422, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn generate(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    gate::serve(&request, feed::GENERATE, async |call| {
+        Accepted::of(&request, &[]).choose(&request)?;
+        // Before the body is taken in: who may not, costs no memory.
+        feed::permitted_at_all(&call)?;
+        let mut held = request::resource_body(&request, payload).await?;
+        let request_id = call.trace.request_id.clone();
+        let fed = feed::run(&call, Form::Document, held.take()).await?;
+        Ok(fed.map(|fed| match fed {
+            Ok(fed) => {
+                let id = fed.document_ids.first().map_or("", String::as_str);
+                Answer::fhir(
+                    200,
+                    parameters::reference("DocumentReference", &format!("DocumentReference/{id}")),
+                )
             }
             Err(refusal) => respond::failure(&refusal.into(), &request_id),
         }))

@@ -113,6 +113,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
             resource("/fhir/DocumentReference/$actualiser").route(web::post().to(document_reference::refresh)),
         )
         .service(
+            resource("/fhir/DocumentReference/$generate-metadata")
+                .route(web::post().to(document_reference::generate)),
+        )
+        .service(
             resource("/fhir/DocumentReference/{id}")
                 .route(web::get().to(document_reference::read))
                 .route(web::patch().to(document_reference::patch)),

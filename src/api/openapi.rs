@@ -195,6 +195,7 @@ pub struct TokenRefusal(serde_json::Value);
         super::document_reference::patch,
         super::document_reference::patch_by_identifier,
         super::document_reference::refresh,
+        super::document_reference::generate,
         super::list::search,
         super::list::search_by_post,
         super::list::read,

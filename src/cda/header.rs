@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::style_sheet;
 
-const HL7: &str = "urn:hl7-org:v3";
+pub(super) const HL7: &str = "urn:hl7-org:v3";
 pub(super) const XSL: &str = "http://www.w3.org/1999/XSL/Transform";
 /// The largest sample has 9,000 nodes.
 const MAXIMUM_NODES: u32 = 400_000;
@@ -81,30 +81,39 @@ impl Header {
     /// # Errors
     /// Why the bytes are no acceptable CDA document.
     pub fn read(bytes: &[u8]) -> Result<Self, CdaFault> {
-        let text = std::str::from_utf8(bytes).map_err(|_| CdaFault::NotUtf8)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        bounded(text)?;
-        let options =
-            ParsingOptions { allow_dtd: false, nodes_limit: MAXIMUM_NODES, ..ParsingOptions::default() };
-        let document = Document::parse_with_options(text, options).map_err(|error| match error {
-            roxmltree::Error::DtdDetected => CdaFault::Dtd,
-            other => CdaFault::NotXml(other.to_string()),
-        })?;
-        let root = document.root_element();
-        if is(root, HL7, "ClinicalDocument") {
-            return clinical_document(root);
-        }
-        if is(root, XSL, "stylesheet") || is(root, XSL, "transform") {
-            let mut documents = root.descendants().filter(|node| is(*node, HL7, "ClinicalDocument"));
-            let document = documents.next().ok_or(CdaFault::NotCda)?;
-            if documents.next().is_some() {
-                return Err(CdaFault::SeveralDocuments);
-            }
-            style_sheet::check(root, document)?;
-            return Ok(Header { is_self_presenting: true, ..clinical_document(document)? });
-        }
-        Err(CdaFault::NotCda)
+        within(bytes, |document, is_self_presenting| {
+            Ok(Header { is_self_presenting, ..clinical_document(document)? })
+        })
     }
+}
+
+/// Reads something of the one ClinicalDocument that bytes hold, and whether it is self-presenting.
+pub(super) fn within<T>(
+    bytes: &[u8],
+    read: impl FnOnce(Node<'_, '_>, bool) -> Result<T, CdaFault>,
+) -> Result<T, CdaFault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| CdaFault::NotUtf8)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    bounded(text)?;
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAXIMUM_NODES, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).map_err(|error| match error {
+        roxmltree::Error::DtdDetected => CdaFault::Dtd,
+        other => CdaFault::NotXml(other.to_string()),
+    })?;
+    let root = document.root_element();
+    if is(root, HL7, "ClinicalDocument") {
+        return read(root, false);
+    }
+    if is(root, XSL, "stylesheet") || is(root, XSL, "transform") {
+        let mut documents = root.descendants().filter(|node| is(*node, HL7, "ClinicalDocument"));
+        let document = documents.next().ok_or(CdaFault::NotCda)?;
+        if documents.next().is_some() {
+            return Err(CdaFault::SeveralDocuments);
+        }
+        style_sheet::check(root, document)?;
+        return read(document, true);
+    }
+    Err(CdaFault::NotCda)
 }
 
 /// Refuses what would be dear to parse, by a reader that keeps nothing.
@@ -151,7 +160,7 @@ pub(super) fn is(node: Node<'_, '_>, namespace: &str, name: &str) -> bool {
     node.is_element() && node.tag_name().namespace() == Some(namespace) && node.tag_name().name() == name
 }
 
-fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
+pub(super) fn child<'a, 'input>(node: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
     node.children().find(|child| is(*child, HL7, name))
 }
 

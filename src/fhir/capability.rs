@@ -62,8 +62,13 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
             // A PATCH of a document by its unique id.
             "DocumentReference" => {
                 set(&mut resource, "conditionalUpdate", true);
-                let definition = "https://github.com/habilis/OperationDefinition/documentreference-actualiser";
-                set(&mut resource, "operation", json!([{ "name": "actualiser", "definition": definition }]));
+                let refresh = "https://github.com/habilis/OperationDefinition/documentreference-actualiser";
+                let generate = "https://profiles.ihe.net/ITI/MHD/OperationDefinition/generate-metadata";
+                let operations = json!([
+                    { "name": "actualiser", "definition": refresh },
+                    { "name": "generate-metadata", "definition": generate },
+                ]);
+                set(&mut resource, "operation", operations);
             }
             "ValueSet" => {
                 const HL7: &str = "http://hl7.org/fhir/OperationDefinition/ValueSet";
@@ -106,6 +111,9 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
             "https://interop.esante.gouv.fr/ig/fhir/pdsm/CapabilityStatement/PDSm-GestionnaireDePartageDeDocuments",
             "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentResponder",
             "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient",
+            "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Generate",
+            "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD.DocumentRecipient.Simplified",
+            "http://hl7.eu/fhir/eu-health-data-api/CapabilityStatement/document-access-provider-eu-api",
         ],
         "implementation": { "description": "Habilis, professional side of the DMP", "url": base },
         "fhirVersion": "4.0.1",

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::bundle::{AnyResource, Binary};
 use super::elements::Coding;
 use super::json::{BorrowedText, malformed, unreadable};
 use crate::error::Refusal;
@@ -55,6 +56,46 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
         pairs.push((name.to_owned(), value));
     }
     Ok(pairs)
+}
+
+#[derive(Deserialize)]
+struct DocumentParameter<'a> {
+    #[serde(borrow, default)]
+    name: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    resource: Option<&'a RawValue>,
+}
+
+/// The one parameter `document` of `$generate-metadata`, a Binary (`IHE.MHD.GenerateMetadata.Parameters.In`).
+///
+/// # Errors
+/// [`crate::error::Reason::MalformedBody`]: something else.
+pub fn document(text: &str) -> Result<Binary<'_>, Refusal> {
+    let read: Parameters<'_> =
+        serde_json::from_str(text).map_err(|error| unreadable("not Parameters", &error))?;
+    if read.resource_type.0 != "Parameters" {
+        return Err(malformed("resourceType is not Parameters"));
+    }
+    let wanted =
+        || malformed("$generate-metadata takes one parameter, « document », with a Binary as its resource");
+    let [one] = read.parameter[..] else { return Err(wanted()) };
+    let one: DocumentParameter<'_> =
+        serde_json::from_str(one.get()).map_err(|error| unreadable("a parameter", &error))?;
+    let resource = one.resource.filter(|_| one.name.0 == "document").ok_or_else(wanted)?.get();
+    let any: AnyResource<'_> =
+        serde_json::from_str(resource).map_err(|error| unreadable("a resource", &error))?;
+    if any.resource_type.0 != "Binary" {
+        return Err(wanted());
+    }
+    serde_json::from_str(resource).map_err(|error| unreadable("not a Binary", &error))
+}
+
+/// A reference as the one outcome of an operation.
+pub fn reference(name: &str, reference: &str) -> String {
+    super::json::to_json(&serde_json::json!({
+        "resourceType": "Parameters",
+        "parameter": [{ "name": name, "valueReference": { "reference": reference } }],
+    }))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod faulty;
 mod feed;
+mod generate;
 mod hidden;
 mod homologation;
 mod kill;

@@ -2,6 +2,7 @@
 //!
 //! A new operation without a row fails here: [`request`] does not know how to call it.
 
+use base64::Engine as _;
 use habilis::sandbox::example::{self, Example};
 
 use crate::support::{Answer, Client, Engine, FHIR_JSON, OTHER, TEST, World, assert_expected};
@@ -120,6 +121,13 @@ pub fn request(
             client.send("POST", "/List/_search", &form, Some(format!("{patient}&code=submissionset")))
         }
         "readList" => client.send("GET", &format!("/List/{list}"), &[], None),
+        "generateMetadata" => {
+            let data = base64::engine::general_purpose::STANDARD.encode(example.cda());
+            let body = format!(
+                r#"{{"resourceType":"Parameters","parameter":[{{"name":"document","resource":{{"resourceType":"Binary","contentType":"text/xml","data":"{data}"}}}}]}}"#
+            );
+            client.send("POST", "/DocumentReference/$generate-metadata", &json, Some(body))
+        }
         "searchValueSet" => client.send("GET", "/ValueSet", &[], None),
         "searchValueSetByPost" => client.send("POST", "/ValueSet/_search", &form, Some(String::new())),
         "readValueSet" => client.send("GET", "/ValueSet/JDV-J57-ClassCode-DMP", &[], None),

@@ -8,6 +8,7 @@
 
 mod content;
 mod draft;
+mod generated;
 mod kept;
 mod media;
 mod rules;
@@ -40,6 +41,10 @@ pub const PROVIDE: Operation =
 pub const PUBLISH: Operation =
     Operation::new("TD2 simplified publish", scope::Transaction::Publish, Budget::Feed);
 
+/// The name of ITI-106 in traces.
+pub const GENERATE: Operation =
+    Operation::new("TD2 generate metadata", scope::Transaction::Publish, Budget::Feed);
+
 /// What a feed is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fed {
@@ -67,6 +72,8 @@ pub struct Published {
 /// The form of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// ITI-106: a CDA document alone, whose header says the rest.
+    Document,
     /// ITI-65.
     Transaction,
     /// ITI-105.
@@ -77,7 +84,7 @@ impl Form {
     /// HTTP status of the answer to a feed that was kept.
     pub const fn status(self) -> u16 {
         match self {
-            Form::Transaction => 200,
+            Form::Transaction | Form::Document => 200,
             Form::Single => 201,
         }
     }
@@ -136,8 +143,13 @@ pub async fn run(call: &Call, form: Form, body: String) -> Result<Traced<Result<
 /// Steps 1 to 4. A connection is held for two short looks, not while bytes are hashed and parsed.
 fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> {
     let store = &call.services.store;
+    let generated;
     let draft = match form {
         Form::Transaction => Draft::of_transaction(body)?,
+        Form::Document => {
+            generated = generated::publish_of(body, &call.services.codes, call.now())?;
+            Draft::of_document(&generated)?
+        }
         Form::Single => Draft::of_document(body)?,
     };
     let (record, grant, ins) = store.read_here(|reader| {
