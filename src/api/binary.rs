@@ -20,10 +20,10 @@ use crate::operations::read_document::{self, Part};
     get, path = "/fhir/Binary/{id}", tag = "TD3.2", operation_id = "readBinary",
     params(("id" = String, Path, description = "Binary.id, from content.attachment.url")),
     responses(
-        (status = 200, description = "The document's bytes", content((String = "application/octet-stream"), (super::openapi::Resource = "application/fhir+json"))),
-        (status = 206, description = "The part that Range names", body = String, content_type = "application/octet-stream"),
+        (status = 200, description = "The document's bytes", content((String = "*/*"), (super::openapi::Resource = "application/fhir+json"))),
+        (status = 206, description = "The part that Range names", body = String, content_type = "*/*"),
         (status = 304, description = "The client holds it: If-None-Match names its ETag"),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 416, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )

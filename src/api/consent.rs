@@ -2,7 +2,7 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::negotiation::Accepted;
 use super::respond::Answer;
@@ -12,8 +12,9 @@ use crate::audit::Traced;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::{SearchEntry, SearchSet, searchset};
 use crate::fhir::codes::system;
+use crate::fhir::consent::taken_back;
 use crate::fhir::elements::to_instant;
-use crate::fhir::json::{malformed, to_json};
+use crate::fhir::json::malformed;
 use crate::fhir::patch;
 use crate::operations::list_own_records::{self, Asked};
 use crate::operations::list_professionals::{self, Filter};
@@ -64,7 +65,7 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
     patch, path = "/fhir/Consent/{id}", tag = "TD0.3", operation_id = "patchConsent",
     params(("id" = String, Path, description = "Consent.id")),
     request_body(content(
-        (super::openapi::Claims = "application/json-patch+json"),
+        (super::openapi::JsonPatch = "application/json-patch+json"),
         (super::openapi::Resource = "application/fhir+json")
     ), description = "status becomes inactive"),
     responses(
@@ -85,15 +86,7 @@ pub async fn patch(request: HttpRequest, id: web::Path<String>, payload: web::Pa
         let request_id = call.trace.request_id.clone();
         let revoked = revoke_authorisation::run(&call, id.into_inner()).await?;
         Ok(revoked.map(|revoked| match revoked {
-            Ok(revoked) => Answer::fhir(
-                200,
-                to_json(&json!({
-                    "resourceType": "Consent",
-                    "id": revoked.id,
-                    "status": "inactive",
-                    "patient": { "reference": format!("Patient/{}", revoked.record_id) },
-                })),
-            ),
+            Ok(revoked) => Answer::fhir(200, taken_back(&revoked.id, &revoked.record_id)),
             Err(refusal) => respond::failure(&refusal.into(), &request_id),
         }))
     })

@@ -263,7 +263,7 @@ pub async fn generate(request: HttpRequest, payload: web::Payload) -> HttpRespon
     patch, path = "/fhir/DocumentReference", tag = "TD3.3", operation_id = "patchDocumentReferenceByIdentifier",
     params(("identifier" = String, Query, description = "unique id", example = "urn:ietf:rfc:3986|urn:oid:1.2.250.1")),
     request_body(content(
-        (super::openapi::Claims = "application/json-patch+json"),
+        (super::openapi::JsonPatch = "application/json-patch+json"),
         (super::openapi::Resource = "application/fhir+json")
     ), description = "status, securityLabel, isArchived"),
     responses(
@@ -296,7 +296,7 @@ pub async fn patch_by_identifier(
     patch, path = "/fhir/DocumentReference/{id}", tag = "TD3.3", operation_id = "patchDocumentReference",
     params(("id" = String, Path, description = "DocumentReference.id")),
     request_body(content(
-        (super::openapi::Claims = "application/json-patch+json"),
+        (super::openapi::JsonPatch = "application/json-patch+json"),
         (super::openapi::Resource = "application/fhir+json")
     ), description = "status, securityLabel, isArchived"),
     responses(
@@ -382,7 +382,7 @@ async fn change(
     params(("id" = String, Path, description = "DocumentReference.id")),
     responses(
         (status = 200, description = "DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 503, response = super::openapi::Outcome),
     )

@@ -118,12 +118,17 @@ pub async fn unknown_path(request: HttpRequest) -> HttpResponse {
     .await
 }
 
-/// The answer to a method that a path does not have.
-pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
-    serve_connected(&request, Operation::without_scope("unknown method", Budget::Read), async |_| {
-        Err(Refusal::new(Reason::MethodNotAllowed, "this path does not have this method").into())
-    })
-    .await
+/// The answer to a method that a path does not have, with those that it has (RFC 9110, 15.5.6).
+pub async fn method_not_allowed(request: HttpRequest, allowed: &'static [&'static str]) -> HttpResponse {
+    let mut response =
+        serve_connected(&request, Operation::without_scope("unknown method", Budget::Read), async |_| {
+            Err(Refusal::new(Reason::MethodNotAllowed, "this path does not have this method").into())
+        })
+        .await;
+    if let Ok(allowed) = header::HeaderValue::from_str(&allowed.join(", ").to_ascii_uppercase()) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
 }
 
 /// Wrapped around the whole listener: no receipt, no answer.
@@ -345,13 +350,7 @@ impl<'a> Connected<'a> {
                 }
             }
         };
-        let answer = match respond::in_format(answer, Format::of_answer(self.request)).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                log(&failure, request_id);
-                respond::failure(&failure, request_id)
-            }
-        };
+        let answer = respond::in_format(answer, Format::of_answer(self.request), request_id).await;
         if self.even || (400..500).contains(&answer.status) {
             let environment = &self.api.services.environment;
             self.api.pace.hold(self.arrival, environment.draw()).await;

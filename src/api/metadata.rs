@@ -15,7 +15,7 @@ use crate::operations::{Budget, Operation};
     get, path = "/fhir/metadata", tag = "server", operation_id = "metadata",
     responses(
         (status = 200, description = "CapabilityStatement", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 503, response = super::openapi::Outcome),
     )
 )]

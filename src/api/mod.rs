@@ -32,7 +32,7 @@ mod value_set;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use tokio::sync::Semaphore;
 
 use crate::operations::Services;
@@ -75,96 +75,72 @@ pub struct RequestLimits {
     pub body_deadline: Duration,
 }
 
+/// A path, its methods with their handlers, and what answers the others.
+macro_rules! at {
+    ($config:expr, $path:expr, $($method:ident $handler:path),+) => {
+        $config.service(
+            web::resource($path)$(.route(web::$method().to($handler)))+.default_service(web::to(
+                |request: HttpRequest| gate::method_not_allowed(request, &[$(stringify!($method)),+]),
+            )),
+        )
+    };
+}
+
 /// The routes. What is not here does not exist.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let resource =
-        |path: &str| web::resource(path.to_owned()).default_service(web::to(gate::method_not_allowed));
-    config
-        .service(resource("/oauth2/token").route(web::post().to(token::open)))
-        .service(resource("/oauth2/introspect").route(web::post().to(token::introspect)))
-        .service(resource("/oauth2/jwks").route(web::get().to(token::keys)))
-        .service(resource("/.well-known/smart-configuration").route(web::get().to(token::discovery)))
-        .service(
-            resource("/fhir/.well-known/smart-configuration").route(web::get().to(token::discovery_of_base)),
-        )
-        .service(resource("/fhir/metadata").route(web::get().to(metadata::capability_statement)))
-        .service(resource("/fhir/Patient").route(web::get().to(patient::search)))
-        .service(resource("/fhir/Patient/_search").route(web::post().to(patient::search_by_post)))
-        .service(resource("/fhir/Patient/{id}/$fermer").route(web::post().to(patient::close)))
-        .service(resource("/fhir/Patient/{id}").route(web::get().to(patient::read)))
-        .service(
-            resource("/fhir/Consent")
-                .route(web::get().to(consent::search))
-                .route(web::post().to(consent::create)),
-        )
-        .service(resource("/fhir/Consent/_search").route(web::post().to(consent::search_by_post)))
-        .service(resource("/fhir/Consent/{id}").route(web::patch().to(consent::patch)))
-        .service(
-            resource("/fhir/DocumentReference")
-                .route(web::get().to(document_reference::search))
-                .route(web::post().to(document_reference::create))
-                .route(web::patch().to(document_reference::patch_by_identifier)),
-        )
-        .service(
-            resource("/fhir/DocumentReference/_search")
-                .route(web::post().to(document_reference::search_by_post)),
-        )
-        .service(
-            resource("/fhir/DocumentReference/$actualiser").route(web::post().to(document_reference::refresh)),
-        )
-        .service(
-            resource("/fhir/DocumentReference/$generate-metadata")
-                .route(web::post().to(document_reference::generate)),
-        )
-        .service(
-            resource("/fhir/DocumentReference/{id}")
-                .route(web::get().to(document_reference::read))
-                .route(web::patch().to(document_reference::patch)),
-        )
-        .service(resource("/fhir/List").route(web::get().to(list::search)))
-        .service(resource("/fhir/List/_search").route(web::post().to(list::search_by_post)))
-        .service(resource("/fhir/List/{id}").route(web::get().to(list::read)))
-        .service(resource("/fhir/ValueSet").route(web::get().to(value_set::search)))
-        .service(resource("/fhir/ValueSet/_search").route(web::post().to(value_set::search_by_post)))
-        .service(
-            resource("/fhir/ValueSet/$expand")
-                .route(web::get().to(value_set::expand))
-                .route(web::post().to(value_set::expand_by_post)),
-        )
-        .service(
-            resource("/fhir/ValueSet/$validate-code")
-                .route(web::get().to(value_set::validate))
-                .route(web::post().to(value_set::validate_by_post)),
-        )
-        .service(resource("/fhir/ValueSet/{id}/$expand").route(web::get().to(value_set::expand_one)))
-        .service(resource("/fhir/ValueSet/{id}/$validate-code").route(web::get().to(value_set::validate_one)))
-        .service(resource("/fhir/ValueSet/{id}").route(web::get().to(value_set::read)))
-        .service(resource("/fhir/Binary/{id}").route(web::get().to(binary::read)))
-        .service(resource("/fhir").route(web::post().to(bundle::transaction)))
-        .service(resource("/fhir/").route(web::post().to(bundle::transaction)))
-        .configure(patient_side)
-        .default_service(web::to(gate::unknown_path));
+    at!(config, "/oauth2/token", post token::open);
+    at!(config, "/oauth2/introspect", post token::introspect);
+    at!(config, "/oauth2/jwks", get token::keys);
+    at!(config, "/.well-known/smart-configuration", get token::discovery);
+    at!(config, "/fhir/.well-known/smart-configuration", get token::discovery_of_base);
+    at!(config, "/fhir/metadata", get metadata::capability_statement);
+    at!(config, "/fhir/Patient", get patient::search);
+    at!(config, "/fhir/Patient/_search", post patient::search_by_post);
+    at!(config, "/fhir/Patient/{id}/$fermer", post patient::close);
+    at!(config, "/fhir/Patient/{id}", get patient::read);
+    at!(config, "/fhir/Consent", get consent::search, post consent::create);
+    at!(config, "/fhir/Consent/_search", post consent::search_by_post);
+    at!(config, "/fhir/Consent/{id}", patch consent::patch);
+    at!(
+        config,
+        "/fhir/DocumentReference",
+        get document_reference::search,
+        post document_reference::create,
+        patch document_reference::patch_by_identifier
+    );
+    at!(config, "/fhir/DocumentReference/_search", post document_reference::search_by_post);
+    at!(config, "/fhir/DocumentReference/$actualiser", post document_reference::refresh);
+    at!(config, "/fhir/DocumentReference/$generate-metadata", post document_reference::generate);
+    at!(config, "/fhir/DocumentReference/{id}", get document_reference::read, patch document_reference::patch);
+    at!(config, "/fhir/List", get list::search);
+    at!(config, "/fhir/List/_search", post list::search_by_post);
+    at!(config, "/fhir/List/{id}", get list::read);
+    at!(config, "/fhir/ValueSet", get value_set::search);
+    at!(config, "/fhir/ValueSet/_search", post value_set::search_by_post);
+    at!(config, "/fhir/ValueSet/$expand", get value_set::expand, post value_set::expand_by_post);
+    at!(config, "/fhir/ValueSet/$validate-code", get value_set::validate, post value_set::validate_by_post);
+    at!(config, "/fhir/ValueSet/{id}/$expand", get value_set::expand_one);
+    at!(config, "/fhir/ValueSet/{id}/$validate-code", get value_set::validate_one);
+    at!(config, "/fhir/ValueSet/{id}", get value_set::read);
+    at!(config, "/fhir/Binary/{id}", get binary::read);
+    at!(config, "/fhir", post bundle::transaction);
+    at!(config, "/fhir/", post bundle::transaction);
+    patient_side(config);
+    config.default_service(web::to(gate::unknown_path));
 }
 
 /// The routes of the patient's side.
 fn patient_side(config: &mut web::ServiceConfig) {
-    let resource =
-        |path: &str| web::resource(format!("/mes/v1{path}")).default_service(web::to(gate::method_not_allowed));
-    config
-        .service(resource("/dossiers").route(web::post().to(mes::open)))
-        .service(resource("/dossiers/recherche").route(web::post().to(mes::find)))
-        .service(
-            resource("/dossiers/{id}")
-                .route(web::get().to(mes::read))
-                .route(web::patch().to(mes::change))
-                .route(web::delete().to(mes::erase)),
-        )
-        .service(
-            resource("/dossiers/{id}/professionnels/{professionnel}")
-                .route(web::put().to(mes::set_professional))
-                .route(web::delete().to(mes::forget_professional)),
-        )
-        .service(resource("/dossiers/{id}/documents").route(web::get().to(mes::list_documents)))
-        .service(resource("/dossiers/{id}/documents/{document}").route(web::patch().to(mes::change_document)))
-        .service(resource("/dossiers/{id}/traces").route(web::get().to(mes::accesses)));
+    at!(config, "/mes/v1/dossiers", post mes::open);
+    at!(config, "/mes/v1/dossiers/recherche", post mes::find);
+    at!(config, "/mes/v1/dossiers/{id}", get mes::read, patch mes::change, delete mes::erase);
+    at!(
+        config,
+        "/mes/v1/dossiers/{id}/professionnels/{professionnel}",
+        put mes::set_professional,
+        delete mes::forget_professional
+    );
+    at!(config, "/mes/v1/dossiers/{id}/documents", get mes::list_documents);
+    at!(config, "/mes/v1/dossiers/{id}/documents/{document}", patch mes::change_document);
+    at!(config, "/mes/v1/dossiers/{id}/traces", get mes::accesses);
 }

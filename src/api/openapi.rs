@@ -33,6 +33,41 @@ pub struct Outcome(#[to_schema] OperationOutcome);
 #[expect(dead_code, reason = "a schema, never a value")]
 pub struct OperationOutcome(serde_json::Value);
 
+/// A JSON Patch (RFC 6902).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct JsonPatch(Vec<JsonPatchOperation>);
+
+/// One operation of a JSON Patch.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct JsonPatchOperation {
+    /// add, remove, replace or test.
+    #[schema(example = "replace")]
+    op: String,
+    /// A JSON Pointer.
+    #[schema(example = "/status")]
+    path: String,
+    /// The new value.
+    #[schema(value_type = Option<Object>, example = "entered-in-error")]
+    value: Option<serde_json::Value>,
+}
+
+/// `POST /List/_search`: the parameters of the search by GET.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct SubmissionSetSearchForm {
+    /// INS as system|value.
+    #[schema(rename = "patient.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
+    patient_identifier: Option<String>,
+    /// submissionset or folder.
+    #[schema(example = "submissionset")]
+    code: String,
+    /// current.
+    #[schema(example = "current")]
+    status: String,
+}
+
 /// `POST /Patient/_search`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema, never a value")]
@@ -222,7 +257,7 @@ pub struct TokenRefusal(serde_json::Value);
     ),
     components(
         schemas(
-            Resource, OperationOutcome, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Resource, OperationOutcome, JsonPatch, JsonPatchOperation, SubmissionSetSearchForm, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
             Claims, TokenRefusal
         ),
         responses(Outcome, TokenError)
@@ -240,7 +275,7 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "value sets", description = "The value sets of the DMP's affinity domain"),
         (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),
     ),
-    modifiers(&MutualTls, &BothForms),
+    modifiers(&MutualTls, &BothForms, &Budgets),
 )]
 struct Description;
 
@@ -303,6 +338,23 @@ impl Modify for BothForms {
         }
         if let Some(components) = &mut openapi.components {
             described(&mut components.responses);
+        }
+    }
+}
+
+/// Every call is paid from a budget, and says so when it is spent.
+struct Budgets;
+
+impl Modify for Budgets {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for item in openapi.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let refusal = operation.responses.responses.get("401").cloned();
+                if let Some(refusal) = refusal {
+                    operation.responses.responses.entry("429".into()).or_insert(refusal);
+                }
+            }
         }
     }
 }

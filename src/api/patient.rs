@@ -209,7 +209,7 @@ fn read_search(parameters: &request::Parameters) -> Result<Search, Refusal> {
     params(("id" = String, Path, description = "Patient.id, from TD0.2")),
     responses(
         (status = 200, description = "Patient", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 422, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )

@@ -59,9 +59,17 @@ async fn resource_body_of(
                 json::admit(&text)?;
                 xml::check(&text).map(|()| text)
             }
-            Format::Xml => xml::to_json(&text),
+            Format::Xml => xml::to_json(&text).and_then(|text| xml::check(&text).map(|()| text)),
         }
-        .map_err(|fault| json::malformed(&format!("not a resource of FHIR R4: {fault}")).into())
+        .map_err(|fault| {
+            let why = format!("not a resource of FHIR R4: {fault}");
+            // A fault of the text itself stands at no element.
+            let at_element = fault.path.chars().all(|c| c.is_ascii_alphanumeric() || "._[]:-".contains(c));
+            match at_element && !fault.path.is_empty() {
+                true => Refusal::at(Reason::MalformedBody, fault.path, why).into(),
+                false => json::malformed(&why).into(),
+            }
+        })
     })
     .await?;
     Ok(Held { value, _share })

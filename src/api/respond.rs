@@ -71,6 +71,10 @@ pub fn failure(failure: &Failure, request_id: &str) -> Answer {
                 Some(size) => answer.with(header::CONTENT_RANGE, format!("bytes */{size}")),
                 None => answer,
             };
+            let answer = match refusal.reason {
+                Reason::ElementNotUpdatable => answer.with(header::ALLOW, "GET, PATCH".into()),
+                _ => answer,
+            };
             match refusal.retry_after {
                 Some(seconds) => answer.with(header::RETRY_AFTER, seconds.to_string()),
                 None => answer,
@@ -154,19 +158,23 @@ pub fn oauth_failure(failed: &Failure, request_id: &str) -> Answer {
     }
 }
 
-/// The answer in the form that is asked for. What cannot be written in it is a fault of ours: it was taken in as FHIR.
-///
-/// # Errors
-/// [`Failure::Internal`].
-pub(super) async fn in_format(answer: Answer, format: Format) -> Result<Answer, Failure> {
+/// The answer in the form that is asked for. What cannot be written in it is a fault of ours, since it was taken in as FHIR: it goes out
+/// as JSON then. What its trace says was done, and nobody is told otherwise.
+pub(super) async fn in_format(answer: Answer, format: Format, request_id: &str) -> Answer {
     if format == Format::Json || answer.content_type != FHIR_JSON {
-        return Ok(answer);
+        return answer;
     }
     let written = beside(answer.body.to_vec(), |body| {
         let text = String::from_utf8(body).map_err(Failure::internal)?;
         xml::to_xml(&text).map_err(Failure::internal)
     });
-    Ok(Answer { content_type: FHIR_XML.into(), body: Bytes::from(written.await?), ..answer })
+    match written.await {
+        Ok(xml) => Answer { content_type: FHIR_XML.into(), body: Bytes::from(xml), ..answer },
+        Err(failure) => {
+            tracing::error!(%failure, request_id, "an answer goes out as JSON: it could not be written as XML");
+            answer
+        }
+    }
 }
 
 /// HTTP. Health data are kept by no cache.

@@ -56,6 +56,7 @@ pub async fn open(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     responses(
         (status = 200, description = "active, and the claims; or active: false", content_type = "application/json", body = super::openapi::Claims),
         (status = 400, response = super::openapi::TokenError), (status = 401, response = super::openapi::TokenError),
+        (status = 408, response = super::openapi::TokenError), (status = 413, response = super::openapi::TokenError),
         (status = 429, response = super::openapi::TokenError), (status = 503, response = super::openapi::TokenError),
     )
 )]

@@ -93,7 +93,7 @@ fn find(request: &HttpRequest, api: &Api, parameters: &request::Parameters) -> R
     params(("id" = String, Path, description = "ValueSet.id", example = "JDV-J57-ClassCode-DMP")),
     responses(
         (status = 200, description = "ValueSet", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
         (status = 406, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )
 )]

@@ -1,8 +1,8 @@
 //! `Consent` as TD0.3 uses it: the professional declares that the patient authorised it.
 
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::codes::system;
 use super::document_reference::Period;
@@ -304,10 +304,11 @@ impl HeldConsent {
             "resourceType": "Consent",
             "id": self.id,
             "status": if active { "active" } else { "inactive" },
-            "scope": { "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] },
-            "category": [{ "coding": [{ "system": "http://loinc.org", "code": "59284-0" }] }],
+            "scope": scope(),
+            "category": category(),
             "patient": { "reference": format!("Patient/{}", self.record_id) },
             "dateTime": to_instant(self.since.max(0)),
+            "policyRule": policy_rule(),
             "provision": {
                 "type": if self.denied { "deny" } else { "permit" },
                 "period": period,
@@ -323,6 +324,32 @@ impl HeldConsent {
         }
         to_json(&consent)
     }
+}
+
+fn scope() -> Value {
+    json!({ "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy" }] })
+}
+
+fn category() -> Value {
+    json!([{ "coding": [{ "system": "http://loinc.org", "code": "59284-0" }] }])
+}
+
+/// FHIR wants a Consent to say by which policy it is (ppc-1): who is to see the record opts in.
+fn policy_rule() -> Value {
+    json!({ "coding": [{ "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN" }] })
+}
+
+/// A Consent that was taken back, as far as its answer tells.
+pub fn taken_back(id: &str, record_id: &str) -> String {
+    to_json(&json!({
+        "resourceType": "Consent",
+        "id": id,
+        "status": "inactive",
+        "scope": scope(),
+        "category": category(),
+        "patient": { "reference": format!("Patient/{record_id}") },
+        "policyRule": policy_rule(),
+    }))
 }
 
 /// The text that is kept and answered: as received, with the server's id and meta, until when it counts, and whom it authorises: `actor`,
@@ -353,5 +380,15 @@ pub fn accepted(
     consent.set("meta", meta, Some("id"));
     consent.set("patient", to_json(&json!({ "reference": format!("Patient/{record_id}") })), Some("category"));
     consent.set("dateTime", quoted(&to_instant(last_updated)), Some("patient"));
+    // What R4 wants of every Consent, where the client left it out.
+    let said = |consent: &RawObject<'_>, key: &str| consent.get(key).is_some();
+    for (key, value, after) in [("scope", scope(), "status"), ("category", category(), "scope")] {
+        if !said(&consent, key) {
+            consent.set(key, to_json(&value), Some(after));
+        }
+    }
+    if !said(&consent, "policy") && !said(&consent, "policyRule") {
+        consent.set("policyRule", to_json(&policy_rule()), Some("dateTime"));
+    }
     Ok(consent.to_text())
 }

@@ -29,6 +29,8 @@ pub struct Element {
     pub name: String,
     /// What it holds.
     pub kind: Kind,
+    /// Its type as FHIR names it; of a primitive, what its value may be.
+    pub r#type: &'static str,
     /// Whether it repeats: an array in JSON.
     pub repeats: bool,
     /// Whether XML has it as an attribute: `id` of all but resources, `url` of an extension.
@@ -90,6 +92,7 @@ fn read(
     let element = |name: &str, r#type: &'static str, repeats, types: &HashMap<&'static str, _>| Element {
         name: name.to_owned(),
         kind: kind(r#type, types),
+        r#type,
         repeats,
         is_attribute: false,
         beside: format!("_{name}"),

@@ -501,8 +501,21 @@ fn with_archived(text: &str, archived: bool) -> Result<Option<String>, Refusal> 
 
 fn received_profiles(meta: Option<&str>) -> Option<String> {
     let meta = RawObject::parse(meta?).ok()?;
-    meta.get("profile").map(str::to_owned)
+    let mut profiles: Vec<String> = serde_json::from_str(meta.get("profile")?).ok()?;
+    // What was fed alone is kept with what a simplified publish may not have: an address instead of the bytes.
+    for profile in &mut profiles {
+        if let Some((canonical, _)) = profile.rsplit_once('/').filter(|(_, name)| SIMPLIFIED.contains(name)) {
+            *profile = match canonical.contains("/pdsm/") {
+                true => format!("{canonical}/pdsm-comprehensive-document-reference"),
+                false => format!("{canonical}/IHE.MHD.Comprehensive.DocumentReference"),
+            };
+        }
+    }
+    Some(to_json(&profiles))
 }
+
+/// Profiles of a document that is fed alone (ITI-105).
+const SIMPLIFIED: [&str; 2] = ["pdsm-simplified-publish", "IHE.MHD.SimplifiedPublish.DocumentReference"];
 
 fn meta(version: i64, last_updated: &str, profiles: Option<&str>) -> String {
     let profiles = profiles.map(|profiles| format!(",\"profile\":{profiles}")).unwrap_or_default();

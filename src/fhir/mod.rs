@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod parameters;
 pub mod patch;
 pub mod patient;
+pub mod primitives;
 pub mod refresh;
 pub mod submission_set;
 pub mod value_set;

@@ -19,9 +19,9 @@ pub fn refusal(reason: Reason, issues: &[Issue], request_id: &str) -> String {
             value.insert("severity".into(), "error".into());
             value.insert("code".into(), reason.issue_code().into());
             value.insert("details".into(), details.into());
-            value.insert("diagnostics".into(), issue.diagnostics.as_ref().into());
+            value.insert("diagnostics".into(), allowed(&issue.diagnostics).into());
             if let Some(expression) = &issue.expression {
-                value.insert("expression".into(), json!([expression]));
+                value.insert("expression".into(), json!([allowed(expression)]));
             }
             value.into()
         })
@@ -49,11 +49,24 @@ pub fn ignored(parameters: &[String]) -> String {
                 "severity": "warning",
                 "code": "not-supported",
                 "details": { "text": "Un critère de recherche envoyé par votre logiciel a été ignoré." },
-                "diagnostics": format!("the search parameter « {name} » is not known here and was left aside"),
+                "diagnostics": allowed(&format!("the search parameter « {name} » is not known here and was left aside")),
             })
         })
         .collect();
     to_json(&json!({ "resourceType": "OperationOutcome", "issue": issues }))
+}
+
+/// What a client sent comes back in a finding: without the characters that FHIR allows in no text, and XML cannot say. Never empty.
+fn allowed(text: &str) -> String {
+    let plain = |c: char| match c {
+        '\t' | '\n' | '\r' => c,
+        c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    match text.trim().is_empty() {
+        true => char::REPLACEMENT_CHARACTER.to_string(),
+        false => text.chars().map(plain).collect(),
+    }
 }
 
 fn outcome(issues: Vec<Value>, request_id: &str) -> String {

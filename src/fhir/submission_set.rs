@@ -118,8 +118,15 @@ pub fn with_entries(text: &str, document_ids: &[&str]) -> Result<String, Refusal
     Ok(list.to_text())
 }
 
-/// The SubmissionSet that the server makes for a document fed alone (ITI-105).
-pub fn made_by_server(id: &str, record_id: &str, document_id: &str, author_id: &str, now: i64) -> String {
+/// The SubmissionSet that the server makes for a document fed alone (ITI-105). `content_type`: system and code of JDV_J59.
+pub fn made_by_server(
+    id: &str,
+    record_id: &str,
+    document_id: &str,
+    author_id: &str,
+    content_type: (&str, &str),
+    now: i64,
+) -> String {
     let uuid = format!("urn:uuid:{id}");
     to_json(&json!({
         "resourceType": "List",
@@ -130,7 +137,10 @@ pub fn made_by_server(id: &str, record_id: &str, document_id: &str, author_id: &
             "id": "source",
             "practitioner": { "identifier": { "system": system::PROFESSIONAL, "value": author_id } },
         }],
-        "extension": [{ "url": SOURCE_ID, "valueIdentifier": { "system": system::URI, "value": uuid } }],
+        "extension": [
+            { "url": DESIGNATION_TYPE, "valueCodeableConcept": { "coding": [{ "system": content_type.0, "code": content_type.1 }] } },
+            { "url": SOURCE_ID, "valueIdentifier": { "system": system::URI, "value": uuid } },
+        ],
         "identifier": [{ "use": "official", "system": system::URI, "value": uuid }],
         "status": "current",
         "mode": "working",

@@ -95,18 +95,13 @@ fn faults() -> Vec<Fault> {
         ("R/context/sourcePatientInfo", Value::Null, 422, METADATA, "R.context.sourcePatientInfo"),
         // Dates.
         ("R/date", Value::Null, 422, METADATA, "R.date"),
-        ("R/date", json!("hier"), 422, METADATA, "R.date"),
-        ("R/date", json!("2026-02-30"), 422, METADATA, "R.date"),
+        ("R/date", json!("hier"), 400, "", "R.date"),
+        ("R/date", json!("2026-02-30"), 400, "", "R.date"),
+        ("R/date", json!("2026-02-28"), 400, "", "R.date"),
         ("R/context/period", Value::Null, 422, METADATA, "R.context.period.start"),
-        ("R/context/period/start", json!("2026-13-01"), 422, METADATA, "R.context.period"),
-        ("R/context/period/end", json!("demain"), 422, METADATA, "R.context.period"),
-        (
-            "R/content/0/attachment/creation",
-            json!("12/06/2026"),
-            422,
-            METADATA,
-            "R.content[0].attachment.creation",
-        ),
+        ("R/context/period/start", json!("2026-13-01"), 400, "", "R.context.period.start"),
+        ("R/context/period/end", json!("demain"), 400, "", "R.context.period.end"),
+        ("R/content/0/attachment/creation", json!("12/06/2026"), 400, "", "R.content[0].attachment.creation"),
         ("R/content/0/attachment/creation", Value::Null, 422, METADATA, "R.content[0].attachment.creation"),
         // Labels.
         ("R/securityLabel", Value::Null, 422, METADATA, "R.securityLabel"),
@@ -179,7 +174,7 @@ fn faults() -> Vec<Fault> {
         ("L/source/reference", json!("#nobody"), 422, METADATA, "List.source"),
         ("L/contained/0/resourceType", json!("Practitioner"), 422, METADATA, "List.source"),
         ("L/date", Value::Null, 422, METADATA, "List.date"),
-        ("L/date", json!("hier"), 422, METADATA, "List.date"),
+        ("L/date", json!("hier"), 400, "", "Bundle.entry[0].resource.date"),
         (
             "L/extension/0/valueCodeableConcept",
             coded("11"),
@@ -200,6 +195,36 @@ fn faults() -> Vec<Fault> {
         ("B/data", json!("?"), 400, "", ""),
         ("B/data", json!("JVBERi0xLjc="), 422, "XDSNonIdenticalHash", "R.content[0].attachment.size"),
         ("B/contentType", json!("application/pdf"), 422, METADATA, "R.content[0].attachment.contentType"),
+        // What PDSm closes or fixes.
+        ("R/docStatus", json!("final"), 422, METADATA, "R.docStatus"),
+        ("R/category/1", coded("10"), 422, METADATA, "R.category"),
+        ("L/status", json!("retired"), 422, METADATA, "List.status"),
+        ("L/status", Value::Null, 422, METADATA, "List.status"),
+        ("L/mode", json!("snapshot"), 422, METADATA, "List.mode"),
+        ("L/code/coding/0/system", json!("http://example.org"), 422, METADATA, "List.code"),
+        ("L/code/coding/0/system", Value::Null, 422, METADATA, "List.code"),
+        ("L/extension/1", Value::Null, 422, METADATA, "List.extension('ihe-sourceId')"),
+        ("L/encounter", json!({ "reference": "Encounter/1" }), 422, METADATA, "List.encounter"),
+        // References inside.
+        ("R/authenticator/reference", json!("#nobody"), 422, METADATA, "R.authenticator"),
+        ("R/context/sourcePatientInfo/reference", json!("#x"), 422, METADATA, "R.context"),
+        ("R/contained/2", json!({ "resourceType": "Device", "id": "alone" }), 422, METADATA, "R.contained"),
+        // What no value of FHIR is.
+        ("R/content/0/attachment/title", json!(""), 400, "", "R.content[0].attachment.title"),
+        ("R/masterIdentifier/system", json!("urn:ietf: rfc"), 400, "", "R.masterIdentifier.system"),
+        ("R/contained/1/id", json!("a_b"), 400, "", "R.contained[1].id"),
+        ("R/content/0/attachment/size", json!(-1), 400, "", "R.content[0].attachment.size"),
+        ("R/meta/profile/0", json!("a b"), 400, "", "R.meta.profile[0]"),
+        ("R/status", json!(" current"), 400, "", "R.status"),
+        ("R/text", json!({ "status": "generated" }), 400, "", "R.text.div"),
+        ("R/extension", json!([{ "valueBoolean": true }]), 400, "", "R.extension[0].url"),
+        (
+            "R/modifierExtension",
+            json!([{ "url": "http://example.org/not", "valueBoolean": true }]),
+            400,
+            "",
+            "R.modifierExtension",
+        ),
         // What FHIR does not know.
         ("R/titre", json!("x"), 400, "", ""),
         ("R/content/0/attachment/size", json!("200"), 400, "", ""),
@@ -259,6 +284,7 @@ fn change(bundle: &mut Value, pointer: &str, value: Value) {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     match bundle.pointer_mut(parent).unwrap() {
         Value::Array(held) if value.is_null() => drop(held.remove(name.parse().unwrap())),
+        Value::Array(held) if held.len() == name.parse::<usize>().unwrap() => held.push(value),
         Value::Array(held) => held[name.parse::<usize>().unwrap()] = value,
         Value::Object(held) if value.is_null() => drop(held.remove(name)),
         held => held[name] = value,

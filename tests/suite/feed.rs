@@ -251,13 +251,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             "XDSRegistryMetadataError",
             "exclude each other",
         ),
-        (
-            "date",
-            |b| b["entry"][1]["resource"]["date"] = "hier".into(),
-            422,
-            "XDSRegistryMetadataError",
-            "not a FHIR date",
-        ),
+        ("date", |b| b["entry"][1]["resource"]["date"] = "hier".into(), 400, "", "no instant"),
         (
             "relates",
             |b| {

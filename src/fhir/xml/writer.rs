@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{DEEPEST, FHIR, Fault, Path, is_narrative, is_number};
 use crate::fhir::definitions::{self, Definition, Element, Kind};
 use crate::fhir::json::{BorrowedText, RawObject};
+use crate::fhir::primitives;
 
 /// A resource in XML.
 ///
@@ -18,7 +19,7 @@ pub fn to_xml(json: &str) -> Result<String, Fault> {
     Ok(out.text)
 }
 
-/// Whether a text is a resource of FHIR R4, as far as names, shapes and kinds of elements go.
+/// Whether a text is a resource of FHIR R4: names and shapes of elements, and the values of primitives.
 ///
 /// # Errors
 /// What of the text FHIR R4 does not know, and where.
@@ -36,6 +37,11 @@ impl Out {
         if self.writes {
             self.text.push_str(text);
         }
+    }
+
+    /// What comes in is judged; what goes out was, when it came.
+    fn judge(&self, judged: Result<(), &'static str>, path: &Path<'_>) -> Result<(), Fault> {
+        if self.writes { Ok(()) } else { judged.map_err(|what| Fault::at(path, what)) }
     }
 
     /// As it stands between quotes.
@@ -124,6 +130,13 @@ fn elements(
         if !known {
             return Err(Fault::at(&path.child(key, None), "no element of this type"));
         }
+        if key == "modifierExtension" {
+            // FHIR, 2.4.1: who does not know it must not go on as if it were not there.
+            out.judge(
+                Err("an extension that may change the meaning, and is not known here"),
+                &path.child(key, None),
+            )?;
+        }
     }
     for element in &definition.elements {
         let value = held.get(&element.name);
@@ -175,6 +188,8 @@ fn attributes(
         }
         let Some(value) = held.get(&element.name) else { continue };
         let value = text(value, &path.child(&element.name, None))?;
+        let kind = if element.name == "url" { "uri" } else { "string" };
+        out.judge(primitives::text(kind, &value), &path.child(&element.name, None))?;
         out.push(" ");
         out.push(&element.name);
         out.push("=\"");
@@ -203,8 +218,15 @@ fn one(
             if let Some(value) = value {
                 out.push(" value=\"");
                 match element.kind {
-                    Kind::Text => out.push_value(&text(value, path)?),
-                    Kind::Number if is_number(value) => out.push(value),
+                    Kind::Text => {
+                        let value = text(value, path)?;
+                        out.judge(primitives::text(element.r#type, &value), path)?;
+                        out.push_value(&value);
+                    }
+                    Kind::Number if is_number(value) => {
+                        out.judge(primitives::number(element.r#type, value), path)?;
+                        out.push(value);
+                    }
                     Kind::Boolean if value == "true" || value == "false" => out.push(value),
                     Kind::Number => return Err(Fault::at(path, "not a number")),
                     _ => return Err(Fault::at(path, "not true or false")),
@@ -236,6 +258,14 @@ fn one(
             let definition =
                 definitions::definition(name).ok_or_else(|| Fault::at(path, "no type of FHIR R4"))?;
             let held = full(value.unwrap_or_default(), path)?;
+            if let Some(missing) =
+                MUST_HAVE.iter().find(|(of, element)| *of == name && held.get(element).is_none())
+            {
+                out.judge(
+                    Err("an extension without url, or a narrative without status or div"),
+                    &path.child(missing.1, None),
+                )?;
+            }
             out.push("<");
             out.push(&element.name);
             attributes(&held, definition, path, out)?;
@@ -248,6 +278,9 @@ fn one(
     out.push(">");
     Ok(())
 }
+
+/// Elements without which a type is none.
+const MUST_HAVE: [(&str, &str); 3] = [("Extension", "url"), ("Narrative", "status"), ("Narrative", "div")];
 
 /// What every primitive may have beside its value.
 fn base() -> Result<&'static Definition, Fault> {

@@ -47,6 +47,7 @@ pub(super) fn submission(
             grant.record_id(),
             document_ids.first().copied().unwrap_or_default(),
             grant.author_id(),
+            content_type(call, draft),
             now,
         ),
     };
@@ -57,6 +58,17 @@ pub(super) fn submission(
     let date = draft.list.as_ref().and_then(|(_, list)| list.date.as_ref());
     let date = date.and_then(|date| instant(&date.0).ok()).unwrap_or(now);
     Ok(NewSubmission { id: ids.list.clone(), resource, created_at: now, date, documents, terms: found_by })
+}
+
+/// The content type of a submission that does not say its own: the sector of the document's facility, which JDV_J59 has too; else a
+/// consultation.
+fn content_type<'a>(call: &'a Call, draft: &'a Draft<'_>) -> (&'a str, &'a str) {
+    let codes = &call.services.codes;
+    let facility =
+        draft.documents.first().and_then(|document| document.resource.context.facility_type.as_ref());
+    let known = facility.and_then(|facility| codes.concept("JDV-J61", facility.code()));
+    let known = known.filter(|facility| codes.content_type(facility.system, facility.code).is_some());
+    known.or_else(|| codes.concept("JDV-J59", "07")).map_or(("", ""), |concept| (concept.system, concept.code))
 }
 
 fn new_document(

@@ -12,6 +12,7 @@ mod generated;
 mod kept;
 mod media;
 mod rules;
+mod shape;
 mod terms;
 
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! Two levels: what is refused always, because it could harm or because nothing could be kept, and what a strict server
 //! refuses besides: PDSm 3.1.1 and the DMP's affinity domain. Sources: `documents.md` 1.3 to 1.5, 2b, 5.3, 5.4.
 
-use super::content;
 use super::draft::{Draft, DraftDocument};
+use super::{content, shape};
 use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::elements::instant;
 use crate::fhir::submission_set::SubmissionSet;
@@ -19,7 +19,8 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    fn always(&mut self, expression: String, diagnostics: impl Into<String>) {
+    /// A finding that no server lets pass.
+    pub fn always(&mut self, expression: String, diagnostics: impl Into<String>) {
         self.always.push(Issue::at(expression, diagnostics.into()));
     }
 
@@ -48,9 +49,12 @@ pub(super) fn check(
     ins: &(String, String),
     is_minor: bool,
 ) -> Result<(), Refusal> {
-    let mut findings = Findings::default();
+    let (mut findings, mut orphans) = (Findings::default(), Vec::new());
     for document in &draft.documents {
         type_is_for_professionals(call, document)?;
+        if shape::document(document, &mut findings)? {
+            orphans.push(document.at("contained"));
+        }
         identifiers(document, &mut findings);
         codes(call, document, &mut findings);
         labels(call, document, is_minor, &mut findings);
@@ -72,8 +76,17 @@ pub(super) fn check(
         let at = draft.documents.first().map_or(String::new(), |document| document.at("subject"));
         findings.strict(at, "the key of the INS is wrong");
     }
-    if let Some((_, list)) = &draft.list {
+    if let Some((text, list)) = &draft.list {
+        if shape::list(text, &mut findings)? {
+            orphans.push("List.contained".to_owned());
+        }
         submission_set(call, list, &mut findings);
+    }
+    // Who leaves a reference out leaves an orphan too: that is one fault, and told as the first.
+    if findings.always.is_empty() && findings.strict.is_empty() {
+        for place in orphans {
+            findings.strict(place, "something is contained that nothing refers to");
+        }
     }
     // What is refused in any mode says so before the bytes are looked at; what only a strict server refuses, after.
     let strict = call.services.strictness == Strictness::Strict;
