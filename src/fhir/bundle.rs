@@ -5,7 +5,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::elements::to_instant;
-use super::json::{BorrowedText, malformed, quoted, to_json, unreadable};
+use super::json::{BorrowedText, malformed, quoted, set, to_json, unreadable};
 use crate::error::Refusal;
 
 /// A transaction as received: entries in order, resources as text.
@@ -94,6 +94,8 @@ pub struct ResponseEntry {
     pub status: &'static str,
     /// Relative, with the version.
     pub location: String,
+    /// An OperationOutcome with warnings.
+    pub outcome: Option<serde_json::Value>,
 }
 
 /// The answer to a transaction, one entry per request entry, in the same order.
@@ -102,11 +104,15 @@ pub fn transaction_response(entries: &[ResponseEntry], last_modified: i64) -> St
     let entries: Vec<_> = entries
         .iter()
         .map(|entry| {
-            json!({ "response": {
+            let mut response = json!({
                 "status": entry.status,
                 "location": entry.location,
                 "lastModified": last_modified,
-            }})
+            });
+            if let Some(outcome) = &entry.outcome {
+                set(&mut response, "outcome", outcome.clone());
+            }
+            json!({ "response": response })
         })
         .collect();
     to_json(&json!({ "resourceType": "Bundle", "type": "transaction-response", "entry": entries }))

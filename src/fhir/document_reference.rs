@@ -292,6 +292,20 @@ pub fn accepted(text: &str, set: &ServerElements<'_>) -> Result<String, Refusal>
         });
         resource.set("custodian", to_json(&custodian), Some("author"));
     }
+    let relations: Vec<&RawValue> = serde_json::from_str(resource.get("relatesTo").unwrap_or("[]"))
+        .map_err(|error| unreadable("relatesTo", &error))?;
+    let replaces = |relation: &&&RawValue| {
+        RawObject::parse(relation.get()).is_ok_and(|relation| relation.get("code") == Some("\"replaces\""))
+    };
+    let kept: Vec<&str> = relations.iter().filter(replaces).map(|relation| relation.get()).collect();
+    match kept.len() {
+        0 => resource.remove("relatesTo"),
+        count if count < relations.len() => {
+            let kept = format!("[{}]", kept.join(","));
+            resource.set("relatesTo", kept, None);
+        }
+        _ => {}
+    }
     if resource.get("securityLabel").is_none() {
         const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
         let label =

@@ -56,6 +56,25 @@ pub fn ignored(parameters: &[String]) -> String {
     to_json(&json!({ "resourceType": "OperationOutcome", "issue": issues }))
 }
 
+/// The warnings of a document that was kept without a relation that it came with (ITI-65, table 2:3.65.4.1.3-1).
+pub fn not_processed(codes: &[&str]) -> Value {
+    let issues: Vec<Value> = codes
+        .iter()
+        .map(|code| {
+            json!({
+                "severity": "warning",
+                "code": "not-supported",
+                "details": {
+                    "coding": [{ "code": code }],
+                    "text": "Le document est enregistré, sans son lien avec un autre document : le DMP ne connaît que le remplacement.",
+                },
+                "diagnostics": "of relatesTo, the DMP keeps replaces alone",
+            })
+        })
+        .collect();
+    json!({ "resourceType": "OperationOutcome", "issue": issues })
+}
+
 /// What a client sent comes back in a finding: without the characters that FHIR allows in no text, and XML cannot say. Never empty.
 fn allowed(text: &str) -> String {
     let plain = |c: char| match c {

@@ -149,14 +149,7 @@ fn faults() -> Vec<Fault> {
         // Relations.
         (
             "R/relatesTo",
-            json!([{ "code": "appends", "target": { "reference": "DocumentReference/x" } }]),
-            422,
-            METADATA,
-            "R.relatesTo[0].code",
-        ),
-        (
-            "R/relatesTo",
-            json!([{ "code": "transforms", "target": { "reference": "DocumentReference/x" } }]),
+            json!([{ "code": "signs", "target": { "reference": "DocumentReference/x" } }]),
             422,
             METADATA,
             "R.relatesTo[0].code",

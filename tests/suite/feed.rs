@@ -7,6 +7,7 @@ use crate::on_both_engines;
 use crate::support::{Engine, OTHER, Options, PATIENT, TEST, World};
 
 on_both_engines!(
+    append_and_transform_are_left_out_with_a_warning,
     the_same_again_is_answered_as_the_first_time,
     concurrent_feeds_of_one_unique_id_store_one,
     a_fault_in_one_entry_refuses_the_whole,
@@ -100,6 +101,63 @@ fn two(first: &str, second: &str) -> Value {
     entries.insert(0, binary);
     entries.push(document);
     bundle
+}
+
+/// ITI-65, table 2:3.65.4.1.3-1: what is not supported of relatesTo is warned of, and the document is kept.
+fn append_and_transform_are_left_out_with_a_warning(engine: Engine) {
+    let world = World::start(engine);
+    let author = world.client("cps-medecin");
+    author.authorise(PATIENT);
+    let target = author.post("/DocumentReference", example("2.25.740").single()).json()["id"].clone();
+    let relation = |code: &str, id: &str| json!({ "code": code, "target": { "reference": format!("DocumentReference/{id}") } });
+    let fed = |unique_id: &str, relations: Value| {
+        let mut bundle: Value = serde_json::from_str(&example(unique_id).transaction()).unwrap();
+        bundle["entry"][1]["resource"]["relatesTo"] = relations;
+        author.post("", bundle.to_string())
+    };
+    let target = target.as_str().unwrap();
+    for (unique_id, relations, codes, kept) in [
+        ("2.25.741", json!([relation("appends", target)]), &["PartialAppendContentNotProcessed"][..], 0),
+        // Whether the other document is there is told to nobody.
+        ("2.25.742", json!([relation("transforms", "nothing")]), &["PartialTransformContentNotProcessed"], 0),
+        (
+            "2.25.743",
+            json!([
+                relation("appends", "nothing"),
+                relation("replaces", target),
+                relation("transforms", target)
+            ]),
+            &["PartialAppendContentNotProcessed", "PartialTransformContentNotProcessed"],
+            1,
+        ),
+    ] {
+        let answer = fed(unique_id, relations.clone());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let response = &answer.json()["entry"][1]["response"];
+        let warned: Vec<&str> = response["outcome"]["issue"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|issue| {
+                assert_eq!(issue["severity"], "warning");
+                issue["details"]["coding"][0]["code"].as_str().unwrap()
+            })
+            .collect();
+        assert_eq!(warned, codes);
+        let location = response["location"].as_str().unwrap().split("/_history").next().unwrap();
+        let read = author.get(&format!("/{location}")).json();
+        assert_eq!(read["resourceType"], "DocumentReference", "{read}");
+        assert_eq!(read["relatesTo"].as_array().map_or(0, Vec::len), kept, "{read}");
+        assert_eq!(fed(unique_id, relations).json(), answer.json(), "the same again");
+    }
+    // Alone there is no place for a warning.
+    let mut single: Value = serde_json::from_str(&example("2.25.744").single()).unwrap();
+    single["relatesTo"] = json!([relation("appends", target)]);
+    author.post("/DocumentReference", single.to_string()).assert_refused(
+        422,
+        "XDSRegistryMetadataError",
+        "only replaces is taken",
+    );
 }
 
 fn a_fault_in_one_entry_refuses_the_whole(engine: Engine) {
@@ -256,7 +314,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             "relates",
             |b| {
                 b["entry"][1]["resource"]["relatesTo"] =
-                    json!([{"code":"appends","target":{"reference":"DocumentReference/x"}}])
+                    json!([{"code":"signs","target":{"reference":"DocumentReference/x"}}])
             },
             422,
             "XDSRegistryMetadataError",

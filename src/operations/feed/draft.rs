@@ -36,18 +36,46 @@ pub(super) struct DraftDocument<'a> {
     pub resource: DocumentReference<'a>,
     /// The document's bytes.
     pub content: Vec<u8>,
+    /// Relations that are not taken in, and of which the answer warns (ITI-65, table 2:3.65.4.1.3-1).
+    pub not_processed: Vec<NotProcessed>,
     /// Media type of the Binary, in ITI-65.
     pub binary_content_type: Option<String>,
     /// FHIRPath of the resource in the body.
     path: String,
 }
 
+/// A relation to another document that the DMP does not keep: it knows replacement alone. The other document may be one that the reader
+/// may not see, so that the relation is not kept either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotProcessed {
+    Append,
+    Transform,
+}
+
+impl NotProcessed {
+    fn of(code: &str) -> Option<Self> {
+        match code {
+            "appends" => Some(Self::Append),
+            "transforms" => Some(Self::Transform),
+            _ => None,
+        }
+    }
+
+    /// The warning's code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Append => "PartialAppendContentNotProcessed",
+            Self::Transform => "PartialTransformContentNotProcessed",
+        }
+    }
+}
+
 /// What an entry of the answer is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EntryKind {
     List,
-    /// The document of this position.
-    Document(usize),
+    /// The document of this position, and what of it was not processed.
+    Document(usize, Vec<NotProcessed>),
     /// The bytes of the document of this position.
     Binary(usize),
     /// The superseded document of this id.
@@ -93,6 +121,9 @@ impl DraftDocument<'_> {
             replaced.collect::<Vec<_>>().join(" "),
             patched.collect::<Vec<_>>().join(" "),
         ];
+        // Behind the others: what was fed without them keeps its digest.
+        let parts = parts.into_iter().chain(self.not_processed.iter().map(|one| one.code().to_owned()));
+        let parts: Vec<String> = parts.collect();
         hex(digest::digest(&digest::SHA256, parts.join("\n").as_bytes()).as_ref())
     }
 }
@@ -131,11 +162,17 @@ impl<'a> Draft<'a> {
                     draft.order.push(EntryKind::List);
                 }
                 ("DocumentReference", "POST") => {
-                    draft.order.push(EntryKind::Document(draft.documents.len()));
+                    let mut resource = DocumentReference::read(text)?;
+                    let relations = resource.relates_to.iter();
+                    let not_processed: Vec<NotProcessed> =
+                        relations.filter_map(|relation| NotProcessed::of(&relation.code.0)).collect();
+                    resource.relates_to.retain(|relation| NotProcessed::of(&relation.code.0).is_none());
+                    draft.order.push(EntryKind::Document(draft.documents.len(), not_processed.clone()));
                     document_urls.push(entry.full_url.0.as_ref());
                     draft.documents.push(DraftDocument {
                         text,
-                        resource: DocumentReference::read(text)?,
+                        resource,
+                        not_processed,
                         content: Vec::new(),
                         binary_content_type: None,
                         path: format!("{path}.resource"),
@@ -187,8 +224,15 @@ impl<'a> Draft<'a> {
         let content = decode_base64(&data.0, expression)?;
         Ok(Draft {
             list: None,
-            documents: vec![DraftDocument { text: body, resource, content, binary_content_type: None, path }],
-            order: vec![EntryKind::Document(0)],
+            documents: vec![DraftDocument {
+                text: body,
+                resource,
+                content,
+                not_processed: Vec::new(),
+                binary_content_type: None,
+                path,
+            }],
+            order: vec![EntryKind::Document(0, Vec::new())],
             patches: Vec::new(),
         })
     }

@@ -223,11 +223,16 @@ fn content(header: &Metadata, media_type: &str, data: &str, codes: &Codes) -> Va
         Some(media_type) => codes.cda_format(media_type),
         None => formats(&mut header.templates.iter().rev()),
     };
-    let format = format.map(|format| match codes.concept("JDV-J60", format) {
+    // IHE's own, for what its media type tells enough of. It is no format of the DMP, and a strict server says so.
+    const SUFFICIENT: (&str, &str) = (
+        "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode",
+        "urn:ihe:iti:xds:2017:mimeTypeSufficient",
+    );
+    let format = match format.and_then(|format| codes.concept("JDV-J60", format)) {
         Some(known) => json!({ "system": known.system, "code": known.code, "display": known.display }),
-        None => json!({ "code": format }),
-    });
-    with(json!({ "attachment": attachment }), [("format", format)])
+        None => json!({ "system": SUFFICIENT.0, "code": SUFFICIENT.1 }),
+    };
+    json!({ "attachment": attachment, "format": format })
 }
 
 fn context(header: &Metadata, codes: &Codes) -> Value {

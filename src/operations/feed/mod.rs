@@ -28,6 +28,7 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::ResponseEntry;
 use crate::fhir::document_reference;
 use crate::fhir::elements::{PatientReference, Reference};
+use crate::fhir::outcome;
 use crate::identity::scope;
 use crate::rights::{FeedGrant, FeedPurpose, Labels, RecordFacts, ReplaceGrant};
 use crate::store::{
@@ -452,19 +453,23 @@ impl Fed {
     }
 
     fn answer(list_id: &str, documents: &[(&str, &str)], last_modified: i64, order: &[EntryKind]) -> Self {
-        let created = |location: String| ResponseEntry { status: "201 Created", location };
+        let created = |location: String| ResponseEntry { status: "201 Created", location, outcome: None };
         let entry = |kind: &EntryKind| match kind {
             EntryKind::List => created(format!("List/{list_id}/_history/1")),
-            EntryKind::Document(position) => {
+            EntryKind::Document(position, not_processed) => {
                 let id = documents.get(*position).map_or("", |(id, _)| id);
-                created(format!("DocumentReference/{id}/_history/1"))
+                let codes: Vec<&str> = not_processed.iter().map(|one| one.code()).collect();
+                ResponseEntry {
+                    outcome: (!codes.is_empty()).then(|| outcome::not_processed(&codes)),
+                    ..created(format!("DocumentReference/{id}/_history/1"))
+                }
             }
             EntryKind::Binary(position) => {
                 let id = documents.get(*position).map_or("", |(_, binary_id)| binary_id);
                 created(format!("Binary/{id}/_history/1"))
             }
             EntryKind::Patch(id) => {
-                ResponseEntry { status: "200 OK", location: format!("DocumentReference/{id}") }
+                ResponseEntry { status: "200 OK", location: format!("DocumentReference/{id}"), outcome: None }
             }
         };
         Self {
