@@ -12,7 +12,7 @@ use super::search_parameters::invalid;
 use super::{Api, gate, request, respond};
 use crate::audit::Traced;
 use crate::error::{Failure, Reason, Refusal};
-use crate::fhir::bundle::{SearchEntry, SearchSet, with_base};
+use crate::fhir::bundle::{self, SearchEntry, SearchSet, with_base};
 use crate::fhir::patch::Patch;
 use crate::fhir::refresh::{Asked, Told};
 use crate::fhir::{document_reference, outcome, parameters};
@@ -317,6 +317,69 @@ pub async fn patch(
 ) -> HttpResponse {
     gate::serve(&request, update_document::OPERATION, async |call| {
         change(&request, &api, call, DocumentKey::Id(id.into_inner()), payload).await
+    })
+    .await
+}
+
+/// What one DocumentReference was.
+///
+/// Version for version, the newest first. A version is there for who may see the document now and might have seen it then.
+#[utoipa::path(
+    get, path = "/fhir/DocumentReference/{id}/_history", tag = "TD3.1", operation_id = "documentReferenceHistory",
+    params(("id" = String, Path, description = "DocumentReference.id")),
+    responses(
+        (status = 200, description = "Bundle of type history", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 406, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn history(request: HttpRequest, api: web::Data<Api>, id: web::Path<String>) -> HttpResponse {
+    gate::serve(&request, read_document::HISTORY, async |call| {
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
+        let id = id.into_inner();
+        let path = format!("DocumentReference/{id}");
+        let versions = read_document::history(&call, id, None).await?;
+        Ok(versions.map(|versions| {
+            let versions: Vec<_> =
+                versions.into_iter().map(|one| (one.version, one.resource, one.link)).collect();
+            Answer::fhir(200, bundle::history(&api.base, &path, &versions))
+        }))
+    })
+    .await
+}
+
+/// One version of a DocumentReference.
+#[utoipa::path(
+    get, path = "/fhir/DocumentReference/{id}/_history/{version}", tag = "TD3.1", operation_id = "readDocumentReferenceVersion",
+    params(
+        ("id" = String, Path, description = "DocumentReference.id"),
+        ("version" = String, Path, description = "meta.versionId", example = "1"),
+    ),
+    responses(
+        (status = 200, description = "DocumentReference", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 406, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn read_version(
+    request: HttpRequest,
+    api: web::Data<Api>,
+    path: web::Path<(String, String)>,
+) -> HttpResponse {
+    gate::serve(&request, read_document::HISTORY, async |call| {
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
+        let (id, version) = path.into_inner();
+        // What is no version of ours is answered like one that is not there.
+        let version = version.parse::<i64>().unwrap_or(-1);
+        let versions = read_document::history(&call, id, Some(version)).await?;
+        Ok(versions.map(|versions| match versions.into_iter().next() {
+            Some(one) => Answer::fhir(200, with_base(&one.resource, one.link, &api.base))
+                .with(header::ETAG, format!("W/\"{}\"", one.version)),
+            // Invariant: a history without a version is a refusal.
+            None => respond::failure(&Failure::internal("a history without a version"), &call.trace.request_id),
+        }))
     })
     .await
 }

@@ -111,6 +111,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     at!(config, "/fhir/DocumentReference/_search", post document_reference::search_by_post);
     at!(config, "/fhir/DocumentReference/$actualiser", post document_reference::refresh);
     at!(config, "/fhir/DocumentReference/$generate-metadata", post document_reference::generate);
+    at!(config, "/fhir/DocumentReference/{id}/_history", get document_reference::history);
+    at!(config, "/fhir/DocumentReference/{id}/_history/{version}", get document_reference::read_version);
     at!(config, "/fhir/DocumentReference/{id}", get document_reference::read, patch document_reference::patch);
     at!(config, "/fhir/List", get list::search);
     at!(config, "/fhir/List/_search", post list::search_by_post);

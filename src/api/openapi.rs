@@ -227,6 +227,8 @@ pub struct TokenRefusal(serde_json::Value);
         super::document_reference::search,
         super::document_reference::search_by_post,
         super::document_reference::read,
+        super::document_reference::history,
+        super::document_reference::read_version,
         super::document_reference::patch,
         super::document_reference::patch_by_identifier,
         super::document_reference::refresh,

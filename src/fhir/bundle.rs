@@ -214,6 +214,31 @@ impl SearchSet<'_> {
     }
 }
 
+/// The versions of one resource, the newest first: version, text and where its link begins.
+pub fn history(base: &str, path: &str, versions: &[(i64, String, Option<usize>)]) -> String {
+    let mut text = format!("{{\"resourceType\":\"Bundle\",\"type\":\"history\",\"total\":{}", versions.len());
+    text.push_str(",\"entry\":[");
+    for (position, (version, resource, link)) in versions.iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        text.push_str(&format!("{{\"fullUrl\":{},\"resource\":", quoted(&format!("{base}/{path}"))));
+        push_with_base(&mut text, resource, *link, base);
+        // The first was made, the others by changes of it.
+        let (method, url, status) = match version {
+            1 => ("POST", path.split('/').next().unwrap_or_default(), "201 Created"),
+            _ => ("PATCH", path, "200 OK"),
+        };
+        let etag = quoted(&format!("W/\"{version}\""));
+        text.push_str(&format!(
+            ",\"request\":{{\"method\":\"{method}\",\"url\":{}}},\"response\":{{\"status\":\"{status}\",\"etag\":{etag}}}}}",
+            quoted(url)
+        ));
+    }
+    text.push_str("]}");
+    text
+}
+
 /// A kept text with the base before its relative attachment link.
 pub fn with_base(resource: &str, link: Option<usize>, base: &str) -> String {
     let mut text = String::with_capacity(resource.len() + base.len() + 1);

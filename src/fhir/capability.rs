@@ -133,7 +133,7 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
             "resource": [
                 resource("Patient", &["read", "search-type"], patients),
                 resource("Consent", &["create", "patch", "search-type"], consents),
-                resource("DocumentReference", &["create", "patch", "read", "search-type"], all(&DOCUMENT_SEARCH)),
+                resource("DocumentReference", &["create", "history-instance", "patch", "read", "search-type", "vread"], all(&DOCUMENT_SEARCH)),
                 resource("List", &["read", "search-type"], all(&LIST_SEARCH)),
                 resource("Binary", &["read"], vec![]),
                 resource("ValueSet", &["read", "search-type"], vec![search("url", "uri")]),

@@ -6,13 +6,16 @@ use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::document_reference::DocumentReference;
 use crate::identity::scope::Transaction;
-use crate::rights::Scope;
+use crate::rights::{DocumentFacts, Scope};
 use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
 
 /// The name of reading bytes in traces.
 pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
 /// The name of reading metadata in traces.
 pub const READ: Operation = Operation::new("TD3.1 read metadata", Transaction::Find, Budget::Read).evenly();
+
+/// The name of reading older versions in traces.
+pub const HISTORY: Operation = Operation::new("TD3.1 read history", Transaction::Find, Budget::Read).evenly();
 
 /// What the bytes of a document are, before they are read.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ pub async fn retrieve(
         call,
         &binary_id.clone(),
         move |reader, now| reader.document_of_binary(&binary_id, now),
-        |_, _, document| {
+        |_, _, document, _| {
             // Nothing of it is shown but its title: what it replaces is not even looked up.
             Ok(document)
         },
@@ -137,27 +140,59 @@ fn range(all: &Bytes, first: u64, last: u64) -> Option<Bytes> {
 /// # Errors
 /// As [`retrieve`].
 pub async fn read(call: &Call, id: String) -> Result<Traced<OpenedDocument>, Failure> {
-    let now = call.now();
-    let (document, id, record_id, rule) = open(
-        call,
-        &id.clone(),
-        move |reader, now| reader.document(&id, now),
-        move |reader, scope, document| reader.shown(scope, document, now),
-    )
-    .await?;
+    let (now, looked_up) = (call.now(), id.clone());
+    let look_up = move |reader: &mut Reader<'_>, now| reader.document(&looked_up, now);
+    let show = move |reader: &mut Reader<'_>, scope: &Scope, document, _: &DocumentFacts| {
+        reader.shown(scope, document, now)
+    };
+    let (document, id, record_id, rule) = open(call, &id, look_up, show).await?;
     let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
     call.services.store.writer().record(trace, document).await
 }
 
-async fn open<F, S>(
+/// What a DocumentReference was, version for version, the newest first; or one version of it. A version is there for who may see the
+/// document now and might have seen it then: a mask that was taken off hides what stood under it.
+///
+/// # Errors
+/// As [`retrieve`]; [`Reason::NotFound`] too where no version may be seen.
+pub async fn history(
+    call: &Call,
+    id: String,
+    only: Option<i64>,
+) -> Result<Traced<Vec<OpenedDocument>>, Failure> {
+    let (now, looked_up) = (call.now(), id.clone());
+    let look_up = move |reader: &mut Reader<'_>, now| reader.document(&looked_up, now);
+    let show =
+        move |reader: &mut Reader<'_>, scope: &Scope, document: OpenedDocument, facts: &DocumentFacts| {
+            let mut versions = Vec::new();
+            if only.is_none_or(|only| only == document.version) {
+                versions.push(reader.shown(scope, document.clone(), now)?);
+            }
+            for past in reader.past_versions(&facts.id, only)? {
+                let Ok(grant) = scope.admit(&past.facts(facts)).granted() else { continue };
+                let Some(past) = past.open(&grant, &document) else { continue };
+                versions.push(reader.shown(scope, past, now)?);
+            }
+            match versions.is_empty() {
+                true => Err(Refusal::new(Reason::NotFound, "no such resource").by("no such version").into()),
+                false => Ok(versions),
+            }
+        };
+    let (versions, id, record_id, rule) = open(call, &id, look_up, show).await?;
+    let trace = call.trace.granted(200, &rule, Some(&record_id), &[id]);
+    call.services.store.writer().record(trace, versions).await
+}
+
+async fn open<T, F, S>(
     call: &Call,
     id: &str,
     look_up: F,
     show: S,
-) -> Result<(OpenedDocument, String, String, String), Failure>
+) -> Result<(T, String, String, String), Failure>
 where
+    T: Send + 'static,
     F: FnOnce(&mut Reader<'_>, i64) -> Result<Option<KeptDocument>, Failure> + Send + 'static,
-    S: FnOnce(&mut Reader<'_>, &Scope, OpenedDocument) -> Result<OpenedDocument, Failure> + Send + 'static,
+    S: FnOnce(&mut Reader<'_>, &Scope, OpenedDocument, &DocumentFacts) -> Result<T, Failure> + Send + 'static,
 {
     call.services.tables.decide_reading_at_all(&call.caller).granted()?;
     super::must_be_an_id(id)?;
@@ -180,11 +215,11 @@ where
             let scope = call.services.tables.decide_scope(&call.caller, &record, at);
             let scope = scope.granted_or_unknown().map_err(about)?;
             let grant = scope.admit(&document.facts).granted().map_err(about)?;
-            let id = document.facts.id.clone();
+            let facts = document.facts.clone();
             let opened =
                 document.open(&grant).ok_or_else(|| Failure::internal("a grant for another document"))?;
-            let opened = show(reader, &scope, opened)?;
-            Ok((opened, id, record.id, grant.rule().to_owned()))
+            let opened = show(reader, &scope, opened, &facts)?;
+            Ok((opened, facts.id, record.id, grant.rule().to_owned()))
         })
         .await
 }

@@ -143,7 +143,7 @@ pub struct PatientDocument {
 }
 
 /// A document opened by a grant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenedDocument {
     /// Where the body lies.
     pub body_key: String,
@@ -208,6 +208,13 @@ impl KeptDocument {
             replaces_id: content.replaces_id,
             visible_from: self.visible_from,
         }
+    }
+}
+
+impl OpenedDocument {
+    /// The same document in an older version.
+    pub(super) fn as_it_was(&self, resource: String, link: Option<usize>, version: i64) -> Self {
+        Self { resource, link, version, ..self.clone() }
     }
 }
 

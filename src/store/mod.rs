@@ -21,6 +21,7 @@ mod spent;
 mod submission_sets;
 mod submissions;
 mod updates;
+mod versions;
 mod writer;
 
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use updates::{DocumentKey, UpdatedDocument};
+pub use versions::PastVersion;
 pub use writer::{Step, Traced, Transaction, Writer};
 
 /// The limits of a store.

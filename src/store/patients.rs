@@ -6,7 +6,9 @@ use super::criteria::beginning;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
-use super::schema::{authorisation, document, medecin_traitant, record, search_term, submission_set, trace};
+use super::schema::{
+    authorisation, document, document_version, medecin_traitant, record, search_term, submission_set, trace,
+};
 use super::unavailable;
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -270,6 +272,8 @@ impl Transaction<'_> {
         let sets =
             submission_set::table.filter(submission_set::record_id.eq(record_id)).select(submission_set::id);
         diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(documents)))
+            .execute(connection)?;
+        diesel::delete(document_version::table.filter(document_version::document_id.eq_any(documents)))
             .execute(connection)?;
         diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(sets))).execute(connection)?;
         diesel::delete(document::table.filter(document::record_id.eq(record_id))).execute(connection)?;

@@ -107,6 +107,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    document_version (document_id, version) {
+        document_id -> Text,
+        version -> BigInt,
+        status -> Text,
+        masked -> Bool,
+        invisible_to_patient -> Bool,
+        invisible_to_representatives -> Bool,
+        archived -> Bool,
+        link -> Integer,
+        resource -> Text,
+    }
+}
+
+diesel::table! {
     search_term (owner_id, kind, token) {
         owner_id -> Text,
         kind -> Text,
@@ -165,5 +179,11 @@ diesel::table! {
 
 diesel::joinable!(authorisation -> record (record_id));
 diesel::joinable!(medecin_traitant -> record (record_id));
-diesel::allow_tables_to_appear_in_same_query!(document, readable_type, search_term, submission_set);
+diesel::allow_tables_to_appear_in_same_query!(
+    document,
+    document_version,
+    readable_type,
+    search_term,
+    submission_set
+);
 diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant, document);

@@ -291,6 +291,7 @@ impl Transaction<'_> {
             .first(self.connection)
             .optional()?;
         let Some((version, resource, binary_id)) = held else { return Ok(false) };
+        super::versions::keep(self.connection, grant.document_id())?;
         let text = document_reference::superseded(&resource, version + 1, now)
             .map_err(|refusal| diesel::result::Error::SerializationError(Box::new(refusal)))?;
         let link = document_reference::link_position(&text, &binary_id)

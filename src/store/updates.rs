@@ -206,6 +206,7 @@ fn change(
     if before.version != version {
         return Err(another_version());
     }
+    super::versions::keep(connection, id)?;
     let labels = before.labels.after(actions);
     let (mut archived, mut status) = (before.facts.archived, before.facts.status);
     let mut visible_from = before.visible_from;
@@ -304,6 +305,7 @@ fn delete_older(
     for _ in 0..LONGEST_CHAIN {
         let Some(id) = replaced else { return Ok(()) };
         let before = row(connection, &id, now)?;
+        super::versions::keep(connection, &id)?;
         let next = NextVersion {
             version: before.version + 1,
             last_updated: now,

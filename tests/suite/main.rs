@@ -10,6 +10,7 @@ mod faulty;
 mod feed;
 mod generate;
 mod hidden;
+mod history;
 mod homologation;
 mod kill;
 mod lists;

@@ -71,6 +71,8 @@ fn the_capability_statement_lists_the_same_interactions() {
                         stated.push(format!("PATCH /fhir/{kind}"));
                     }
                 }
+                "history-instance" => stated.push(format!("GET /fhir/{kind}/{{id}}/_history")),
+                "vread" => stated.push(format!("GET /fhir/{kind}/{{id}}/_history/{{version}}")),
                 "create" => stated.push(format!("POST /fhir/{kind}")),
                 "read" => stated.push(format!("GET /fhir/{kind}/{{id}}")),
                 "search-type" => {

@@ -128,6 +128,12 @@ pub fn request(
             );
             client.send("POST", "/DocumentReference/$generate-metadata", &json, Some(body))
         }
+        "documentReferenceHistory" => {
+            client.send("GET", &format!("/DocumentReference/{document}/_history"), &[], None)
+        }
+        "readDocumentReferenceVersion" => {
+            client.send("GET", &format!("/DocumentReference/{document}/_history/1"), &[], None)
+        }
         "searchValueSet" => client.send("GET", "/ValueSet", &[], None),
         "searchValueSetByPost" => client.send("POST", "/ValueSet/_search", &form, Some(String::new())),
         "readValueSet" => client.send("GET", "/ValueSet/JDV-J57-ClassCode-DMP", &[], None),
