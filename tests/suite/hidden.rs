@@ -123,6 +123,18 @@ fn hidden_and_absent_are_equal(engine: Engine) {
         let lists = format!("/List?patient.identifier={TEST}%7C{OTHER}&status=current&code=submissionset");
         same("read list", &list, ABSENT, Box::new(|client, id| client.get(&format!("/List/{id}"))));
         same(
+            "history",
+            &document,
+            ABSENT,
+            Box::new(|client, id| client.get(&format!("/DocumentReference/{id}/_history"))),
+        );
+        same(
+            "version",
+            &document,
+            ABSENT,
+            Box::new(|client, id| client.get(&format!("/DocumentReference/{id}/_history/1"))),
+        );
+        same(
             "search lists by _id",
             &list,
             ABSENT,
