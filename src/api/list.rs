@@ -1,4 +1,4 @@
-//! ITI-66: `List` as SubmissionSet.
+//! ITI-66: `List` as SubmissionSet and as Folder.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -14,15 +14,15 @@ use crate::fhir::bundle::SearchSet;
 use crate::fhir::outcome;
 use crate::operations::{Call, find_submission_sets};
 
-/// Find submission sets (ITI-66).
+/// Find submission sets and folders (ITI-66).
 ///
-/// Newest first. A SubmissionSet is there for who may see a document of it, and names those documents alone.
+/// Newest first. One is there for who may see a document of it, and names those documents alone.
 #[utoipa::path(
     get, path = "/fhir/List", tag = "TD3.1", operation_id = "searchList",
     params(
         ("patient.identifier" = Option<String>, Query, description = "INS as system|value; this or patient", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"),
         ("patient" = Option<String>, Query, description = "Patient/id; this or patient.identifier"),
-        ("code" = String, Query, description = "submissionset", example = "submissionset"),
+        ("code" = String, Query, description = "submissionset or folder, or both with a comma between", example = "submissionset"),
         ("status" = String, Query, description = "current", example = "current"),
         ("date" = Option<String>, Query, description = "date of submission, with ge, gt, le, lt, sa, eb", example = "ge2024-01-01"),
         ("identifier" = Option<String>, Query, description = "unique id or entry UUID"),
@@ -100,7 +100,7 @@ async fn find(
     }))
 }
 
-/// Read one submission set.
+/// Read one submission set or folder.
 ///
 /// One of which no document may be seen is answered like what does not exist.
 #[utoipa::path(

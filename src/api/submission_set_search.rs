@@ -62,8 +62,11 @@ fn take(
         "_summary" if value == "count" => page.size = 0,
         "_include" if value == "List:item" => criteria.with_documents = true,
         "_include" => return Err(invalid(name, "includes List:item")),
-        // Folders are not kept here: there is none to be found.
-        "code" => criteria.nothing |= !codes(name, value)?.iter().any(|code| code == "submissionset"),
+        "code" => {
+            let codes = codes(name, value)?;
+            criteria.sets = codes.iter().any(|code| code == "submissionset");
+            criteria.folders = codes.iter().any(|code| code == "folder");
+        }
         "status" => criteria.nothing |= !codes(name, value)?.iter().any(|code| code == "current"),
         "_id" => criteria.ids.extend(codes(name, value)?),
         "date" => criteria.date = criteria.date.and(range(name, value)?),

@@ -178,7 +178,7 @@ pub struct Scope {
 }
 
 /// May read the bytes and the metadata of one document (TD3.2).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadGrant {
     pub(super) document_id: String,
     pub(super) rule: String,

@@ -11,6 +11,7 @@ mod changes;
 mod criteria;
 mod documents;
 mod engine;
+mod folders;
 mod journal;
 mod patients;
 mod readers;
@@ -44,6 +45,7 @@ pub use documents::{
     DocumentSummary, KeptDocument, OpenedDocument, PATIENT, Page, PageCursor, PatientDocument, SearchPage,
 };
 pub use engine::{DatabaseConnection, DatabaseUrl};
+pub use folders::{FolderChange, FolderKind};
 pub use journal::{TraceEntry, TraceRow};
 pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};

@@ -7,7 +7,8 @@ use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
 use super::schema::{
-    authorisation, document, document_version, medecin_traitant, record, search_term, submission_set, trace,
+    authorisation, document, document_version, folder_entry, medecin_traitant, record, search_term,
+    submission_set, trace,
 };
 use super::unavailable;
 use super::writer::Transaction;
@@ -276,6 +277,7 @@ impl Transaction<'_> {
         diesel::delete(document_version::table.filter(document_version::document_id.eq_any(documents)))
             .execute(connection)?;
         diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(sets))).execute(connection)?;
+        diesel::delete(folder_entry::table.filter(folder_entry::folder_id.eq_any(sets))).execute(connection)?;
         diesel::delete(document::table.filter(document::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(submission_set::table.filter(submission_set::record_id.eq(record_id)))
             .execute(connection)?;

@@ -63,6 +63,16 @@ diesel::table! {
         created_at -> BigInt,
         resource -> Text,
         date -> BigInt,
+        kind -> Text,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    folder_entry (folder_id, document_id) {
+        folder_id -> Text,
+        document_id -> Text,
+        position -> Integer,
     }
 }
 
@@ -182,6 +192,7 @@ diesel::joinable!(medecin_traitant -> record (record_id));
 diesel::allow_tables_to_appear_in_same_query!(
     document,
     document_version,
+    folder_entry,
     readable_type,
     search_term,
     submission_set

@@ -1,6 +1,6 @@
-//! Submission sets: found and read as far as their documents may be seen.
+//! Submission sets and folders: found and read as far as their documents may be seen.
 //!
-//! A SubmissionSet is there for a caller if a document of it is, and names those that are. That is a part of the query.
+//! One is there for a caller if a document of it is, and names those that are. That is a part of the query.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use diesel::prelude::*;
 
 use super::criteria::{DateRange, TermTest, beginning, terms_of};
 use super::documents::{Backend, FactsRow, Page, PageCursor, SearchPage, visible};
+use super::folders::{FOLDER, filed};
 use super::readers::Reader;
 use super::schema::{document, search_term, submission_set};
 use super::unavailable;
@@ -26,7 +27,11 @@ pub struct SubmissionSetCriteria {
     pub date: DateRange,
     /// `identifier`, `designationType`, `sourceId`, `source`, `authorOrg`: each of these.
     pub terms: Vec<TermTest>,
-    /// Asks for what is not: a status or a code that no submission set has.
+    /// `code`: submission sets.
+    pub sets: bool,
+    /// `code`: folders.
+    pub folders: bool,
+    /// Asks for what is not: a status that none has.
     pub nothing: bool,
     /// `_include=List:item`.
     pub with_documents: bool,
@@ -46,7 +51,9 @@ pub struct SubmissionSetPage {
 pub struct KeptSubmissionSet {
     /// Its record.
     pub record_id: String,
-    /// Its documents, in the order in which they were fed: what a decision is about.
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// Its documents, in the order in which they were fed or filed: what a decision is about.
     pub documents: Vec<DocumentFacts>,
     resource: String,
 }
@@ -107,11 +114,16 @@ impl Reader<'_> {
         now: i64,
     ) -> Result<SubmissionSetPage, Failure> {
         // Looked up first: diesel cannot put the predicate, whose shape is the scope's, into another query for both engines.
-        let of_seen: Vec<String> = visible(scope, now)
-            .select(document::submission_set_id)
-            .distinct()
-            .load(self.connection)
-            .map_err(unavailable)?;
+        let mut of_seen: Vec<String> = Vec::new();
+        if criteria.sets {
+            of_seen = visible(scope, now)
+                .select(document::submission_set_id)
+                .distinct()
+                .load(self.connection)
+                .map_err(unavailable)?;
+        }
+        let folders = if criteria.folders { self.folders(scope, now)? } else { HashMap::new() };
+        of_seen.extend(folders.keys().cloned());
         let mut rows: Vec<(i64, String, String)> = Vec::new();
         if page.size > 0 {
             let mut query = matching(scope, &of_seen, criteria);
@@ -138,7 +150,8 @@ impl Reader<'_> {
         };
         let next = rows.last().filter(|_| more).map(|(date, id, _)| PageCursor { date: *date, id: id.clone() });
         let ids: Vec<String> = rows.iter().map(|(_, id, _)| id.clone()).collect();
-        let documents = self.documents_of(scope, &ids, now)?;
+        let mut documents = self.documents_of(scope, &ids, now)?;
+        documents.extend(folders);
         let entries = rows
             .iter()
             .map(|(_, id, resource)| {
@@ -180,19 +193,23 @@ impl Reader<'_> {
     /// # Errors
     /// [`Failure::Unavailable`].
     pub fn submission_set(&mut self, id: &str, now: i64) -> Result<Option<KeptSubmissionSet>, Failure> {
-        let set: Option<(String, String)> = submission_set::table
+        let set: Option<(String, String, String)> = submission_set::table
             .filter(submission_set::id.eq(id))
-            .select((submission_set::record_id, submission_set::resource))
+            .select((submission_set::record_id, submission_set::resource, submission_set::kind))
             .first(self.connection)
             .optional()
             .map_err(unavailable)?;
+        let is_folder = set.as_ref().is_some_and(|(_, _, kind)| kind == FOLDER);
+        let filed = filed(self.connection, id).map_err(unavailable)?;
         let rows: Vec<FactsRow> = document::table
-            .filter(document::submission_set_id.eq(id))
+            .filter(document::submission_set_id.eq(id).or(document::id.eq_any(&filed)))
             .order((document::position, document::id))
             .select(FactsRow::as_select())
             .load(self.connection)
             .map_err(unavailable)?;
-        let documents = rows.into_iter().map(|row| row.at(now)).collect();
-        Ok(set.map(|(record_id, resource)| KeptSubmissionSet { record_id, documents, resource }))
+        let mut documents: Vec<DocumentFacts> = rows.into_iter().map(|row| row.at(now)).collect();
+        let place = |facts: &DocumentFacts| filed.iter().position(|id| *id == facts.id);
+        documents.sort_by_key(place);
+        Ok(set.map(|(record_id, resource, _)| KeptSubmissionSet { record_id, is_folder, documents, resource }))
     }
 }

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use super::criteria::NewTerm;
 use super::engine::DatabaseConnection;
+use super::folders::FolderChange;
 use super::readers::Reader;
 use super::schema::{document, search_term, submission_set};
 use super::unavailable;
@@ -103,7 +104,9 @@ pub struct NewSubmission {
     pub date: i64,
     /// Documents, in the order received.
     pub documents: Vec<NewDocument>,
-    /// What the List and its documents are found by.
+    /// What it does with folders.
+    pub folders: Vec<FolderChange>,
+    /// What the Lists and the documents are found by.
     pub terms: Vec<NewTerm>,
 }
 
@@ -269,6 +272,7 @@ impl Transaction<'_> {
             // Masking the current version covers those that it replaced.
             cover_older(self.connection, &new.id)?;
         }
+        super::folders::keep(self.connection, grant, &submission.folders, submission.created_at)?;
         // In one statement each of some: an engine takes so many values at once.
         for terms in submission.terms.chunks(200) {
             let insert = diesel::insert_into(search_term::table).values(terms);

@@ -176,7 +176,7 @@ fn faults() -> Vec<Fault> {
             "List.extension('ihe-designationType')",
         ),
         ("L/entry", Value::Null, 422, METADATA, "List.entry"),
-        ("L/code/coding/0/code", json!("folder"), 422, "", "Bundle.entry[0]"),
+        ("L/code/coding/0/code", json!("worklist"), 422, "", "Bundle.entry[0]"),
         ("L/subject/reference", json!(format!("Patient?identifier={TEST}|185067599900166")), 422, METADATA, ""),
         // The transaction.
         ("type", json!("batch"), 400, "", ""),

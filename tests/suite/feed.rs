@@ -376,7 +376,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
         ),
         (
             "folder",
-            |b| b["entry"][0]["resource"]["code"]["coding"][0]["code"] = "folder".into(),
+            |b| b["entry"][0]["resource"]["code"]["coding"][0]["code"] = "worklist".into(),
             422,
             "",
             "folder",

@@ -236,7 +236,8 @@ impl Stage {
         let documents =
             documents.into_iter().map(|one| NewDocument { submission_set_id: set.clone(), ..one }).collect();
         let resource = "{\"resourceType\":\"List\"}".into();
-        let submission = NewSubmission { id: set, resource, created_at: 1, date: 1, documents, terms };
+        let folders = Vec::new();
+        let submission = NewSubmission { id: set, resource, created_at: 1, date: 1, documents, folders, terms };
         let work = call.services.store.writer().commit(move |transaction| {
             let kept = transaction.submit(&grant, &[], &submission)?;
             assert_eq!(kept, Submitted::Stored);

@@ -22,10 +22,32 @@ pub(super) struct Draft<'a> {
     pub list: Option<(&'a str, SubmissionSet<'a>)>,
     /// Documents, in order.
     pub documents: Vec<DraftDocument<'a>>,
+    /// Folders, in order.
+    pub folders: Vec<DraftFolder<'a>>,
     /// The kind of each entry, for the answer.
     pub order: Vec<EntryKind>,
     /// Where each PATCH entry stands, and the id of the document that it supersedes.
     pub patches: Vec<(String, String)>,
+}
+
+/// One folder of a feed.
+pub(super) struct DraftFolder<'a> {
+    /// The List as received.
+    pub text: &'a str,
+    /// What is read of it.
+    pub list: SubmissionSet<'a>,
+    /// The folder that it adds to; `None`: it is made.
+    pub update_of: Option<String>,
+    /// How the submission set refers to it.
+    full_url: String,
+    path: String,
+}
+
+impl DraftFolder<'_> {
+    /// FHIRPath of an element of the List.
+    pub fn at(&self, element: &str) -> String {
+        format!("{}.{element}", self.path)
+    }
 }
 
 /// One document of a feed.
@@ -36,6 +58,8 @@ pub(super) struct DraftDocument<'a> {
     pub resource: DocumentReference<'a>,
     /// The document's bytes.
     pub content: Vec<u8>,
+    /// How Lists of the same transaction refer to it.
+    pub full_url: String,
     /// Relations that are not taken in, and of which the answer warns (ITI-65, table 2:3.65.4.1.3-1).
     pub not_processed: Vec<NotProcessed>,
     /// Media type of the Binary, in ITI-65.
@@ -80,6 +104,10 @@ pub(super) enum EntryKind {
     Binary(usize),
     /// The superseded document of this id.
     Patch(String),
+    /// The folder of this position, which is made.
+    Folder(usize),
+    /// The folder of this id, which is added to.
+    FolderUpdate(String),
 }
 
 impl DraftDocument<'_> {
@@ -121,13 +149,20 @@ impl DraftDocument<'_> {
             replaced.collect::<Vec<_>>().join(" "),
             patched.collect::<Vec<_>>().join(" "),
         ];
+        let folders = draft.folders.iter().map(|folder| {
+            let entries: Vec<&str> = folder.list.entry.iter().map(|entry| entry.item.literal()).collect();
+            format!("folder {} {}", folder.update_of.as_deref().unwrap_or_default(), entries.join(" "))
+        });
         // Behind the others: what was fed without them keeps its digest.
-        let parts = parts.into_iter().chain(self.not_processed.iter().map(|one| one.code().to_owned()));
+        let parts =
+            parts.into_iter().chain(self.not_processed.iter().map(|one| one.code().to_owned())).chain(folders);
         let parts: Vec<String> = parts.collect();
         hex(digest::digest(&digest::SHA256, parts.join("\n").as_bytes()).as_ref())
     }
 }
 
+/// Folders in one feed.
+const MAXIMUM_FOLDERS: usize = 10;
 /// Documents in one feed. More would keep every other writer waiting.
 const MAXIMUM_DOCUMENTS: usize = 50;
 
@@ -135,11 +170,17 @@ impl<'a> Draft<'a> {
     /// ITI-65.
     pub fn of_transaction(body: &'a str) -> Result<Self, Refusal> {
         let transaction = Transaction::read(body)?;
-        let mut draft = Draft { list: None, documents: Vec::new(), order: Vec::new(), patches: Vec::new() };
+        let mut draft = Draft {
+            list: None,
+            documents: Vec::new(),
+            folders: Vec::new(),
+            order: Vec::new(),
+            patches: Vec::new(),
+        };
         let mut binaries = Binaries::default();
         let mut document_urls = Vec::new();
-        // A List, and for each document a DocumentReference, a Binary and a PATCH.
-        if transaction.entry.len() > 1 + 3 * MAXIMUM_DOCUMENTS {
+        // A List, folders, and for each document a DocumentReference, a Binary and a PATCH.
+        if transaction.entry.len() > 1 + MAXIMUM_FOLDERS + 3 * MAXIMUM_DOCUMENTS {
             let diagnostics = format!("a feed has at most {MAXIMUM_DOCUMENTS} documents");
             return Err(Refusal::at(Reason::InvalidMetadata, "Bundle.entry", diagnostics));
         }
@@ -155,11 +196,24 @@ impl<'a> Draft<'a> {
                 ("List", "POST") => {
                     let list = SubmissionSet::read(text)?;
                     match list.code.code() {
+                        "folder" => {
+                            draft.add_folder(text, list, None, entry, path)?;
+                            continue;
+                        }
                         "submissionset" if draft.list.is_none() => draft.list = Some((text, list)),
                         "submissionset" => return Err(unsupported(&path, "a second SubmissionSet")),
                         other => return Err(unsupported(&path, &format!("a List of code « {other} »"))),
                     }
                     draft.order.push(EntryKind::List);
+                }
+                ("List", "PUT") => {
+                    let list = SubmissionSet::read(text)?;
+                    let url = entry.request.as_ref().map_or("", |request| request.url.0.as_ref());
+                    let id = url.strip_prefix("List/").filter(|id| !id.is_empty() && !id.contains(['/', '?']));
+                    let (Some(id), "folder") = (id, list.code.code()) else {
+                        return Err(unsupported(&path, "a PUT of a List adds to a folder, List/id"));
+                    };
+                    draft.add_folder(text, list, Some(id.to_owned()), entry, path)?;
                 }
                 ("DocumentReference", "POST") => {
                     let mut resource = DocumentReference::read(text)?;
@@ -174,6 +228,7 @@ impl<'a> Draft<'a> {
                         resource,
                         not_processed,
                         content: Vec::new(),
+                        full_url: entry.full_url.0.as_ref().to_owned(),
                         binary_content_type: None,
                         path: format!("{path}.resource"),
                     });
@@ -228,13 +283,42 @@ impl<'a> Draft<'a> {
                 text: body,
                 resource,
                 content,
+                full_url: String::new(),
                 not_processed: Vec::new(),
                 binary_content_type: None,
                 path,
             }],
             order: vec![EntryKind::Document(0, Vec::new())],
+            folders: Vec::new(),
             patches: Vec::new(),
         })
+    }
+
+    fn add_folder(
+        &mut self,
+        text: &'a str,
+        list: SubmissionSet<'a>,
+        update_of: Option<String>,
+        entry: &TransactionEntry<'a>,
+        path: String,
+    ) -> Result<(), Refusal> {
+        if self.folders.len() >= MAXIMUM_FOLDERS {
+            return Err(unsupported(&path, "too many folders in one feed"));
+        }
+        self.order.push(match &update_of {
+            Some(id) => EntryKind::FolderUpdate(id.clone()),
+            None => EntryKind::Folder(self.folders.len()),
+        });
+        // The text lives as long as the body; the borrowed name of the entry need not.
+        let path = format!("{path}.resource");
+        self.folders.push(DraftFolder {
+            text,
+            list,
+            update_of,
+            full_url: entry.full_url.0.as_ref().to_owned(),
+            path,
+        });
+        Ok(())
     }
 
     /// Every patient named, with where.
@@ -247,7 +331,8 @@ impl<'a> Draft<'a> {
             .iter()
             .filter_map(|(_, list)| list.subject.as_ref())
             .map(|subject| ("List.subject".to_owned(), Some(subject)));
-        documents.chain(list)
+        let folders = self.folders.iter().map(|folder| (folder.at("subject"), folder.list.subject.as_ref()));
+        documents.chain(list).chain(folders)
     }
 
     /// What the feed is, as far as opposition to feeding goes.
@@ -292,7 +377,10 @@ impl<'a> Draft<'a> {
     /// The SubmissionSet lists exactly the documents of the transaction.
     fn check_entries_of_list(&self, document_urls: &[&str]) -> Result<(), Refusal> {
         let Some((_, list)) = &self.list else { return Ok(()) };
-        let mut listed: Vec<&str> = list.entry.iter().map(|entry| entry.item.literal()).collect();
+        let is_folder =
+            |url: &&str| self.folders.iter().any(|folder| !url.is_empty() && folder.full_url == **url);
+        let literals = list.entry.iter().map(|entry| entry.item.literal());
+        let mut listed: Vec<&str> = literals.filter(|url| !is_folder(url)).collect();
         let mut given = document_urls.to_vec();
         listed.sort_unstable();
         given.sort_unstable();

@@ -57,7 +57,15 @@ pub(super) fn submission(
     }
     let date = draft.list.as_ref().and_then(|(_, list)| list.date.as_ref());
     let date = date.and_then(|date| instant(&date.0).ok()).unwrap_or(now);
-    Ok(NewSubmission { id: ids.list.clone(), resource, created_at: now, date, documents, terms: found_by })
+    Ok(NewSubmission {
+        id: ids.list.clone(),
+        resource,
+        created_at: now,
+        date,
+        documents,
+        folders: Vec::new(),
+        terms: found_by,
+    })
 }
 
 /// The content type of a submission that does not say its own: the sector of the document's facility, which JDV_J59 has too; else a

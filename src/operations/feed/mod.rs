@@ -8,6 +8,7 @@
 
 mod content;
 mod draft;
+mod folders;
 mod generated;
 mod kept;
 mod media;
@@ -32,8 +33,8 @@ use crate::fhir::outcome;
 use crate::identity::scope;
 use crate::rights::{FeedGrant, FeedPurpose, Labels, RecordFacts, ReplaceGrant};
 use crate::store::{
-    DocumentKey, FedDocument, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step, StoreError,
-    Submitted, Transaction,
+    DocumentKey, FedDocument, FolderKind, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step,
+    StoreError, Submitted, Transaction,
 };
 
 /// The name of ITI-65 in traces.
@@ -189,6 +190,17 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
                 },
             )?,
         };
+    submission.folders = store
+        .read_here(|reader| folders::changes(call, &draft, &record, &submission, reader))
+        .map_err(|failure| match failure {
+            Failure::Refused(refusal) => about(*refusal).into(),
+            other => other,
+        })?;
+    for change in &submission.folders {
+        if let FolderKind::New { resource, .. } = &change.kind {
+            submission.terms.extend(terms::of_list(resource, &change.id)?);
+        }
+    }
     let purpose = draft.purpose();
     let replacing = submission.documents.iter_mut().filter(|new| new.replaces_id.is_some());
     for (new, (grant, announced_until)) in replacing.zip(&replaced) {
@@ -467,6 +479,13 @@ impl Fed {
             EntryKind::Binary(position) => {
                 let id = documents.get(*position).map_or("", |(_, binary_id)| binary_id);
                 created(format!("Binary/{id}/_history/1"))
+            }
+            EntryKind::Folder(position) => {
+                let id = folders::id_of(list_id, *position).unwrap_or_default();
+                created(format!("List/{id}/_history/1"))
+            }
+            EntryKind::FolderUpdate(id) => {
+                ResponseEntry { status: "200 OK", location: format!("List/{id}"), outcome: None }
             }
             EntryKind::Patch(id) => {
                 ResponseEntry { status: "200 OK", location: format!("DocumentReference/{id}"), outcome: None }

@@ -3,7 +3,7 @@
 //! Two levels: what is refused always, because it could harm or because nothing could be kept, and what a strict server
 //! refuses besides: PDSm 3.1.1 and the DMP's affinity domain. Sources: `documents.md` 1.3 to 1.5, 2b, 5.3, 5.4.
 
-use super::draft::{Draft, DraftDocument};
+use super::draft::{Draft, DraftDocument, DraftFolder};
 use super::{content, shape};
 use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::elements::instant;
@@ -81,6 +81,9 @@ pub(super) fn check(
             orphans.push("List.contained".to_owned());
         }
         submission_set(call, list, &mut findings);
+    }
+    for folder in &draft.folders {
+        self::folder(call, folder, &mut findings);
     }
     // Who leaves a reference out leaves an orphan too: that is one fault, and told as the first.
     if findings.always.is_empty() && findings.strict.is_empty() {
@@ -383,6 +386,27 @@ fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings
                 findings.always("List.date".into(), error);
             }
         }
+    }
+}
+
+/// PDSm's folder: what is in it, and of what kind it is.
+fn folder(call: &Call, folder: &DraftFolder<'_>, findings: &mut Findings) {
+    if folder.list.entry.is_empty() {
+        findings.always(folder.at("entry"), "a folder holds documents");
+    }
+    if folder.text.len() > MAXIMUM_METADATA {
+        findings.always(folder.at("id"), format!("a List has at most {MAXIMUM_METADATA} bytes"));
+    }
+    match folder.list.date.as_ref().map(|date| instant(&date.0)) {
+        Some(Err(error)) => findings.always(folder.at("date"), error),
+        None if folder.update_of.is_none() => findings.strict(folder.at("date"), "the date is missing"),
+        _ => {}
+    }
+    let known = folder.list.designation_type();
+    let known = known.is_some_and(|(system, code)| call.services.codes.content_type(system, code).is_some());
+    if folder.update_of.is_none() && !known {
+        let at = folder.at("extension('ihe-designationType')");
+        findings.strict(at, "a folder says of what kind it is (JDV_J59)");
     }
 }
 
