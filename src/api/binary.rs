@@ -10,6 +10,7 @@ use super::respond::Answer;
 use super::{gate, partial, request};
 use crate::error::{Reason, Refusal};
 use crate::fhir::json::quoted;
+use crate::operations::feed::FHIR_DOCUMENT;
 use crate::operations::read_document::{self, Part};
 
 /// Read a document (TD3.2; ITI-68).
@@ -32,6 +33,10 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::RETRIEVE, async |call| {
         let accepted = Accepted::of(&request, &request::query(&request)?);
         let body = read_document::retrieve(&call, id.into_inner(), |described| {
+            // A FHIR document is a Bundle, and has its own address.
+            if described.content_type == FHIR_DOCUMENT {
+                return Err(Refusal::new(Reason::NotFound, "no such resource").by("the document is a Bundle"));
+            }
             match accepted.form_of(described.content_type) {
                 Some(Form::Native) => partial::wanted(&request, described.sha256, described.size),
                 Some(Form::Resource(_)) => Ok(Part::Whole),

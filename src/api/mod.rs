@@ -8,6 +8,7 @@ mod bundle;
 mod consent;
 mod document_reference;
 mod document_search;
+mod fhir_document;
 pub mod gate;
 pub mod limits;
 mod list;
@@ -124,6 +125,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     at!(config, "/fhir/ValueSet/{id}/$expand", get value_set::expand_one);
     at!(config, "/fhir/ValueSet/{id}/$validate-code", get value_set::validate_one);
     at!(config, "/fhir/ValueSet/{id}", get value_set::read);
+    at!(config, "/fhir/Bundle/{id}", get fhir_document::read);
     at!(config, "/fhir/Binary/{id}", get binary::read);
     at!(config, "/fhir", post bundle::transaction);
     at!(config, "/fhir/", post bundle::transaction);

@@ -237,6 +237,7 @@ pub struct TokenRefusal(serde_json::Value);
         super::list::search_by_post,
         super::list::read,
         super::binary::read,
+        super::fhir_document::read,
         super::value_set::search,
         super::value_set::search_by_post,
         super::value_set::read,

@@ -27,6 +27,13 @@ pub fn wanted(request: &HttpRequest, sha256: &str, size: u64) -> Result<Part, Re
     })
 }
 
+/// Whether the client holds a document already, by `If-None-Match`.
+pub fn holds_it(request: &HttpRequest, sha256: &str) -> bool {
+    let values = request.headers().get_all(header::IF_NONE_MATCH);
+    let text = values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    part((&text, "", ""), &etag(sha256), 1) == Some(Part::NotModified)
+}
+
 /// `None`: a range that it does not have.
 fn part((if_none_match, if_range, range): (&str, &str, &str), etag: &str, size: u64) -> Option<Part> {
     let matches = |one: &str| {

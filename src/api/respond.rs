@@ -161,7 +161,7 @@ pub fn oauth_failure(failed: &Failure, request_id: &str) -> Answer {
 /// The answer in the form that is asked for. What cannot be written in it is a fault of ours, since it was taken in as FHIR: it goes out
 /// as JSON then. What its trace says was done, and nobody is told otherwise.
 pub(super) async fn in_format(answer: Answer, format: Format, request_id: &str) -> Answer {
-    if format == Format::Json || answer.content_type != FHIR_JSON {
+    if format == Format::Json || answer.content_type != FHIR_JSON || answer.body.is_empty() {
         return answer;
     }
     let written = beside(answer.body.to_vec(), |body| {

@@ -232,6 +232,25 @@ fn shapes(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Where the bytes of a document are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `Binary/id`.
+    Binary,
+    /// `Bundle/id`: a FHIR document.
+    Bundle,
+}
+
+impl Place {
+    /// The resource's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Place::Binary => "Binary",
+            Place::Bundle => "Bundle",
+        }
+    }
+}
+
 /// What the server puts into a DocumentReference that it takes.
 #[derive(Debug)]
 pub struct ServerElements<'a> {
@@ -245,6 +264,8 @@ pub struct ServerElements<'a> {
     pub ins: (&'a str, &'a str),
     /// The id of the Binary.
     pub binary_id: &'a str,
+    /// `Binary`, or `Bundle` of a FHIR document.
+    pub place: Place,
     /// Bytes.
     pub size: u64,
     /// SHA-1, base64.
@@ -318,7 +339,7 @@ pub fn accepted(text: &str, set: &ServerElements<'_>) -> Result<String, Refusal>
     let mut content = RawObject::parse(first)?;
     let mut attachment = RawObject::parse(content.get("attachment").unwrap_or("{}"))?;
     attachment.remove("data");
-    attachment.set("url", quoted(&format!("Binary/{}", set.binary_id)), Some("language"));
+    attachment.set("url", quoted(&format!("{}/{}", set.place.name(), set.binary_id)), Some("language"));
     attachment.set("size", set.size.to_string(), Some("url"));
     attachment.set("hash", quoted(set.hash), Some("size"));
     let attachment = attachment.to_text();
@@ -538,7 +559,8 @@ fn meta(version: i64, last_updated: &str, profiles: Option<&str>) -> String {
 
 /// Where the attachment's relative `url` begins in a kept text.
 pub fn link_position(text: &str, binary_id: &str) -> Option<usize> {
-    // The Binary's identifier is drawn after the text was received: it stands in it once.
+    // The Binary's identifier is drawn after the text was received: it stands in it once. Both places have names of one length.
+    const { assert!("Binary/".len() == "Bundle/".len()) };
     text.find(binary_id)?.checked_sub("Binary/".len())
 }
 
@@ -555,6 +577,7 @@ mod tests {
             record_id: "rec-1",
             ins: ("sys", "val"),
             binary_id: "bin-1",
+            place: Place::Binary,
             size: 3,
             hash: "h",
             class: ("10", "Compte rendu"),

@@ -9,6 +9,7 @@ pub mod capability;
 pub mod codes;
 pub mod consent;
 pub mod definitions;
+pub mod document;
 pub mod document_reference;
 pub mod elements;
 pub mod json;

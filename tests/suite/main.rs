@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod faulty;
 mod feed;
+mod fhir_documents;
 mod folders;
 mod generate;
 mod hidden;

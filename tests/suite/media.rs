@@ -20,7 +20,7 @@ fn dicom(class: &str) -> Vec<u8> {
 
 /// What no document may be, and what this one is not.
 fn code_of(phrase: &str) -> &'static str {
-    match phrase.contains("takes no") || phrase.contains("lies somewhere") {
+    match phrase.contains("takes no") || phrase.contains("FHIR R4") || phrase.contains("lies somewhere") {
         true => "XDSRepositoryMetadataError",
         false => "XDSRegistryMetadataError",
     }
@@ -47,7 +47,7 @@ fn bytes_and_their_type(engine: Engine) {
         ("text/plain", b"a\0b", Some("control characters")),
         ("application/dicom", &kos, None),
         ("application/dicom", &image, Some("the DMP takes key object selections")),
-        ("application/fhir+json", b"{}", Some("a FHIR document comes as a Bundle entry")),
+        ("application/fhir+json", b"{}", Some("not a resource of FHIR R4")),
         ("image/png", b"\x89PNG\r\n\x1a\n", Some("the DMP takes no « image/png »")),
     ]
     .into_iter()

@@ -134,6 +134,8 @@ pub fn request(
         "readDocumentReferenceVersion" => {
             client.send("GET", &format!("/DocumentReference/{document}/_history/1"), &[], None)
         }
+        // Of a document that is no Bundle: not there, whoever asks and may.
+        "readBundle" => client.send("GET", &format!("/Bundle/{binary}"), &[], None),
         "searchValueSet" => client.send("GET", "/ValueSet", &[], None),
         "searchValueSetByPost" => client.send("POST", "/ValueSet/_search", &form, Some(String::new())),
         "readValueSet" => client.send("GET", "/ValueSet/JDV-J57-ClassCode-DMP", &[], None),

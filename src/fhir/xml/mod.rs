@@ -90,5 +90,32 @@ fn is_narrative(text: &str) -> bool {
     })
 }
 
+/// Whether a narrative is inert: FHIR R4 (2.4.2) has no script, form, frame, object or event in it, and nothing that is fetched by a
+/// script's address.
+fn is_inert(text: &str) -> bool {
+    const ACTIVE: [&str; 13] = [
+        "script", "style", "link", "base", "form", "input", "button", "iframe", "frame", "object", "embed",
+        "applet", "meta",
+    ];
+    let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: 100_000, ..Default::default() };
+    roxmltree::Document::parse_with_options(text, options).is_ok_and(|document| {
+        document.descendants().filter(|node| node.is_element()).all(|node| {
+            let name = node.tag_name().name().to_ascii_lowercase();
+            let inert = |attribute: roxmltree::Attribute<'_, '_>| {
+                let value: String =
+                    attribute.value().chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+                let value = value.to_ascii_lowercase();
+                !attribute.name().to_ascii_lowercase().starts_with("on")
+                    && !value.starts_with("javascript:")
+                    && !value.starts_with("vbscript:")
+                    && !value.starts_with("data:text")
+            };
+            node.tag_name().namespace() == Some(XHTML)
+                && !ACTIVE.contains(&name.as_str())
+                && node.attributes().all(inert)
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ use super::media::{self, Media};
 use super::rules::Findings;
 use crate::cda::Header;
 use crate::error::{Issue, Reason, Refusal};
+use crate::fhir::document::FhirDocument;
+use crate::fhir::{json, xml};
 use crate::identity::identifiers::ins_system;
 
 /// SHA-1, as FHIR R4 and XDS want it for the wire; ours is SHA-256.
@@ -30,8 +32,9 @@ pub(super) fn check(
     if document.content.is_empty() {
         return Err(Refusal::at(Reason::InvalidContent, document.at("content[0].attachment"), "no bytes"));
     }
-    let size = attachment.size.is_some_and(|size| size != document.content.len() as u64);
-    let hash = attachment.hash.as_ref().is_some_and(|hash| hash.0 != sha1_base64(&document.content));
+    let known = !document.is_bundle;
+    let size = known && attachment.size.is_some_and(|size| size != document.content.len() as u64);
+    let hash = known && attachment.hash.as_ref().is_some_and(|hash| hash.0 != sha1_base64(&document.content));
     if size || hash {
         let element =
             document.at(if size { "content[0].attachment.size" } else { "content[0].attachment.hash" });
@@ -44,11 +47,15 @@ pub(super) fn check(
     let at_type = document.at("content[0].attachment.contentType");
     let of_binary = document.binary_content_type.as_deref();
     if of_binary.is_some_and(|of_binary| of_binary != attachment.content_type.0) {
-        let diagnostics = "not the contentType of the Binary";
+        let diagnostics = match document.is_bundle {
+            true => "a FHIR document is application/fhir+json, and is read in either form",
+            false => "not the contentType of the Binary",
+        };
         return Err(Refusal::at(Reason::ContentMismatch, at_type, diagnostics));
     }
     match Media::of(content_type) {
         Some(Media::Cda) => check_cda(document, content_type, ins, findings),
+        Some(Media::FhirDocument) => check_fhir_document(document, ins, findings),
         Some(media) => media
             .check(&document.content, charset.map(|(_, charset)| charset))
             .map_err(|why| Refusal::at(Reason::ContentMismatch, at_type, why).by(BY_CONTENT)),
@@ -60,6 +67,47 @@ pub(super) fn check(
 
 /// The rule that a trace quotes.
 const BY_CONTENT: &str = "a document is what it is declared to be";
+
+/// A FHIR document (ITI-65, FHIR Document Publish; a simplified publish may carry one too): FHIR as the door wants it of any body, and
+/// about the patient, of the type that the metadata say.
+fn check_fhir_document(
+    document: &DraftDocument<'_>,
+    (system, value): &(String, String),
+    findings: &mut Findings,
+) -> Result<(), Refusal> {
+    let at = |element: &str| document.at(element);
+    let invalid = |why: String| {
+        Refusal::at(Reason::InvalidContent, at("content[0].attachment"), why)
+            .by("a FHIR document is a Bundle of type document (FHIR R4, 3.3.1)")
+    };
+    let text = std::str::from_utf8(&document.content).map_err(|_| invalid("not UTF-8".into()))?;
+    json::admit(text).map_err(|refusal| {
+        invalid(refusal.issues.first().map_or_else(String::new, |issue| issue.diagnostics.to_string()))
+    })?;
+    xml::check(text).map_err(|fault| invalid(format!("not a resource of FHIR R4: {fault}")))?;
+    let read = FhirDocument::read(text).map_err(|why| invalid(why.to_owned()))?;
+    let mut mismatches = Vec::new();
+    let is_ins = |of: &str| [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&of);
+    let mut ins = read.patient_ids.iter().filter(|(of, _)| is_ins(of)).peekable();
+    if ins.peek().is_none() {
+        findings.strict(at("subject"), "the FHIR document names no patient by INS");
+    }
+    if ins.any(|(of, is)| of != system || is != value) {
+        mismatches.push(Issue::at(at("subject"), "the FHIR document is about another patient"));
+    }
+    if read.type_code != document.resource.r#type.code() {
+        let why =
+            format!("the Composition has the type {}", read.type_code.chars().take(64).collect::<String>());
+        mismatches.push(Issue::at(at("type"), why));
+    }
+    if read.identifier.as_deref() != document.resource.unique_id() {
+        findings.strict(at("masterIdentifier.value"), "the Bundle has another identifier");
+    }
+    match Refusal::of(Reason::ContentMismatch, mismatches) {
+        Some(refusal) => Err(refusal.by("a FHIR document and the metadata agree: patient, type")),
+        None => Ok(()),
+    }
+}
 
 fn check_cda(
     document: &DraftDocument<'_>,

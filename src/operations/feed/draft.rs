@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_lc_rs::digest;
 use serde::Deserialize;
 
-use super::decode_base64;
+use super::{FHIR_DOCUMENT, decode_base64};
 use crate::error::{Reason, Refusal};
 use crate::fhir::bundle::{AnyResource, Binary, Transaction, TransactionEntry};
 use crate::fhir::document_reference::DocumentReference;
@@ -62,6 +62,8 @@ pub(super) struct DraftDocument<'a> {
     pub full_url: String,
     /// Relations that are not taken in, and of which the answer warns (ITI-65, table 2:3.65.4.1.3-1).
     pub not_processed: Vec<NotProcessed>,
+    /// The document is a Bundle of the transaction: its bytes are those of its text, which no client can know.
+    pub is_bundle: bool,
     /// Media type of the Binary, in ITI-65.
     pub binary_content_type: Option<String>,
     /// FHIRPath of the resource in the body.
@@ -102,6 +104,8 @@ pub(super) enum EntryKind {
     Document(usize, Vec<NotProcessed>),
     /// The bytes of the document of this position.
     Binary(usize),
+    /// The FHIR document of this position.
+    Bundle(usize),
     /// The superseded document of this id.
     Patch(String),
     /// The folder of this position, which is made.
@@ -229,6 +233,7 @@ impl<'a> Draft<'a> {
                         not_processed,
                         content: Vec::new(),
                         full_url: entry.full_url.0.as_ref().to_owned(),
+                        is_bundle: false,
                         binary_content_type: None,
                         path: format!("{path}.resource"),
                     });
@@ -237,6 +242,11 @@ impl<'a> Draft<'a> {
                     binaries.add(entry.full_url.0.as_ref(), text, &path, draft.order.len())?;
                     // Which document it belongs to is known at the end.
                     draft.order.push(EntryKind::Binary(usize::MAX));
+                }
+                // ITI-65, FHIR Document Publish: a Bundle in place of the Binary.
+                ("Bundle", "POST") => {
+                    binaries.add_document(entry.full_url.0.as_ref(), text, &path, draft.order.len())?;
+                    draft.order.push(EntryKind::Bundle(usize::MAX));
                 }
                 ("Parameters", "PATCH") => {
                     let target = patched_document(entry, text, &path)?;
@@ -285,6 +295,7 @@ impl<'a> Draft<'a> {
                 content,
                 full_url: String::new(),
                 not_processed: Vec::new(),
+                is_bundle: false,
                 binary_content_type: None,
                 path,
             }],
@@ -362,10 +373,21 @@ impl<'a> Draft<'a> {
                 let diagnostics = "names no Binary of the same transaction, each by one document";
                 Refusal::at(Reason::InvalidMetadata, &expression, diagnostics)
             })?;
-            document.content = decode_base64(&binary.resource.data.0, &binary.expression)?;
-            document.binary_content_type = Some(binary.resource.content_type.0.into_owned());
+            let kind = match binary.resource {
+                Bytes::Binary(resource) => {
+                    document.content = decode_base64(&resource.data.0, &binary.expression)?;
+                    document.binary_content_type = Some(resource.content_type.0.into_owned());
+                    EntryKind::Binary(position)
+                }
+                Bytes::Document(text) => {
+                    document.is_bundle = true;
+                    document.content = text.as_bytes().to_vec();
+                    document.binary_content_type = Some(FHIR_DOCUMENT.to_owned());
+                    EntryKind::Bundle(position)
+                }
+            };
             if let Some(entry) = self.order.get_mut(binary.position) {
-                *entry = EntryKind::Binary(position);
+                *entry = kind;
             }
         }
         match binaries.first_left() {
@@ -397,8 +419,15 @@ struct Binaries<'a> {
     by_url: HashMap<&'a str, DraftBinary<'a>>,
 }
 
+/// What a DocumentReference's url names in its transaction.
+enum Bytes<'a> {
+    Binary(Binary<'a>),
+    /// A FHIR document, as text.
+    Document(&'a str),
+}
+
 struct DraftBinary<'a> {
-    resource: Binary<'a>,
+    resource: Bytes<'a>,
     expression: String,
     position: usize,
 }
@@ -407,7 +436,22 @@ impl<'a> Binaries<'a> {
     fn add(&mut self, url: &'a str, text: &'a str, path: &str, position: usize) -> Result<(), Refusal> {
         let resource: Binary<'a> =
             serde_json::from_str(text).map_err(|error| unreadable(&format!("{path}.resource"), &error))?;
-        let binary = DraftBinary { resource, expression: format!("{path}.resource.data"), position };
+        let resource = Bytes::Binary(resource);
+        self.keep(url, DraftBinary { resource, expression: format!("{path}.resource.data"), position }, path)
+    }
+
+    fn add_document(
+        &mut self,
+        url: &'a str,
+        text: &'a str,
+        path: &str,
+        position: usize,
+    ) -> Result<(), Refusal> {
+        let resource = Bytes::Document(text);
+        self.keep(url, DraftBinary { resource, expression: format!("{path}.resource"), position }, path)
+    }
+
+    fn keep(&mut self, url: &'a str, binary: DraftBinary<'a>, path: &str) -> Result<(), Refusal> {
         if url.is_empty() || self.by_url.insert(url, binary).is_some() {
             return Err(malformed(&format!("{path}.fullUrl is missing or stands twice")));
         }

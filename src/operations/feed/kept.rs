@@ -2,11 +2,11 @@
 
 use aws_lc_rs::digest;
 
-use super::content;
 use super::draft::Draft;
 use super::terms;
+use super::{FHIR_DOCUMENT, content};
 use crate::error::Failure;
-use crate::fhir::document_reference::{self, ServerElements};
+use crate::fhir::document_reference::{self, Place, ServerElements};
 use crate::fhir::elements::{CodeableConcept, end_of, instant};
 use crate::fhir::submission_set;
 use crate::operations::Call;
@@ -112,6 +112,7 @@ fn new_document(
             record_id: grant.record_id(),
             ins: (&ins.0, &ins.1),
             binary_id,
+            place: if attachment.content_type.0 == FHIR_DOCUMENT { Place::Bundle } else { Place::Binary },
             size,
             hash: &hash,
             class: (r#type.class, codes.class(r#type.class).unwrap_or_default()),

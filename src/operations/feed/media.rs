@@ -35,7 +35,7 @@ impl Media {
             "image/jpeg" => Self::Jpeg,
             "image/tiff" => Self::Tiff,
             "application/dicom" => Self::Dicom,
-            "application/fhir+json" => Self::FhirDocument,
+            super::FHIR_DOCUMENT => Self::FhirDocument,
             _ => return None,
         })
     }
@@ -56,7 +56,8 @@ impl Media {
             found => Err(format!("the bytes are {found}, not {media_type}")),
         };
         match self {
-            Self::Cda => Ok(()),
+            // Read elsewhere, as a whole.
+            Self::Cda | Self::FhirDocument => Ok(()),
             Self::Pdf => is("application/pdf"),
             Self::Rtf => is("application/rtf"),
             Self::Jpeg => is("image/jpeg"),
@@ -69,7 +70,6 @@ impl Media {
                 }
                 None => Err(format!("the bytes are {}, not a DICOM file", found())),
             },
-            Self::FhirDocument => Err("a FHIR document comes as a Bundle entry of its own".into()),
         }
     }
 }

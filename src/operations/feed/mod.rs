@@ -48,6 +48,9 @@ pub const PUBLISH: Operation =
 pub const GENERATE: Operation =
     Operation::new("TD2 generate metadata", scope::Transaction::Publish, Budget::Feed);
 
+/// The media type of a FHIR document.
+pub const FHIR_DOCUMENT: &str = "application/fhir+json";
+
 /// What a feed is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fed {
@@ -479,6 +482,10 @@ impl Fed {
             EntryKind::Binary(position) => {
                 let id = documents.get(*position).map_or("", |(_, binary_id)| binary_id);
                 created(format!("Binary/{id}/_history/1"))
+            }
+            EntryKind::Bundle(position) => {
+                let id = documents.get(*position).map_or("", |(_, binary_id)| binary_id);
+                created(format!("Bundle/{id}/_history/1"))
             }
             EntryKind::Folder(position) => {
                 let id = folders::id_of(list_id, *position).unwrap_or_default();

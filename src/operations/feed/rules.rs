@@ -58,7 +58,7 @@ pub(super) fn check(
         identifiers(document, &mut findings);
         codes(call, document, &mut findings);
         labels(call, document, is_minor, &mut findings);
-        attachment(document, draft.list.is_some(), &mut findings);
+        attachment(document, draft.list.is_some() && !document.is_bundle, &mut findings);
         context(document, draft.list.is_some(), &mut findings);
         responsible(call, document, &mut findings);
         patients(document, ins, &mut findings);
@@ -276,6 +276,9 @@ fn attachment(document: &DraftDocument<'_>, in_transaction: bool, findings: &mut
                 findings.always(at("creation"), error);
             }
         }
+    }
+    if document.is_bundle && (attachment.size.is_some() || attachment.hash.is_some()) {
+        findings.strict(at("hash"), "size and hash of a FHIR document are absent (ITI-65)");
     }
     if !in_transaction {
         return;

@@ -1,0 +1,48 @@
+//! TD3.2, ITI-68 of a FHIR document: `GET /Bundle/{id}`.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::negotiation::Accepted;
+use super::respond::Answer;
+use super::{gate, partial, request, respond};
+use crate::error::{Failure, Reason, Refusal};
+use crate::operations::feed::FHIR_DOCUMENT;
+use crate::operations::read_document::{self, Part};
+
+/// Retrieve a FHIR document (TD3.2, ITI-68).
+///
+/// The Bundle as it was fed, in JSON or XML. What may not be seen is answered like what does not exist.
+#[utoipa::path(
+    get, path = "/fhir/Bundle/{id}", tag = "TD3.2", operation_id = "readBundle",
+    params(("id" = String, Path, description = "from content.attachment.url")),
+    responses(
+        (status = 200, description = "Bundle of type document", content_type = "application/fhir+json", body = super::openapi::Resource),
+        (status = 304, description = "The client holds it: If-None-Match names its ETag"),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
+        (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
+        (status = 406, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
+    )
+)]
+pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+    gate::serve(&request, read_document::RETRIEVE, async |call| {
+        Accepted::of(&request, &request::query(&request)?).choose(&request)?;
+        let body = read_document::retrieve(&call, id.into_inner(), |described| {
+            if described.content_type != FHIR_DOCUMENT {
+                return Err(Refusal::new(Reason::NotFound, "no such resource").by("the document is no Bundle"));
+            }
+            Ok(match partial::holds_it(&request, described.sha256) {
+                true => Part::NotModified,
+                false => Part::Whole,
+            })
+        })
+        .await?;
+        let request_id = call.trace.request_id.clone();
+        Ok(body.map(|body| match String::from_utf8(body.bytes.to_vec()) {
+            Ok(text) => Answer::fhir(body.part.status(), text).with(header::ETAG, partial::etag(&body.sha256)),
+            // Invariant: the door took it in as text.
+            Err(error) => respond::failure(&Failure::internal(error), &request_id),
+        }))
+    })
+    .await
+}
