@@ -90,6 +90,9 @@ struct SandboxArguments {
     /// Hold callers to the budgets of production (429 when they are spent).
     #[arg(long)]
     limits: bool,
+    /// Bytes of a request's body, at most, in MiB.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
+    maximum_body: u16,
     /// Milliseconds after its request at which an answer leaves that could tell by its time what is hidden; 0: at once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(0..=1_000))]
     even_answers: u16,
@@ -231,6 +234,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         strict: arguments.strict,
         pro_sante_connect: arguments.psc,
         budgets: arguments.limits.then(Budgets::default),
+        maximum_body: usize::from(arguments.maximum_body) << 20,
         even_answers: Duration::from_millis(u64::from(arguments.even_answers)),
         software: arguments.software,
         unregistered: if arguments.refuse_unregistered { Unregistered::Refused } else { Unregistered::Marked },

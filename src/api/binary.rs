@@ -4,14 +4,16 @@ use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
 
-use super::negotiation::{Accepted, Form};
-use super::respond::Answer;
+use super::negotiation::{Accepted, Form, Format};
+use super::respond::{Answer, Behind};
 use super::{gate, partial, request};
 use crate::error::{Reason, Refusal};
 use crate::fhir::json::quoted;
+use crate::fhir::xml;
 use crate::operations::feed::FHIR_DOCUMENT;
-use crate::operations::read_document::{self, Part};
+use crate::operations::read_document::{self, Body, Content, Held, Part};
 
 /// Read a document (TD3.2; ITI-68).
 ///
@@ -32,7 +34,7 @@ use crate::operations::read_document::{self, Part};
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::RETRIEVE, async |call| {
         let accepted = Accepted::of(&request, &request::query(&request)?);
-        let body = read_document::retrieve(&call, id.into_inner(), |described| {
+        let body = read_document::retrieve(&call, id.into_inner(), Held::Short, |described| {
             // A FHIR document is a Bundle, and has its own address.
             if described.content_type == FHIR_DOCUMENT {
                 return Err(Refusal::new(Reason::NotFound, "no such resource").by("the document is a Bundle"));
@@ -48,19 +50,16 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
         })
         .await?;
         Ok(body.map(|body| match accepted.form_of(&body.content_type) {
-            Some(Form::Resource(format)) => {
-                request.extensions_mut().insert(format);
-                let resource = format!(
-                    "{{\"resourceType\":\"Binary\",\"id\":{},\"contentType\":{},\"data\":\"{}\"}}",
-                    quoted(&body.binary_id),
-                    quoted(&body.content_type),
-                    BASE64.encode(&body.bytes)
-                );
-                Answer::fhir(200, resource)
-            }
+            Some(Form::Resource(format)) => resource(&request, body, format),
             _ => {
                 let disposition = partial::disposition(&body.title, &body.content_type, &body.binary_id);
-                let answer = Answer::bytes(body.part.status(), body.content_type, disposition, body.bytes)
+                let bounds = body.bounds();
+                let (held, behind) = match body.content {
+                    Content::Held(bytes) => (bytes, None),
+                    Content::Stored(stored) => (Bytes::new(), Some(Behind { stored, bounds, inside: None })),
+                };
+                let answer = Answer::bytes(body.part.status(), body.content_type, disposition, held)
+                    .followed_by(behind)
                     .with(header::ETAG, partial::etag(&body.sha256))
                     .with(header::ACCEPT_RANGES, "bytes".into());
                 match body.part {
@@ -73,4 +72,34 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
         }))
     })
     .await
+}
+
+/// The document as a Binary, in JSON or XML.
+fn resource(request: &HttpRequest, body: Body, format: Format) -> Answer {
+    let written = |data: &str| {
+        format!(
+            "{{\"resourceType\":\"Binary\",\"id\":{},\"contentType\":{},\"data\":\"{data}\"}}",
+            quoted(&body.binary_id),
+            quoted(&body.content_type),
+        )
+    };
+    let bounds = body.bounds();
+    match &body.content {
+        Content::Held(bytes) => {
+            request.extensions_mut().insert(format);
+            Answer::fhir(200, written(&BASE64.encode(bytes)))
+        }
+        Content::Stored(stored) => {
+            // What stands where the data will: the last of its kind in either form.
+            const DATA: &str = "AAAA";
+            let whole = match format {
+                Format::Json => written(DATA),
+                // Invariant: a Binary of three plain texts is FHIR.
+                Format::Xml => xml::to_xml(&written(DATA)).unwrap_or_default(),
+            };
+            let (before, after) = whole.rsplit_once(DATA).unwrap_or_default();
+            let behind = Behind { stored: stored.clone(), bounds, inside: Some(after.to_owned()) };
+            Answer::written(200, format, before.to_owned()).followed_by(Some(behind))
+        }
+    }
 }

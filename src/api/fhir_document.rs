@@ -6,9 +6,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::negotiation::Accepted;
 use super::respond::Answer;
 use super::{gate, partial, request, respond};
-use crate::error::{Failure, Reason, Refusal};
+use crate::error::{Reason, Refusal};
 use crate::operations::feed::FHIR_DOCUMENT;
-use crate::operations::read_document::{self, Part};
+use crate::operations::read_document::{self, Held, Part};
 
 /// Retrieve a FHIR document (TD3.2, ITI-68).
 ///
@@ -27,7 +27,7 @@ use crate::operations::read_document::{self, Part};
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::RETRIEVE, async |call| {
         Accepted::of(&request, &request::query(&request)?).choose(&request)?;
-        let body = read_document::retrieve(&call, id.into_inner(), |described| {
+        let body = read_document::retrieve(&call, id.into_inner(), Held::All, |described| {
             if described.content_type != FHIR_DOCUMENT {
                 return Err(Refusal::new(Reason::NotFound, "no such resource").by("the document is no Bundle"));
             }
@@ -38,10 +38,10 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
         })
         .await?;
         let request_id = call.trace.request_id.clone();
-        Ok(body.map(|body| match String::from_utf8(body.bytes.to_vec()) {
-            Ok(text) => Answer::fhir(body.part.status(), text).with(header::ETAG, partial::etag(&body.sha256)),
+        Ok(body.map(|body| match body.into_text() {
+            Ok((status, text, sha256)) => Answer::fhir(status, text).with(header::ETAG, partial::etag(&sha256)),
             // Invariant: the door took it in as text.
-            Err(error) => respond::failure(&Failure::internal(error), &request_id),
+            Err(failure) => respond::failure(&failure, &request_id),
         }))
     })
     .await

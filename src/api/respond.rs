@@ -3,15 +3,20 @@
 use std::borrow::Cow;
 
 use actix_web::HttpResponse;
+use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 
 use super::gate::REQUEST_ID;
 use super::negotiation::Format;
 use super::request::beside;
 use crate::error::{Failure, Reason};
 use crate::fhir::{outcome, xml};
+use crate::store::StoredBody;
 
 /// The media type of every FHIR answer.
 pub const FHIR_JSON: &str = "application/fhir+json; charset=utf-8";
@@ -29,24 +34,60 @@ pub struct Answer {
     content_type: Cow<'static, str>,
     headers: Vec<(HeaderName, String)>,
     body: Bytes,
+    /// What is sent behind the body, in pieces.
+    behind: Option<Behind>,
+}
+
+/// A long document behind the beginning of a body.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    /// Its bytes.
+    pub stored: StoredBody,
+    /// The first, and the one behind the last.
+    pub bounds: (u64, u64),
+    /// As base64, with this text behind it: inside a Binary.
+    pub inside: Option<String>,
 }
 
 impl Answer {
     /// A FHIR resource.
     pub fn fhir(status: u16, resource: String) -> Self {
-        Self { status, content_type: FHIR_JSON.into(), headers: Vec::new(), body: Bytes::from(resource) }
+        Self {
+            status,
+            content_type: FHIR_JSON.into(),
+            headers: Vec::new(),
+            body: Bytes::from(resource),
+            behind: None,
+        }
     }
 
     /// JSON that is no FHIR.
     pub fn json(status: u16, text: String) -> Self {
-        Self { status, content_type: JSON.into(), headers: Vec::new(), body: Bytes::from(text) }
+        Self { status, content_type: JSON.into(), headers: Vec::new(), body: Bytes::from(text), behind: None }
     }
 
     /// A document's own bytes, served inert: no sniffing, no rendering, no caching.
     pub fn bytes(status: u16, content_type: String, disposition: String, body: Bytes) -> Self {
-        Self { status, content_type: content_type.into(), headers: Vec::new(), body }
+        Self { status, content_type: content_type.into(), headers: Vec::new(), body, behind: None }
             .with(header::CONTENT_DISPOSITION, disposition)
             .with(header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".into())
+    }
+
+    /// A FHIR resource in a form of which it is known how it is written: it is not written again.
+    pub fn written(status: u16, format: Format, beginning: String) -> Self {
+        let content_type = if format == Format::Json { FHIR_JSON } else { FHIR_XML };
+        Self {
+            status,
+            content_type: content_type.into(),
+            headers: Vec::new(),
+            body: Bytes::from(beginning),
+            behind: None,
+        }
+    }
+
+    /// With a long document behind what it holds.
+    pub fn followed_by(self, behind: Option<Behind>) -> Self {
+        Self { behind, ..self }
     }
 
     /// With one more header.
@@ -161,7 +202,8 @@ pub fn oauth_failure(failed: &Failure, request_id: &str) -> Answer {
 /// The answer in the form that is asked for. What cannot be written in it is a fault of ours, since it was taken in as FHIR: it goes out
 /// as JSON then. What its trace says was done, and nobody is told otherwise.
 pub(super) async fn in_format(answer: Answer, format: Format, request_id: &str) -> Answer {
-    if format == Format::Json || answer.content_type != FHIR_JSON || answer.body.is_empty() {
+    let is_whole = answer.behind.is_none() && !answer.body.is_empty();
+    if format == Format::Json || answer.content_type != FHIR_JSON || !is_whole {
         return answer;
     }
     let written = beside(answer.body.to_vec(), |body| {
@@ -197,5 +239,51 @@ pub(super) fn http(answer: Answer, request_id: &str) -> HttpResponse {
             response.insert_header((name, value));
         }
     }
-    response.body(answer.body)
+    match answer.behind {
+        None => response.body(answer.body),
+        Some(behind) => {
+            let length = answer.body.len() as u64 + behind.length();
+            let beginning = futures_util::stream::iter(
+                Some(Ok(answer.body)).filter(|body| !matches!(body, Ok(body) if body.is_empty())),
+            );
+            response.body(SizedStream::new(length, beginning.chain(behind.pieces(request_id.to_owned()))))
+        }
+    }
+}
+
+impl Behind {
+    /// Bytes that are sent.
+    fn length(&self) -> u64 {
+        let bytes = self.bounds.1.saturating_sub(self.bounds.0);
+        match &self.inside {
+            None => bytes,
+            Some(text) => bytes.div_ceil(3) * 4 + text.len() as u64,
+        }
+    }
+
+    /// What is sent, piece for piece. A fault on the way breaks the answer off: it is shorter than it said.
+    fn pieces(self, request_id: String) -> impl Stream<Item = Result<Bytes, Failure>> {
+        let Self { stored, bounds, inside } = self;
+        let in_base64 = inside.is_some();
+        // Base64 goes by three bytes: what is left of a piece goes before the next.
+        let pieces = stored.pieces(bounds.0, bounds.1).map(move |piece| {
+            piece.inspect_err(|failure| tracing::error!(%failure, request_id, "an answer broke off"))
+        });
+        let ends = inside.map(|text| Ok(Bytes::from(text)));
+        let mut left = Vec::new();
+        let mut at = bounds.0;
+        pieces
+            .map(move |piece| {
+                let piece = piece?;
+                if !in_base64 {
+                    return Ok(piece);
+                }
+                at += piece.len() as u64;
+                left.extend_from_slice(&piece);
+                let whole = if at == bounds.1 { left.len() } else { left.len() - left.len() % 3 };
+                let rest = left.split_off(whole);
+                Ok(Bytes::from(BASE64.encode(std::mem::replace(&mut left, rest))))
+            })
+            .chain(futures_util::stream::iter(ends))
+    }
 }

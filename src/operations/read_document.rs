@@ -7,7 +7,7 @@ use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::document_reference::DocumentReference;
 use crate::identity::scope::Transaction;
 use crate::rights::{DocumentFacts, Scope};
-use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey};
+use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody};
 
 /// The name of reading bytes in traces.
 pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
@@ -65,8 +65,49 @@ pub struct Body {
     pub size: u64,
     /// How much of it this is.
     pub part: Part,
-    /// As received.
-    pub bytes: Bytes,
+    /// As received, the part that is wanted.
+    pub content: Content,
+}
+
+/// The bytes of a document.
+#[derive(Debug)]
+pub enum Content {
+    /// A short one, or nothing.
+    Held(Bytes),
+    /// A long one: read in pieces as it is sent.
+    Stored(StoredBody),
+}
+
+/// What of a document may be held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A short one.
+    Short,
+    /// All of it: it is written in another form.
+    All,
+}
+
+impl Body {
+    /// HTTP status, text and digest of a document that is held whole.
+    ///
+    /// # Errors
+    /// [`Failure::Internal`]: it is no text, or not held.
+    pub fn into_text(self) -> Result<(u16, String, String), Failure> {
+        let Content::Held(bytes) = self.content else {
+            return Err(Failure::internal("a document is not held"));
+        };
+        let text = String::from_utf8(bytes.to_vec()).map_err(Failure::internal)?;
+        Ok((self.part.status(), text, self.sha256))
+    }
+
+    /// The first byte that is wanted, and the one behind the last.
+    pub fn bounds(&self) -> (u64, u64) {
+        match self.part {
+            Part::Whole => (0, self.size),
+            Part::Range(first, last) => (first, last.saturating_add(1)),
+            Part::NotModified => (0, 0),
+        }
+    }
 }
 
 /// Reads the bytes of a Binary, or a part of them. `choose` says, once the caller may see it, how much is wanted, or that its media type
@@ -78,6 +119,7 @@ pub struct Body {
 pub async fn retrieve(
     call: &Call,
     binary_id: String,
+    held: Held,
     choose: impl FnOnce(&Described<'_>) -> Result<Part, Refusal>,
 ) -> Result<Traced<Body>, Failure> {
     let (document, id, record_id, rule) = open(
@@ -93,23 +135,30 @@ pub async fn retrieve(
     let (content_type, sha256, size) = (&document.content_type, &document.sha256, document.size);
     let described = Described { content_type, sha256, size };
     let part = choose(&described).map_err(|refusal| refusal.concerning(&record_id, Some(&id)))?;
-    let (bytes, title) = match part {
+    let bodies = call.services.store.bodies();
+    let (content, title) = match part {
         Part::Whole | Part::Range(..) => {
             // All of it is read: its digest is checked before a byte of it goes out.
-            let all = call.services.store.bodies().get(&document.body_key, sha256, size).await?;
-            let bytes = match part {
-                Part::Range(first, last) => {
-                    range(&all, first, last).ok_or_else(|| Failure::internal("a range"))?
-                }
-                _ => all,
+            let content = if size > SMALL && held == Held::Short {
+                let stored = bodies.stored(&document.body_key, sha256, size);
+                stored.verify().await?;
+                Content::Stored(stored)
+            } else {
+                let all = bodies.get(&document.body_key, sha256, size).await?;
+                Content::Held(match part {
+                    Part::Range(first, last) => {
+                        range(&all, first, last).ok_or_else(|| Failure::internal("a range"))?
+                    }
+                    _ => all,
+                })
             };
             (
-                bytes,
+                content,
                 title(&document.resource)
                     .map_err(|refusal| Failure::internal(format!("document {id}: {refusal}")))?,
             )
         }
-        Part::NotModified => (Bytes::new(), String::new()),
+        Part::NotModified => (Content::Held(Bytes::new()), String::new()),
     };
     let trace = call.trace.granted(part.status(), &rule, Some(&record_id), &[id]);
     let body = Body {
@@ -119,7 +168,7 @@ pub async fn retrieve(
         sha256: document.sha256,
         size: document.size,
         part,
-        bytes,
+        content,
     };
     call.services.store.writer().record(trace, body).await
 }

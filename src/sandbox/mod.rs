@@ -55,6 +55,8 @@ pub struct SandboxOptions {
     pub pro_sante_connect: SocketAddr,
     /// Budgets of callers. None: as often as they like.
     pub budgets: Option<Budgets>,
+    /// Bytes of a request's body, at most.
+    pub maximum_body: usize,
     /// How long after its request an answer leaves that could tell of what is hidden. Zero: at once.
     pub even_answers: Duration,
     /// A registry of software, in place of the sandbox's own.
@@ -129,7 +131,7 @@ impl Sandbox {
             ocsp: options.ocsp.clone(),
             strictness: if options.strict { Strictness::Strict } else { Strictness::Tolerant },
             authorisation_days: 365,
-            maximum_body: 64 << 20,
+            maximum_body: options.maximum_body,
             store_limits: StoreLimits::default(),
             home: String::new(),
             workers: options.workers,

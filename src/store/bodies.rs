@@ -43,8 +43,63 @@ pub struct BodyStore {
     folder: Option<Arc<LocalFileSystem>>,
 }
 
-/// Bodies up to this size are read where the request is.
-const SMALL: u64 = 256 << 10;
+/// Bodies up to this size are read where the request is, and are sent from memory.
+pub const SMALL: u64 = 256 << 10;
+/// By how much a longer one is read.
+const PIECE: u64 = 512 << 10;
+
+/// A body that is read in pieces as it is sent: memory holds two of them, however long it is.
+#[derive(Clone, Debug)]
+pub struct StoredBody {
+    bodies: BodyStore,
+    key: String,
+    sha256: String,
+    size: u64,
+}
+
+impl StoredBody {
+    /// Reads all of it once, and checks that it is the one that was fed: before a byte of it goes out.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: the store is away, the body gone or altered.
+    pub async fn verify(&self) -> Result<(), Failure> {
+        let mut pieces = Box::pin(self.clone().pieces(0, self.size));
+        while let Some(piece) = pieces.next().await {
+            piece?;
+        }
+        Ok(())
+    }
+
+    /// The bytes from `first` to before `end`. Of the whole, the last piece is held back until the digest is the one that was fed: an
+    /// answer of altered bytes breaks off.
+    pub fn pieces(self, first: u64, end: u64) -> impl Stream<Item = Result<Bytes, Failure>> {
+        let whole = first == 0 && end == self.size;
+        let state = (self, first, whole.then(|| digest::Context::new(&digest::SHA256)));
+        futures_util::stream::try_unfold(state, move |(body, at, mut digest)| async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let until = end.min(at.saturating_add(PIECE));
+            let piece = body.bodies.objects.get_range(&Path::from(body.key.as_str()), at..until).await;
+            let piece = piece.map_err(unavailable)?;
+            let altered =
+                || Failure::unavailable(format_args!("the body {} is not the one that was fed", body.key));
+            if piece.len() as u64 != until - at {
+                return Err(altered());
+            }
+            if let Some(digest) = &mut digest {
+                digest.update(&piece);
+            }
+            if until == end
+                && let Some(digest) = digest.take()
+                && hex(digest.finish().as_ref()) != body.sha256
+            {
+                return Err(altered());
+            }
+            Ok(Some((piece, (body, until, digest))))
+        })
+    }
+}
 
 impl BodyStore {
     /// Opens it.
@@ -117,6 +172,11 @@ impl BodyStore {
             return Err(Failure::unavailable(format_args!("the body {key} is not the one that was fed")));
         }
         Ok(body)
+    }
+
+    /// A body of a known size, to be read in pieces.
+    pub fn stored(&self, key: &str, sha256: &str, size: u64) -> StoredBody {
+        StoredBody { bodies: self.clone(), key: key.to_owned(), sha256: sha256.to_owned(), size }
     }
 
     /// Removes a body; one that is not there is no error.

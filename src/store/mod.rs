@@ -34,7 +34,7 @@ use crate::error::Failure;
 use crate::rights::HabilitationMatrix;
 
 pub(crate) use bodies::hex;
-pub use bodies::{BodyStore, BodyStoreLocation};
+pub use bodies::{BodyStore, BodyStoreLocation, SMALL, StoredBody};
 pub use changes::{Changes, Known, told_until};
 pub use criteria::{
     DateRange, LabelTest, MOST_PREFIXES, NewTerm, PeriodRange, SearchCriteria, TermKind, TermTest,

@@ -166,6 +166,7 @@ impl World {
             base: options.beside.as_ref().map(|beside| beside.base.clone()),
             pro_sante_connect: "127.0.0.1:0".parse().unwrap(),
             budgets: options.budgets,
+            maximum_body: 64 << 20,
             even_answers: options.even_answers,
             software,
             unregistered: options.unregistered,
