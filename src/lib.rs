@@ -45,6 +45,8 @@ pub mod fhir;
 
 pub mod cda;
 
+mod bounded_xml;
+
 pub mod environment;
 pub mod error;
 #[cfg(feature = "fault-injection")]

@@ -102,7 +102,7 @@ async fn find(
 ) -> Result<Traced<Answer>, Failure> {
     Accepted::of(request, &parameters).choose(request)?;
     let pages = Pages::of(&call);
-    let search = DocumentSearch::read(parameters, request::handling(request), &pages)?;
+    let search = DocumentSearch::read(parameters, request::handling(request), &pages, &api.services.codes)?;
     let RecordSearch { patient, ignored, repeated, .. } = search.record;
     let after = search.page.after.clone();
     let warning = (!ignored.is_empty()).then(|| outcome::ignored(&ignored));

@@ -7,7 +7,7 @@ use super::search_parameters::{
 };
 use crate::error::{Reason, Refusal};
 use crate::fhir::capability::DOCUMENT_SEARCH;
-use crate::fhir::codes::label;
+use crate::fhir::codes::{Codes, label};
 use crate::rights::DocumentStatus;
 use crate::store::{LabelTest, Page, SearchCriteria, TermKind};
 
@@ -34,11 +34,12 @@ impl DocumentSearch {
         parameters: Vec<(String, String)>,
         handling: Handling,
         pages: &Pages<'_>,
+        value_sets: &Codes,
     ) -> Result<Self, Refusal> {
         let mut criteria = SearchCriteria::default();
         let mut page = Page { size: DEFAULT_COUNT, after: None, ascending: false };
         let record = RecordSearch::read(parameters, handling, &DOCUMENT_SEARCH, |name, value| {
-            take(&mut criteria, &mut page, name, value)
+            take(&mut criteria, &mut page, value_sets, name, value)
         })?;
         // The test book looks up one reference without a status (TD3.1b).
         if criteria.statuses.is_empty() && criteria.identifiers.is_empty() {
@@ -51,7 +52,13 @@ impl DocumentSearch {
 }
 
 /// Takes one parameter. Whether it is known.
-fn take(criteria: &mut SearchCriteria, page: &mut Page, name: &str, value: &str) -> Result<bool, Refusal> {
+fn take(
+    criteria: &mut SearchCriteria,
+    page: &mut Page,
+    value_sets: &Codes,
+    name: &str,
+    value: &str,
+) -> Result<bool, Refusal> {
     let codes = || codes(name, value);
     match name {
         "_count" => {
@@ -66,14 +73,21 @@ fn take(criteria: &mut SearchCriteria, page: &mut Page, name: &str, value: &str)
                 _ => return Err(invalid(name, "sorts by date or -date")),
             };
         }
-        "status" => criteria.statuses.extend(statuses(value)?),
-        "type" => criteria.types.extend(codes()?),
-        "category" => criteria.classes.extend(codes()?),
-        "format" => criteria.formats.extend(codes()?),
-        "facility" => criteria.facilities.extend(codes()?),
-        "setting" => criteria.settings.extend(codes()?),
-        "identifier" => criteria.identifiers.extend(codes()?),
-        "_id" => criteria.ids.extend(codes()?),
+        "status" => criteria.statuses.push(statuses(value)?),
+        "type" => criteria.types.push(known(name, value, "JDV-J66", value_sets)?),
+        "category" => criteria.classes.push(known(name, value, "JDV-J57", value_sets)?),
+        "format" => criteria.formats.push(known(name, value, "JDV-J60", value_sets)?),
+        "facility" => criteria.facilities.push(known(name, value, "JDV-J61", value_sets)?),
+        "setting" => criteria.settings.push(known(name, value, "JDV-J62", value_sets)?),
+        "identifier" => {
+            let identifiers = codes()?;
+            if identifiers.len() > MAXIMUM_IDENTIFIERS {
+                let why = format!("at most {MAXIMUM_IDENTIFIERS} identifiers in one search (3.1-010)");
+                return Err(invalid(name, &why));
+            }
+            criteria.identifiers.push(identifiers);
+        }
+        "_id" => criteria.ids.push(codes()?),
         "relatesto" => {
             let ids = codes()?.into_iter();
             criteria.replaced.extend(ids.map(|id| id.trim_start_matches("DocumentReference/").to_owned()));
@@ -85,11 +99,12 @@ fn take(criteria: &mut SearchCriteria, page: &mut Page, name: &str, value: &str)
         "period-start" => criteria.period_start = criteria.period_start.and(range(name, value)?),
         "period-end" => criteria.period_end = criteria.period_end.and(range(name, value)?),
         "isArchived" => {
-            criteria.archived = match value {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => return Err(invalid(name, "wants true or false")),
-            };
+            let asked = codes()?;
+            if asked.iter().any(|one| one != "true" && one != "false") {
+                return Err(invalid(name, "wants true or false"));
+            }
+            let (yes, no) = (asked.contains(&"true".to_owned()), asked.contains(&"false".to_owned()));
+            criteria.archived.push(if yes == no { None } else { Some(yes) });
         }
         "security-label" => criteria.labels.push(codes()?.iter().map(|code| label_test(code)).collect()),
         "event" => criteria.terms.push(tokens(TermKind::Event, name, value)?),
@@ -106,6 +121,23 @@ fn take(criteria: &mut SearchCriteria, page: &mut Page, name: &str, value: &str)
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Identifiers in one search, at most: what the DMP of today takes.
+const MAXIMUM_IDENTIFIERS: usize = 20;
+
+/// The codes of a value set that are asked for. One of another code system than its own is none of them: nothing has it.
+fn known(name: &str, value: &str, value_set: &str, value_sets: &Codes) -> Result<Vec<String>, Refusal> {
+    let codes = codes(name, value)?;
+    let asked = value.split(',').zip(codes).filter(|(token, code)| {
+        let Some((system, _)) = token.split_once('|') else { return true };
+        let of_oid = system.strip_prefix("urn:oid:").and_then(|oid| value_sets.system_of_oid(oid));
+        // LOINC stands under an address of the NOS too.
+        let of_nos = system.contains("/NOS/TRE_A04").then_some("http://loinc.org");
+        let system = of_oid.or(of_nos).unwrap_or(system);
+        value_sets.concept(value_set, code).is_none_or(|known| system == known.system)
+    });
+    Ok(asked.map(|(_, code)| code).collect())
 }
 
 fn statuses(value: &str) -> Result<Vec<String>, Refusal> {
@@ -139,7 +171,7 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Result<DocumentSearch, Refusal> {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"key");
         let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        DocumentSearch::read(pairs, Handling::Lenient, &pages(&key))
+        DocumentSearch::read(pairs, Handling::Lenient, &pages(&key), &Codes::built_in().unwrap())
     }
 
     const PATIENT: (&str, &str) = ("patient.identifier", "urn:oid:1.2.250.1.213.1.4.10|279035121518989");
@@ -189,7 +221,7 @@ mod tests {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"key");
         let search =
             read(&[PATIENT, STATUS, ("type", "http://loinc.org|11488-4,SYNTH"), ("_count", "5")]).unwrap();
-        assert_eq!(search.criteria.types, ["11488-4", "SYNTH"]);
+        assert_eq!(search.criteria.types, [["11488-4", "SYNTH"]]);
         let cursor = PageCursor { date: 12, id: "a-b".into() };
         let link = link(KIND, &search.record.repeated, Some("rec-1"), Some(&cursor), &pages(&key));
         let (before, place) = link.split_once("&_after=").unwrap();

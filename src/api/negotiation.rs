@@ -66,8 +66,12 @@ impl Accepted {
     }
 
     fn read(list: &str) -> Self {
+        /// Media ranges that are looked at: nobody names more.
+        const MOST_RANGES: usize = 100;
         let mut ranges: Vec<(u16, String)> = list
             .split(',')
+            .filter(|range| !range.trim().is_empty())
+            .take(MOST_RANGES)
             .map(|range| {
                 let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
                 let media_type = parts.next().unwrap_or_default();
@@ -120,6 +124,10 @@ impl Accepted {
             "application/fhir+json" => Some(Form::Resource(Format::Json)),
             "application/fhir+xml" => Some(Form::Resource(Format::Xml)),
             named if named == "*/*" || named == media_type => Some(Form::Native),
+            // Two names of one thing (RFC 7303).
+            "text/xml" | "application/xml" if matches!(&*media_type, "text/xml" | "application/xml") => {
+                Some(Form::Native)
+            }
             "application/json" => Some(Form::Resource(Format::Json)),
             named => (named.strip_suffix("/*") == Some(family)).then_some(Form::Native),
         })

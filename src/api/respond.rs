@@ -190,7 +190,7 @@ pub fn oauth_failure(failed: &Failure, request_id: &str) -> Answer {
     if let Failure::Refused(refusal) = failed
         && let Some(issue) = refusal.issues.first()
     {
-        object.insert("error_description".into(), issue.diagnostics.as_ref().into());
+        object.insert("error_description".into(), outcome::allowed(&issue.diagnostics).into());
     }
     Answer {
         content_type: JSON.into(),

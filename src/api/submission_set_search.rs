@@ -68,7 +68,7 @@ fn take(
             criteria.folders = codes.iter().any(|code| code == "folder");
         }
         "status" => criteria.nothing |= !codes(name, value)?.iter().any(|code| code == "current"),
-        "_id" => criteria.ids.extend(codes(name, value)?),
+        "_id" => criteria.ids.push(codes(name, value)?),
         "date" => criteria.date = criteria.date.and(range(name, value)?),
         "identifier" => criteria.terms.push(tokens(TermKind::Identifier, name, value)?),
         "designationType" => criteria.terms.push(tokens(TermKind::DesignationType, name, value)?),

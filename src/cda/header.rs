@@ -5,22 +5,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use quick_xml::Reader;
-use quick_xml::events::Event;
 use roxmltree::{Document, Node, ParsingOptions};
 use thiserror::Error;
 
 use super::style_sheet;
+use crate::bounded_xml::{self, Bounds, OutOfBounds};
 
 pub(super) const HL7: &str = "urn:hl7-org:v3";
 pub(super) const XSL: &str = "http://www.w3.org/1999/XSL/Transform";
-/// The largest sample has 9,000 nodes.
-const MAXIMUM_NODES: u32 = 400_000;
-/// Elements inside one another, attributes of one element, namespace declarations of a document. roxmltree's work grows
-/// with the square and the cube of these; the samples have 30, 20 and 60.
-const MAXIMUM_DEPTH: usize = 200;
-const MAXIMUM_ATTRIBUTES: usize = 100;
-const MAXIMUM_NAMESPACES: usize = 1_000;
+const MAXIMUM_NODES: u32 = Bounds::CDA.nodes as u32;
 
 /// What the header says. Elements may be missing: whether they must be there is a rule elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +87,10 @@ pub(super) fn within<T>(
 ) -> Result<T, CdaFault> {
     let text = std::str::from_utf8(bytes).map_err(|_| CdaFault::NotUtf8)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    bounded(text)?;
+    bounded_xml::check(text, &Bounds::CDA).map_err(|out| match out {
+        OutOfBounds::Dtd => CdaFault::Dtd,
+        OutOfBounds::Xml(what) => CdaFault::NotXml(what),
+    })?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAXIMUM_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|error| match error {
         roxmltree::Error::DtdDetected => CdaFault::Dtd,
@@ -114,46 +110,6 @@ pub(super) fn within<T>(
         return read(document, true);
     }
     Err(CdaFault::NotCda)
-}
-
-/// Refuses what would be dear to parse, by a reader that keeps nothing.
-fn bounded(text: &str) -> Result<(), CdaFault> {
-    // roxmltree makes room for as many nodes and attributes as there are such characters, before it looks at any limit.
-    let most = MAXIMUM_NODES as usize * 4;
-    if [b'<', b'='].into_iter().any(|mark| text.bytes().filter(|byte| *byte == mark).count() > most) {
-        return Err(CdaFault::NotXml("too many nodes".into()));
-    }
-    let (mut depth, mut namespaces) = (0_usize, 0_usize);
-    let mut reader = Reader::from_str(text);
-    loop {
-        let event = reader.read_event().map_err(|error| CdaFault::NotXml(error.to_string()))?;
-        let element = match &event {
-            Event::Start(element) => {
-                depth += 1;
-                element
-            }
-            Event::Empty(element) => element,
-            Event::End(_) => {
-                depth = depth.saturating_sub(1);
-                continue;
-            }
-            Event::DocType(_) => return Err(CdaFault::Dtd),
-            Event::Eof => return Ok(()),
-            _ => continue,
-        };
-        // Whether a name stands twice is roxmltree's to say: here it would cost a comparison with each.
-        let mut attributes = 0;
-        for attribute in element.attributes().with_checks(false).flatten() {
-            attributes += 1;
-            namespaces += usize::from(attribute.key.as_ref().starts_with(b"xmlns"));
-            if attributes > MAXIMUM_ATTRIBUTES || namespaces > MAXIMUM_NAMESPACES {
-                return Err(CdaFault::NotXml("too many attributes or namespaces".into()));
-            }
-        }
-        if depth > MAXIMUM_DEPTH {
-            return Err(CdaFault::NotXml("elements too deep inside one another".into()));
-        }
-    }
 }
 
 pub(super) fn is(node: Node<'_, '_>, namespace: &str, name: &str) -> bool {

@@ -75,8 +75,8 @@ pub fn not_processed(codes: &[&str]) -> Value {
     json!({ "resourceType": "OperationOutcome", "issue": issues })
 }
 
-/// What a client sent comes back in a finding: without the characters that FHIR allows in no text, and XML cannot say. Never empty.
-fn allowed(text: &str) -> String {
+/// What a client sent comes back in a finding: its beginning, without the characters that FHIR allows in no text, and XML cannot say. Never empty.
+pub fn allowed(text: &str) -> String {
     let plain = |c: char| match c {
         '\t' | '\n' | '\r' => c,
         c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => char::REPLACEMENT_CHARACTER,
@@ -84,9 +84,13 @@ fn allowed(text: &str) -> String {
     };
     match text.trim().is_empty() {
         true => char::REPLACEMENT_CHARACTER.to_string(),
-        false => text.chars().map(plain).collect(),
+        false if text.len() <= LONGEST => text.chars().map(plain).collect(),
+        false => text.chars().take(LONGEST).map(plain).chain(['…']).collect(),
     }
 }
+
+/// Characters of a finding, at most: an answer does not grow with what was sent.
+const LONGEST: usize = 1_000;
 
 fn outcome(issues: Vec<Value>, request_id: &str) -> String {
     to_json(&json!({

@@ -6,25 +6,26 @@ use diesel::prelude::*;
 use super::documents::Backend;
 use super::schema::{document, search_term};
 
-/// What a search asks for beyond the record. Lists are alternatives; an empty list asks for nothing.
+/// What a search asks for beyond the record. Each inner list holds alternatives, and each of the outer ones must be met (FHIR: a comma
+/// is or, a parameter that comes again is and); an inner list that is empty is met by nothing.
 #[derive(Clone, Debug, Default)]
 pub struct SearchCriteria {
     /// `status`.
-    pub statuses: Vec<String>,
+    pub statuses: Vec<Vec<String>>,
     /// `type`.
-    pub types: Vec<String>,
+    pub types: Vec<Vec<String>>,
     /// `category`.
-    pub classes: Vec<String>,
+    pub classes: Vec<Vec<String>>,
     /// `format`.
-    pub formats: Vec<String>,
+    pub formats: Vec<Vec<String>>,
     /// `facility`.
-    pub facilities: Vec<String>,
+    pub facilities: Vec<Vec<String>>,
     /// `setting`.
-    pub settings: Vec<String>,
+    pub settings: Vec<Vec<String>>,
     /// `identifier`: unique ids, or other identifiers.
-    pub identifiers: Vec<String>,
+    pub identifiers: Vec<Vec<String>>,
     /// `_id`.
-    pub ids: Vec<String>,
+    pub ids: Vec<Vec<String>>,
     /// `relatesto`: ids of the documents that were replaced.
     pub replaced: Vec<String>,
     /// `date`.
@@ -40,7 +41,7 @@ pub struct SearchCriteria {
     /// `period-end`.
     pub period_end: DateRange,
     /// `isArchived`.
-    pub archived: Option<bool>,
+    pub archived: Vec<Option<bool>>,
     /// `security-label`: each of these, which are alternatives.
     pub labels: Vec<Vec<LabelTest>>,
     /// `author`, `event`, `related`: each of these.
@@ -220,10 +221,11 @@ pub(super) fn narrowed<'a>(
 ) -> document::BoxedQuery<'a, Backend> {
     macro_rules! any_of {
         ($($column:ident: $values:ident),+) => {$(
-            match &criteria.$values[..] {
-                [] => {}
-                [one] => query = query.filter(document::$column.eq(one)),
-                several => query = query.filter(document::$column.eq_any(several)),
+            for alternatives in &criteria.$values {
+                query = match &alternatives[..] {
+                    [one] => query.filter(document::$column.eq(one)),
+                    several => query.filter(document::$column.eq_any(several)),
+                };
             }
         )+};
     }
@@ -243,8 +245,15 @@ pub(super) fn narrowed<'a>(
     }
     within!(
         date: criteria.date, updated_at: criteria.last_updated, creation: criteria.creation.start,
-        period_start: criteria.period.start, period_start: criteria.period_start, period_end: criteria.period_end
+        period_start: criteria.period.start, period_start: criteria.period_start
     );
+    // What is kept of an end is the instant behind it.
+    if let Some(from) = criteria.period_end.from {
+        query = query.filter(document::period_end.gt(from));
+    }
+    if let Some(until) = criteria.period_end.until {
+        query = query.filter(document::period_end.le(until));
+    }
     if let Some(after) = criteria.creation.ends_after {
         query = query.filter(document::creation_end.gt(after));
     }
@@ -259,18 +268,18 @@ pub(super) fn narrowed<'a>(
     if let Some(by) = criteria.period.ended_by {
         query = query.filter(document::period_end.le(by));
     }
-    if let Some(archived) = criteria.archived {
+    for archived in criteria.archived.iter().flatten() {
         query = query.filter(document::archived.eq(archived));
     }
     for alternatives in &criteria.labels {
         query = labelled(query, alternatives, now);
     }
-    if !criteria.identifiers.is_empty() {
+    for alternatives in &criteria.identifiers {
         let named = search_term::table
             .filter(search_term::owner_id.eq(document::id))
             .filter(search_term::kind.eq(TermKind::Identifier.code()))
-            .filter(search_term::value.eq_any(&criteria.identifiers));
-        query = query.filter(document::unique_id.eq_any(&criteria.identifiers).or(exists(named)));
+            .filter(search_term::value.eq_any(alternatives));
+        query = query.filter(document::unique_id.eq_any(alternatives).or(exists(named)));
     }
     for test in &criteria.terms {
         query = query.filter(exists(terms_of!(test, document::id)));

@@ -22,7 +22,7 @@ use crate::rights::{DocumentFacts, ReadGrant, Scope};
 #[derive(Clone, Debug, Default)]
 pub struct SubmissionSetCriteria {
     /// `_id`.
-    pub ids: Vec<String>,
+    pub ids: Vec<Vec<String>>,
     /// `date`.
     pub date: DateRange,
     /// `identifier`, `designationType`, `sourceId`, `source`, `authorOrg`: each of these.
@@ -86,8 +86,8 @@ fn matching<'a>(
     if criteria.nothing {
         query = query.filter(submission_set::id.ne(submission_set::id));
     }
-    if !criteria.ids.is_empty() {
-        query = query.filter(submission_set::id.eq_any(&criteria.ids));
+    for alternatives in &criteria.ids {
+        query = query.filter(submission_set::id.eq_any(alternatives));
     }
     if let Some(from) = criteria.date.from {
         query = query.filter(submission_set::date.ge(from));

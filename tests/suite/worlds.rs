@@ -285,7 +285,7 @@ impl Stage {
         };
         let hidden_ids: Vec<String> = hidden.iter().take(20).map(|facts| facts.id.clone()).collect();
         let all = criteria(&|_| {});
-        let current = criteria(&|criteria| criteria.statuses = vec!["current".into()]);
+        let current = criteria(&|criteria| criteria.statuses = vec![vec!["current".into()]]);
         let walk = |reader: &mut Reader<'_>, name: &str, criteria: &SearchCriteria, size: usize| {
             let mut after = None;
             loop {
@@ -320,10 +320,10 @@ impl Stage {
                     walk(reader, "current", &current, size);
                 }
                 for kind in TYPES {
-                    walk(reader, kind, &criteria(&|criteria| criteria.types = vec![kind.into()]), 100);
+                    walk(reader, kind, &criteria(&|criteria| criteria.types = vec![vec![kind.into()]]), 100);
                 }
                 for id in &hidden_ids {
-                    walk(reader, "named", &criteria(&|criteria| criteria.ids = vec![id.clone()]), 5);
+                    walk(reader, "named", &criteria(&|criteria| criteria.ids = vec![vec![id.clone()]]), 5);
                 }
                 for kind in TYPES {
                     let test = TermTest {
@@ -509,7 +509,7 @@ fn the_operation_searches_by_the_same_predicate() {
     stage.keep(&record, documents);
     let call = stage.call(&caller);
     let key = habilis::operations::PatientKey::of_id(&record_id, "patient");
-    let criteria = SearchCriteria { statuses: vec!["current".into()], ..SearchCriteria::default() };
+    let criteria = SearchCriteria { statuses: vec![vec!["current".into()]], ..SearchCriteria::default() };
     let page = Page { size: 100, after: None, ascending: false };
     let found =
         stage.runtime.block_on(find_documents::run(&call, key, criteria.clone(), page.clone())).unwrap();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::fhir_path::Operation;
 use super::{MOST_OPERATIONS, malformed, not_updatable};
+use crate::bounded_xml::{self, Bounds};
 use crate::error::Refusal;
 use crate::fhir::xml;
 
@@ -18,6 +19,8 @@ use crate::fhir::xml;
 /// [`MalformedBody`](crate::error::Reason::MalformedBody); [`ElementNotUpdatable`](crate::error::Reason::ElementNotUpdatable) for a selector
 /// of anything but the three elements.
 pub(super) fn operations(text: &str, resource: &str) -> Result<Vec<Operation>, Refusal> {
+    bounded_xml::check(text, &Bounds::FRAGMENT)
+        .map_err(|_| malformed("not XML that is taken: no DTD, and of a patch's size"))?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit: 10_000, ..Default::default() };
     let document = Document::parse_with_options(text, options)
         .map_err(|error| malformed(format!("not XML that is taken: line {}", error.pos().row)))?;

@@ -6,6 +6,8 @@
 mod reader;
 mod writer;
 
+use crate::bounded_xml::{self, Bounds};
+
 pub use reader::{element_to_json, to_json};
 pub use writer::{check, to_xml};
 
@@ -78,10 +80,16 @@ fn is_number(text: &str) -> bool {
     bytes(whole) && !leading && bytes(fraction) && bytes(exponent)
 }
 
+fn narrative(text: &str) -> Option<roxmltree::Document<'_>> {
+    bounded_xml::check(text, &Bounds::FRAGMENT).ok()?;
+    let nodes_limit = Bounds::FRAGMENT.nodes as u32;
+    let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit, ..Default::default() };
+    roxmltree::Document::parse_with_options(text, options).ok()
+}
+
 /// Whether the text is one `div` of XHTML and nothing more.
 fn is_narrative(text: &str) -> bool {
-    let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: 100_000, ..Default::default() };
-    roxmltree::Document::parse_with_options(text, options).is_ok_and(|document| {
+    narrative(text).is_some_and(|document| {
         let root = document.root_element();
         root.tag_name().name() == "div"
             && root.tag_name().namespace() == Some(XHTML)
@@ -97,8 +105,7 @@ fn is_inert(text: &str) -> bool {
         "script", "style", "link", "base", "form", "input", "button", "iframe", "frame", "object", "embed",
         "applet", "meta",
     ];
-    let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: 100_000, ..Default::default() };
-    roxmltree::Document::parse_with_options(text, options).is_ok_and(|document| {
+    narrative(text).is_some_and(|document| {
         document.descendants().filter(|node| node.is_element()).all(|node| {
             let name = node.tag_name().name().to_ascii_lowercase();
             let inert = |attribute: roxmltree::Attribute<'_, '_>| {

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use roxmltree::{Document, Node, NodeType, ParsingOptions};
 
 use super::{DEEPEST, FHIR, Fault, Path, is_narrative, is_number};
+use crate::bounded_xml::{self, Bounds};
 use crate::fhir::definitions::{self, Definition, Element, Kind};
 use crate::fhir::json::quoted;
 
 /// Nodes of one body: a bomb ends here. A large feed has some thousands.
-const MOST_NODES: u32 = 400_000;
+const MOST_NODES: u32 = Bounds::FHIR.nodes as u32;
 
 /// A resource in JSON. No DTD is read, nothing is fetched, no entity but XML's own five is known.
 ///
@@ -17,6 +18,10 @@ const MOST_NODES: u32 = 400_000;
 /// The text is no XML, or says what FHIR R4 does not know, and where.
 pub fn to_json(xml: &str) -> Result<String, Fault> {
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MOST_NODES, ..Default::default() };
+    bounded_xml::check(xml, &Bounds::FHIR).map_err(|_| Fault {
+        path: "line 1, column 1".into(),
+        what: "not XML that is taken (well-formed, without DTD, of a FHIR resource's size)",
+    })?;
     let document = Document::parse_with_options(xml, options).map_err(|error| {
         // The place and no text: it may quote an INS.
         let at = error.pos();

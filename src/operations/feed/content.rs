@@ -12,6 +12,7 @@ use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::document::FhirDocument;
 use crate::fhir::{json, xml};
 use crate::identity::identifiers::ins_system;
+use crate::operations::Call;
 
 /// SHA-1, as FHIR R4 and XDS want it for the wire; ours is SHA-256.
 pub(super) fn sha1_base64(content: &[u8]) -> String {
@@ -24,6 +25,7 @@ pub(super) fn sha1_base64(content: &[u8]) -> String {
 /// [`Reason::HashMismatch`], [`Reason::InvalidContent`], [`Reason::ContentMismatch`]: these are refused however
 /// tolerant the server is.
 pub(super) fn check(
+    call: &Call,
     document: &DraftDocument<'_>,
     ins: &(String, String),
     findings: &mut Findings,
@@ -56,6 +58,13 @@ pub(super) fn check(
     match Media::of(content_type) {
         Some(Media::Cda) => check_cda(document, content_type, ins, findings),
         Some(Media::FhirDocument) => check_fhir_document(document, ins, findings),
+        Some(media) if !fits(call, document, media) => {
+            let at = document.at("content[0].format");
+            findings.strict(at, format!("the format is that of another body than {content_type} (ASS_A12)"));
+            media
+                .check(&document.content, charset.map(|(_, charset)| charset))
+                .map_err(|why| Refusal::at(Reason::ContentMismatch, at_type, why).by(BY_CONTENT))
+        }
         Some(media) => media
             .check(&document.content, charset.map(|(_, charset)| charset))
             .map_err(|why| Refusal::at(Reason::ContentMismatch, at_type, why).by(BY_CONTENT)),
@@ -63,6 +72,15 @@ pub(super) fn check(
             Err(Refusal::at(Reason::InvalidContent, at_type, format!("the DMP takes no « {content_type} »")))
         }
     }
+}
+
+/// Whether the format says of a body that is no XML what its media type says (ASS_A12).
+fn fits(call: &Call, document: &DraftDocument<'_>, media: Media) -> bool {
+    const BODIES: [&str; 5] = ["application/pdf", "text/plain", "text/rtf", "image/jpeg", "image/tiff"];
+    let format = document.resource.content.first().and_then(|content| content.format.as_ref());
+    let format = format.map_or("", |format| format.code());
+    let of_format = BODIES.into_iter().find(|body| call.services.codes.cda_format(body) == Some(format));
+    of_format.is_none_or(|body| Media::of(body) == Some(media))
 }
 
 /// The rule that a trace quotes.

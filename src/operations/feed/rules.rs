@@ -97,7 +97,7 @@ pub(super) fn check(
         return findings.refusal(strict).map_or(Ok(()), Err);
     }
     for document in &draft.documents {
-        content::check(document, ins, &mut findings)?;
+        content::check(call, document, ins, &mut findings)?;
     }
     findings.refusal(strict).map_or(Ok(()), Err)
 }

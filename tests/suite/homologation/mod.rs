@@ -2,13 +2,20 @@
 //! words are ours. A row that is played is named in a comment, `// CODE:`; a step over `shared/data` looks whether one is missing.
 
 mod authorisations;
+mod contents;
+mod details;
 mod emergencies;
 mod existence;
+mod feeding;
+mod finding;
 mod identity;
+mod retrieving;
 mod secret;
 mod sessions;
 mod updates;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use habilis::environment::Clock;
 use habilis::sandbox::CLIENT_ID;
 use habilis::sandbox::example::Example;
@@ -110,6 +117,91 @@ fn feed(client: &Client, example: &Example<'_>) -> String {
     let answer = client.post("/DocumentReference", example.single());
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+/// The DocumentReference of bytes that are another thing than the example's CDA document.
+fn of_bytes(example: &Example<'_>, content_type: &str, format: &str, bytes: &[u8]) -> Value {
+    let mut document = example.document_reference(bytes);
+    document["content"][0]["attachment"]["contentType"] = content_type.into();
+    document["content"][0]["format"]["code"] = format.into();
+    document
+}
+
+/// A document as it is fed alone (ITI-105).
+fn alone(mut document: Value, bytes: &[u8]) -> String {
+    document["content"][0]["attachment"]["data"] = STANDARD.encode(bytes).into();
+    document.to_string()
+}
+
+/// What was fed alone, as the server has it.
+#[track_caller]
+fn accepted(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let document = answer.json();
+    assert_eq!((&document["status"], &document["meta"]["versionId"]), (&json!("current"), &json!("1")));
+    document
+}
+
+/// Where the bytes of a document are.
+#[track_caller]
+fn address(document: &Value) -> String {
+    document["content"][0]["attachment"]["url"].as_str().unwrap().to_owned()
+}
+
+/// The ids of the documents that a transaction made, in its order.
+#[track_caller]
+fn created(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json();
+    let entries = answer["entry"].as_array().unwrap().iter();
+    let made = entries.filter(|entry| entry["response"]["status"] == "201 Created");
+    made.filter_map(|entry| entry["response"]["location"].as_str()?.strip_prefix("DocumentReference/"))
+        .map(|rest| rest.split('/').next().unwrap().to_owned())
+        .collect()
+}
+
+/// A CDA document of level 1: a header around a file.
+fn level_1(example: &Example<'_>, media_type: &str, bytes: &[u8]) -> Vec<u8> {
+    let cda = example.cda();
+    let (before, rest) = cda.split_once("<structuredBody").unwrap();
+    let (_, after) = rest.split_once("</structuredBody>").unwrap();
+    let data = STANDARD.encode(bytes);
+    let text = format!("<text mediaType=\"{media_type}\" representation=\"B64\">{data}</text>");
+    format!("{before}<nonXMLBody>{text}</nonXMLBody>{after}").into_bytes()
+}
+
+/// A self-presenting CDA document: a style sheet around it, with more in its template.
+fn self_presenting(example: &Example<'_>, more: &str) -> Vec<u8> {
+    let cda = example.cda();
+    let (_, cda) = cda.split_once("?>").unwrap();
+    format!(
+        "<xsl:stylesheet version=\"1.0\" xmlns:xsl=\"http://www.w3.org/1999/XSL/Transform\" xmlns:d=\"urn:x\">\
+         <d:document>{cda}</d:document><xsl:template match=\"/\"><p>Biologie</p>{more}</xsl:template></xsl:stylesheet>"
+    )
+    .into_bytes()
+}
+
+/// A KOS manifest, as far as its meta group.
+fn manifest() -> Vec<u8> {
+    let class = "1.2.840.10008.5.1.4.1.1.88.59\0";
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM\x02\0\x02\0UI");
+    bytes.extend(u16::try_from(class.len()).unwrap().to_le_bytes());
+    bytes.extend(class.as_bytes());
+    bytes
+}
+
+const KOS_FORMAT: &str = "1.2.840.10008.5.1.4.1.1.88.59";
+
+/// What documents of one examination say of it: `context.related`, by kind of number.
+fn examination(numbers: &[(&str, &str)]) -> Value {
+    let related = |(kind, value): &(&str, &str)| {
+        json!({ "identifier": {
+            "type": { "coding": [{ "system": "urn:ietf:rfc:3986", "code": format!("urn:ihe:iti:xds:{kind}") }] },
+            "value": value,
+        } })
+    };
+    numbers.iter().map(related).collect()
 }
 
 /// The one patient of an answer.

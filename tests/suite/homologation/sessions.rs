@@ -192,20 +192,27 @@ fn regulation(world: &World, issuer_id: &str, jti: &str) -> serde_json::Value {
 pub fn regulation_centre(world: &World) -> Client {
     let folder = tempfile::tempdir().unwrap();
     let certs = crate::support::pki_copy(folder.path());
-    issue_seal(&certs, "samu-sign", "1750000028", "SAMU DE DEMONSTRATION");
+    let seal_of_samu = habilis::pki::HolderKind::OrganisationSeal;
+    issue(&certs, "samu-sign", seal_of_samu, "1750000028", "SAMU DE DEMONSTRATION");
     let assertion = seal(&certs, "samu-sign", &regulation(world, "1750000028", "homologation-220b"));
     let samu = world.client("org-samu");
     samu.with_token(&token(&samu, &[("grant_type", BEARER), ("assertion", &assertion)]))
 }
 
-/// Issues an organisation's seal from the authorities of a copy: the keys are those that the server trusts.
-fn issue_seal(certs: &std::path::Path, name: &str, structure: &str, label: &str) {
-    use habilis::pki::{Holder, HolderKind, PkiFolder};
+/// Issues an organisation's certificate from the authorities of a copy: the keys are those that the server trusts.
+pub fn issue(
+    certs: &std::path::Path,
+    name: &str,
+    kind: habilis::pki::HolderKind,
+    structure: &str,
+    label: &str,
+) {
+    use habilis::pki::{Holder, PkiFolder};
     let holder = Holder {
         structure: Some(structure.into()),
         structure_name: Some(label.into()),
         common_name: Some("Cachet".into()),
-        ..Holder::new(HolderKind::OrganisationSeal)
+        ..Holder::new(kind)
     };
     PkiFolder::new(certs).issue(name, &holder, jiff_now()).unwrap();
 }
