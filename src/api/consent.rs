@@ -45,7 +45,7 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
         Accepted::of(&request, &[]).choose(&request)?;
         // Before the body is taken in: who may not, costs no memory.
         declare_authorisation::permitted_at_all(&call)?;
-        let mut held = request::resource_body(&request, payload).await?;
+        let mut held = request::short_resource_body(&request, payload).await?;
         let request_id = call.trace.request_id.clone();
         let declared = declare_authorisation::run(&call, held.take()).await?;
         Ok(declared.map(|declared| match declared {

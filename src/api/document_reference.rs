@@ -158,7 +158,7 @@ async fn find(
 pub async fn refresh(request: HttpRequest, api: web::Data<Api>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, refresh_documents::OPERATION, async |call| {
         Accepted::of(&request, &request::query(&request)?).choose(&request)?;
-        let mut held = request::resource_body(&request, payload).await?;
+        let mut held = request::short_resource_body(&request, payload).await?;
         let Asked { patient: (system, value), since, known } = Asked::read(&held.take())?;
         let patient = PatientKey::of_identifier(&system, &value, "Parameters.parameter('patient')")?;
         let known = known.into_iter().map(|(id, version)| Known { id, version }).collect();

@@ -40,6 +40,20 @@ pub async fn resource_body(request: &HttpRequest, payload: web::Payload) -> Resu
     resource_body_of(request, payload, usize::MAX).await
 }
 
+/// As [`resource_body`], of what is never long: no document is in it.
+///
+/// # Errors
+/// As [`resource_body`].
+pub async fn short_resource_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Held<String>, Failure> {
+    resource_body_of(request, payload, NO_DOCUMENT).await
+}
+
+/// Bytes of a resource that holds no document: a thousand ids that software holds, a care team.
+const NO_DOCUMENT: usize = 256 << 10;
+
 async fn resource_body_of(
     request: &HttpRequest,
     payload: web::Payload,

@@ -279,7 +279,7 @@ fn validation(
 }
 
 async fn in_body(request: &HttpRequest, payload: web::Payload) -> Result<request::Parameters, Failure> {
-    let mut held = request::resource_body(request, payload).await?;
+    let mut held = request::short_resource_body(request, payload).await?;
     Ok(parameters::pairs(&held.take())?)
 }
 
