@@ -216,11 +216,25 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
     }))
 }
 
+/// As many descriptors as the operator allows at all: a connection takes one, and an answer that keeps its pace another.
+#[cfg(target_os = "linux")]
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the number of descriptors stays as it was");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allow_descriptors() {}
+
 /// Serves until it is stopped. `ready` is told when both listeners answer.
 ///
 /// # Errors
 /// Whatever keeps a listener from starting.
 pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOnce(&Listening)) -> Result<()> {
+    allow_descriptors();
     let environment = services.environment.clone();
     let now = environment.now();
     let seen = modified(&settings.trust);

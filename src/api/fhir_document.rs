@@ -27,14 +27,23 @@ use crate::operations::read_document::{self, Held, Part};
 pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::RETRIEVE, async |call| {
         Accepted::of(&request, &request::query(&request)?).choose(&request)?;
+        // Held whole, and written in another form: as much memory as a body that comes in. Without room the answer is « later ».
+        let mut share = None;
         let body = read_document::retrieve(&call, id.into_inner(), Held::All, |described| {
             if described.content_type != FHIR_DOCUMENT {
                 return Err(Refusal::new(Reason::NotFound, "no such resource").by("the document is no Bundle"));
             }
-            Ok(match partial::holds_it(&request, described.sha256) {
-                true => Part::NotModified,
-                false => Part::Whole,
-            })
+            if partial::holds_it(&request, described.sha256) {
+                return Ok(Part::NotModified);
+            }
+            share = request::share_of_memory(&request, described.size.saturating_mul(3));
+            match share.is_some() {
+                true => Ok(Part::Whole),
+                false => Err(Refusal {
+                    retry_after: Some(2),
+                    ..Refusal::new(Reason::BudgetSpent, "no memory for one more long document now")
+                }),
+            }
         })
         .await?;
         let request_id = call.trace.request_id.clone();

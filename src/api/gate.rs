@@ -17,7 +17,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 
 use super::Api;
@@ -353,7 +353,8 @@ impl<'a> Connected<'a> {
         let answer = respond::in_format(answer, Format::of_answer(self.request), request_id).await;
         if self.even || (400..500).contains(&answer.status) {
             let environment = &self.api.services.environment;
-            self.api.pace.hold(self.arrival, environment.draw()).await;
+            let whole = self.request.extensions().get::<Arrival>().copied();
+            self.api.pace.hold(whole.unwrap_or(self.arrival), environment.draw()).await;
         }
         let mut response = respond::http(answer, request_id);
         response.extensions_mut().insert(Receipt(()));

@@ -19,7 +19,7 @@ pub struct Pace {
 /// waits a random part of the pace.
 const STEPS: [u32; 5] = [1, 2, 4, 8, 16];
 
-/// When a request came in.
+/// When a request came in: all of it, where it has a body. Who sends one slowly does not choose how its work falls on the steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival(Instant);
 
@@ -46,9 +46,11 @@ impl Pace {
 
     /// How long an answer waits whose work took so long.
     fn wait(&self, work: Duration, random: u64) -> Duration {
-        let mut steps = STEPS.iter().map(|times| self.even * *times);
+        // Drawn before the step is chosen: where the work comes near one, its edge is not where it was the time before.
+        let later = part(self.even / 5, random);
+        let mut steps = STEPS.iter().map(|times| self.even * *times + later);
         match steps.find(|step| *step >= work) {
-            Some(step) => step - work + part(self.even / 5, random),
+            Some(step) => step - work,
             None => part(self.even, random),
         }
     }
@@ -64,9 +66,10 @@ fn part(whole: Duration, random: u64) -> Duration {
 /// took before that would show after it, too.
 #[cfg(target_os = "linux")]
 async fn sleep(wait: Duration) {
-    if by_the_kernel(wait).await.is_err() {
-        // No descriptor is left: less even, but no answer is lost.
-        tokio::time::sleep(wait).await;
+    if let Err(error) = by_the_kernel(wait).await {
+        // No descriptor is left: no answer is lost, and what it waits tells nothing of its work.
+        tracing::warn!(%error, "an answer keeps its pace by a coarse timer");
+        tokio::time::sleep(COARSE).await;
     }
 }
 
@@ -74,6 +77,10 @@ async fn sleep(wait: Duration) {
 async fn sleep(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
+
+/// Long beside what work takes.
+#[cfg(target_os = "linux")]
+const COARSE: Duration = Duration::from_millis(100);
 
 #[cfg(target_os = "linux")]
 async fn by_the_kernel(wait: Duration) -> std::io::Result<()> {
@@ -114,6 +121,12 @@ mod tests {
         for (work, leaves) in [(6, 10), (10, 10), (11, 20), (21, 40), (41, 80), (80, 80)] {
             assert_eq!(milliseconds(work) + pace.wait(milliseconds(work), 0), milliseconds(leaves));
         }
+        // The edge of a step is drawn with it.
+        assert_eq!(milliseconds(5) + pace.wait(milliseconds(5), 900_000), Duration::from_micros(5_900));
+        assert_eq!(
+            Duration::from_micros(5_500) + pace.wait(Duration::from_micros(5_500), 900_000),
+            Duration::from_micros(5_900)
+        );
         // What takes longer than that is followed by what is drawn, and by less than the pace.
         for (random, waits) in [(0, 0), (2_000_000, 2_000_000), (5_000_000, 0), (5_000_001, 1)] {
             assert_eq!(pace.wait(milliseconds(81), random), Duration::from_nanos(waits));

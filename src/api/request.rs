@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Api;
 use super::negotiation::Format;
+use super::pace::Arrival;
 use super::search_parameters::Handling;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::{json, xml};
@@ -228,6 +229,13 @@ fn pairs(text: &str) -> Result<Parameters, Refusal> {
     Ok(pairs)
 }
 
+/// A share of the memory that all bodies together may take, for so many bytes; `None` without room.
+pub fn share_of_memory(request: &HttpRequest, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    let api = request.app_data::<web::Data<Api>>()?;
+    let kibibytes = u32::try_from(bytes >> 10).ok()?;
+    Arc::clone(&api.body_memory).try_acquire_many_owned(kibibytes).ok()
+}
+
 /// Bodies up to this size are outside the common memory: searches, declarations, small documents.
 const FREE: usize = 64 << 10;
 /// By how much larger ones ask for more.
@@ -264,6 +272,7 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> 
             }
         }
         super::gate::still_standing(request, api)?;
+        request.extensions_mut().insert(Arrival::now());
         Ok(Held { value: body, _share: share })
     };
     match tokio::time::timeout(deadline, read).await {

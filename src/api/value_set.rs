@@ -313,7 +313,7 @@ impl<'a> Wanted<'a> {
 
     fn number(&self, name: &str) -> Result<Option<usize>, Refusal> {
         let wrong = |_| Refusal::at(Reason::InvalidSearchParameter, name, "a whole number");
-        self.get(name).map(|text| text.parse::<usize>().map_err(wrong)).transpose()
+        self.get(name).map(|text| text.parse::<u16>().map(usize::from).map_err(wrong)).transpose()
     }
 
     /// The one of an id, or else of an address, of any version: there is one of each.

@@ -152,7 +152,7 @@ fn body(document: Node<'_, '_>) -> Result<Option<Unstructured>, CdaFault> {
     if child(text, "reference").is_some() {
         return Err(CdaFault::Body("lies somewhere else"));
     }
-    let content: String = text.children().filter_map(|node| node.text()).collect();
+    let content: String = text.children().filter(Node::is_text).filter_map(|node| node.text()).collect();
     let bytes = match text.attribute("representation") {
         Some("B64") => {
             let compact: String = content.split_ascii_whitespace().collect();

@@ -138,7 +138,9 @@ fn read(document: Node<'_, '_>, is_self_presenting: bool) -> Metadata {
         title: child(document, "title").map(text).unwrap_or_default(),
         creation: child(document, "effectiveTime").and_then(|node| date_time(&attribute(node, "value"))),
         confidentiality: child(document, "confidentialityCode").map(code),
-        language: child(document, "languageCode").map(|node| attribute(node, "code")),
+        language: child(document, "languageCode")
+            .map(|node| attribute(node, "code"))
+            .filter(|code| !code.is_empty()),
         patient: path(document, &["recordTarget", "patientRole"]).map(patient).unwrap_or_default(),
         authors: children(document, "author")
             .filter_map(|node| child(node, "assignedAuthor"))
@@ -146,7 +148,8 @@ fn read(document: Node<'_, '_>, is_self_presenting: bool) -> Metadata {
             .collect(),
         authenticator: path(document, &["legalAuthenticator", "assignedEntity"]).map(person),
         custodian: path(document, &["custodian", "assignedCustodian", "representedCustodianOrganization"])
-            .map(organisation),
+            .map(organisation)
+            .filter(|custodian| custodian.id.as_ref().is_some_and(|id| !id.extension.is_empty())),
         events: events.iter().filter_map(|event| child(*event, "code").map(code)).collect(),
         period: timed.unwrap_or_default(),
         setting: performers

@@ -23,7 +23,10 @@ struct Bundle<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Entry<'a> {
+    #[serde(borrow, default)]
+    full_url: BorrowedText<'a>,
     #[serde(borrow, default)]
     resource: Option<&'a RawValue>,
 }
@@ -31,16 +34,26 @@ struct Entry<'a> {
 #[derive(Default, Deserialize)]
 struct Composition<'a> {
     #[serde(borrow, default)]
+    contained: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
     r#type: CodeableConcept<'a>,
     #[serde(borrow, default)]
     subject: Option<Reference<'a>>,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Patient<'a> {
+    #[serde(borrow, default)]
+    resource_type: BorrowedText<'a>,
+    #[serde(borrow, default)]
+    id: BorrowedText<'a>,
     #[serde(borrow, default)]
     identifier: Vec<Identifier<'a>>,
 }
+
+/// System and value of each.
+type Identifiers = Vec<(String, String)>;
 
 /// What is read of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +62,10 @@ pub struct FhirDocument {
     pub identifier: Option<String>,
     /// `Composition.type`, the first code.
     pub type_code: String,
-    /// System and value of every identifier of every Patient in it, and of the Composition's subject.
-    pub patient_ids: Vec<(String, String)>,
+    /// System and value of each identifier of whom the Composition is about; empty where its subject leads nowhere.
+    pub subject_ids: Identifiers,
+    /// Those of every Patient in it.
+    pub patient_ids: Identifiers,
 }
 
 impl FhirDocument {
@@ -73,22 +88,42 @@ impl FhirDocument {
             serde_json::from_str::<AnyResource<'_>>(resource.get())
                 .map_or(String::new(), |any| any.resource_type.0.to_string())
         };
-        let mut resources = bundle.entry.iter().filter_map(|entry| entry.resource).peekable();
-        let first = resources.peek().filter(|first| kind(first) == "Composition");
+        let first =
+            bundle.entry.first().and_then(|entry| entry.resource).filter(|first| kind(first) == "Composition");
         let first = first.ok_or("the first entry of a document is its Composition")?;
         let composition: Composition<'_> =
             serde_json::from_str(first.get()).map_err(|_| "not a Composition as FHIR has it")?;
         let of = |identifier: &Identifier<'_>| (identifier.system().to_owned(), identifier.value().to_owned());
-        let subject = composition.subject.as_ref().and_then(|subject| subject.identifier.as_ref());
-        let mut patient_ids: Vec<_> = subject.map(of).into_iter().collect();
-        for resource in resources.filter(|resource| kind(resource) == "Patient") {
-            let patient: Patient<'_> =
-                serde_json::from_str(resource.get()).map_err(|_| "not a Patient as FHIR has it")?;
-            patient_ids.extend(patient.identifier.iter().map(of));
+        let patient = |text: &'_ RawValue| -> Result<Option<(String, Identifiers)>, &'static str> {
+            let read: Patient<'_> =
+                serde_json::from_str(text.get()).map_err(|_| "not a resource as FHIR has it")?;
+            let is_patient = read.resource_type.0 == "Patient";
+            Ok(is_patient.then(|| (read.id.0.to_string(), read.identifier.iter().map(of).collect())))
+        };
+        // Every patient, by how a reference may name him.
+        let mut patients: Vec<(Vec<String>, Identifiers)> = Vec::new();
+        for text in &composition.contained {
+            if let Some((id, ids)) = patient(text)? {
+                patients.push((vec![format!("#{id}")], ids));
+            }
         }
+        for entry in &bundle.entry {
+            let Some(text) = entry.resource.filter(|text| kind(text) == "Patient") else { continue };
+            if let Some((id, ids)) = patient(text)? {
+                patients.push((vec![entry.full_url.0.to_string(), format!("Patient/{id}")], ids));
+            }
+        }
+        let mut subject_ids: Vec<_> =
+            composition.subject.iter().filter_map(|subject| subject.identifier.as_ref()).map(of).collect();
+        let named = composition.subject.as_ref().map_or("", Reference::literal);
+        let is_named = |names: &[String]| !named.is_empty() && names.iter().any(|name| name == named);
+        subject_ids
+            .extend(patients.iter().filter(|(names, _)| is_named(names)).flat_map(|(_, ids)| ids.clone()));
+        let patient_ids = patients.into_iter().flat_map(|(_, ids)| ids).collect();
         Ok(Self {
             identifier: bundle.identifier.as_ref().map(|identifier| identifier.value().to_owned()),
             type_code: composition.r#type.code().to_owned(),
+            subject_ids,
             patient_ids,
         })
     }
@@ -105,7 +140,22 @@ mod tests {
             {"resource":{"resourceType":"Patient","identifier":[{"system":"s","value":"2"}]}}]}"#;
         let read = FhirDocument::read(text).unwrap();
         assert_eq!((read.identifier.as_deref(), read.type_code.as_str()), (Some("urn:oid:1.2"), "11488-4"));
-        assert_eq!(read.patient_ids, [("s".to_owned(), "1".to_owned()), ("s".to_owned(), "2".to_owned())]);
+        assert_eq!(read.subject_ids, [("s".to_owned(), "1".to_owned())]);
+        assert_eq!(read.patient_ids, [("s".to_owned(), "2".to_owned())]);
+        let subject = |reference: &str, contained: &str| {
+            let entry = r#"{"fullUrl":"urn:uuid:7","resource":{"resourceType":"Patient","id":"p","#;
+            let text = text.replace(r#"{"resource":{"resourceType":"Patient","#, entry);
+            let named = format!(r#""subject":{{"reference":"{reference}"}}{contained}"#);
+            let text = text.replace(r#""subject":{"identifier":{"system":"s","value":"1"}}"#, &named);
+            FhirDocument::read(&text).unwrap().subject_ids
+        };
+        for reference in ["urn:uuid:7", "Patient/p"] {
+            assert_eq!(subject(reference, ""), [("s".to_owned(), "2".to_owned())], "{reference}");
+        }
+        let contained =
+            r#","contained":[{"resourceType":"Patient","id":"c","identifier":[{"system":"s","value":"3"}]}]"#;
+        assert_eq!(subject("#c", contained), [("s".to_owned(), "3".to_owned())]);
+        assert!(subject("urn:uuid:8", "").is_empty() && subject("", "").is_empty());
         for (from, to, why) in [
             ("\"document\"", "\"collection\"", "not a Bundle of type document"),
             ("Composition", "Basic", "the first entry of a document is its Composition"),

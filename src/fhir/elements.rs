@@ -133,14 +133,25 @@ impl<'a> PatientReference<'a> {
 /// The text is no FHIR date.
 pub fn instant(text: &str) -> Result<i64, String> {
     let malformed = || "not a FHIR date (2026, 2026-11, 2026-11-22, 2026-11-22T10:00:00+01:00)".to_owned();
-    let timestamp: jiff::Timestamp = match text.len() {
-        4 => format!("{text}-01-01T00:00:00Z").parse().map_err(|_| malformed())?,
-        7 => format!("{text}-01T00:00:00Z").parse().map_err(|_| malformed())?,
-        10 => format!("{text}T00:00:00Z").parse().map_err(|_| malformed())?,
-        _ if text.as_bytes().get(10) == Some(&b'T') => text.parse().map_err(|_| malformed())?,
+    let whole = match text.len() {
+        4 => format!("{text}-01-01T00:00:00Z"),
+        7 => format!("{text}-01T00:00:00Z"),
+        10 => format!("{text}T00:00:00Z"),
+        _ if text.as_bytes().get(10) == Some(&b'T') => text.to_owned(),
         _ => return Err(malformed()),
     };
+    let timestamp = match whole.parse::<jiff::Timestamp>() {
+        Ok(timestamp) => timestamp,
+        // « No end », as software writes it, is behind the last instant that is counted.
+        Err(_) if is_last_day(&whole) => jiff::Timestamp::MAX,
+        Err(_) => return Err(malformed()),
+    };
     Ok(timestamp.as_microsecond())
+}
+
+fn is_last_day(text: &str) -> bool {
+    text.starts_with("9999-12-3")
+        && text.get(..19).is_some_and(|text| text.parse::<jiff::civil::DateTime>().is_ok())
 }
 
 /// The end of the period that a date names, exclusive: a year, a month, a day, a second or an instant.
@@ -149,6 +160,9 @@ pub fn instant(text: &str) -> Result<i64, String> {
 /// The text is no FHIR date.
 pub fn end_of(text: &str) -> Result<i64, String> {
     let start = instant(text)?;
+    if text.starts_with("9999") {
+        return Ok(jiff::Timestamp::MAX.as_microsecond());
+    }
     let malformed = |_| "not a FHIR date".to_owned();
     let date = |rest: &str| format!("{text}{rest}").parse::<jiff::civil::Date>().map_err(malformed);
     let end = |date: Result<jiff::civil::Date, jiff::Error>| {

@@ -22,7 +22,13 @@ struct Parameters<'a> {
 #[serde(rename_all = "camelCase")]
 struct CodingParameter<'a> {
     #[serde(borrow)]
-    value_coding: Coding<'a>,
+    value_coding: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Labelled {
+    #[serde(default)]
+    display: Option<String>,
 }
 
 /// Name and value of each parameter: a primitive as text, a Coding as `system`, `code` and `display`.
@@ -37,7 +43,11 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
     }
     let mut pairs = Vec::new();
     for one in read.parameter {
-        if let Ok(CodingParameter { value_coding: coding }) = serde_json::from_str(one.get()) {
+        if let Ok(CodingParameter { value_coding }) = serde_json::from_str(one.get()) {
+            let unreadable = |error| unreadable("a Coding", &error);
+            let coding: Coding<'_> = serde_json::from_str(value_coding.get()).map_err(unreadable)?;
+            let labelled: Labelled = serde_json::from_str(value_coding.get()).map_err(unreadable)?;
+            pairs.extend(labelled.display.map(|display| ("display".to_owned(), display)));
             pairs.push(("code".to_owned(), coding.code().to_owned()));
             if !coding.system().is_empty() {
                 pairs.push(("system".to_owned(), coding.system().to_owned()));

@@ -108,17 +108,6 @@ pub fn accepted(
     Ok(list.to_text())
 }
 
-/// The text of a List in its next version.
-///
-/// # Errors
-/// The kept text is no object, which would be a fault of ours.
-pub fn next_version(text: &str, version: i64, last_updated: i64) -> Result<String, Refusal> {
-    let mut list = RawObject::parse(text)?;
-    let meta = format!("{{\"versionId\":\"{version}\",\"lastUpdated\":\"{}\"}}", to_instant(last_updated));
-    list.set("meta", meta, Some("id"));
-    Ok(list.to_text())
-}
-
 /// A kept SubmissionSet, with the documents that may be seen.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::codes::{Concept, ValueSet};
 use super::json::{set, to_json};
+use super::outcome::allowed;
 
 /// What `$expand` is asked.
 #[derive(Debug, Default)]
@@ -88,7 +89,7 @@ pub fn validated(of: &ValueSet, asked: &Asked<'_>) -> String {
         Some(_) => (true, None),
     };
     let mut parameters = vec![json!({ "name": "result", "valueBoolean": result })];
-    parameters.extend(message.map(|message| json!({ "name": "message", "valueString": message })));
+    parameters.extend(message.map(|message| json!({ "name": "message", "valueString": allowed(&message) })));
     parameters.extend(found.map(|one| json!({ "name": "display", "valueString": one.display })));
     to_json(&json!({ "resourceType": "Parameters", "parameter": parameters }))
 }

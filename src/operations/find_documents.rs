@@ -103,7 +103,13 @@ fn look_up(
     let decision = call.services.tables.decide_references(&call.caller, record, call.at()?);
     let references =
         decision.granted().map_err(|refusal| refused.unwrap_or(refusal).concerning(&record.id, None))?;
-    if *references.one() && criteria.identifiers.len() != 1 {
+    if criteria.asks_for_more_than_references() {
+        let why = "without reading right a look-up goes by identifier and status alone";
+        let refusal = Refusal::at(crate::error::Reason::InvalidSearchParameter, "identifier", why);
+        return Err(refusal.by(references.rule().to_owned()).concerning(&record.id, None).into());
+    }
+    let named: usize = criteria.identifiers.iter().map(Vec::len).sum();
+    if *references.one() && named != 1 {
         let why = "note (5): one reference a look-up, named by its identifier";
         let refusal = Refusal::at(crate::error::Reason::InvalidSearchParameter, "identifier", why);
         return Err(refusal.by(references.rule().to_owned()).concerning(&record.id, None).into());

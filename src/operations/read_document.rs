@@ -96,7 +96,7 @@ impl Body {
         let Content::Held(bytes) = self.content else {
             return Err(Failure::internal("a document is not held"));
         };
-        let text = String::from_utf8(bytes.to_vec()).map_err(Failure::internal)?;
+        let text = String::from_utf8(Vec::from(bytes)).map_err(Failure::internal)?;
         Ok((self.part.status(), text, self.sha256))
     }
 

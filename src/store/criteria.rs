@@ -48,6 +48,39 @@ pub struct SearchCriteria {
     pub terms: Vec<TermTest>,
 }
 
+impl SearchCriteria {
+    /// Whether it asks for anything beside identifiers and statuses: the labels of a document, its archive and its dates are for who may
+    /// read it.
+    pub fn asks_for_more_than_references(&self) -> bool {
+        let Self {
+            statuses: _,
+            identifiers: _,
+            types,
+            classes,
+            formats,
+            facilities,
+            settings,
+            ids,
+            replaced,
+            date,
+            last_updated,
+            creation,
+            period,
+            period_start,
+            period_end,
+            archived,
+            labels,
+            terms,
+        } = self;
+        let codes = [types, classes, formats, facilities, settings, ids];
+        let ranges = [date, last_updated, period_start, period_end];
+        codes.iter().any(|codes| !codes.is_empty())
+            || ranges.iter().any(|range| **range != DateRange::default())
+            || [creation, period].iter().any(|period| **period != PeriodRange::default())
+            || !(replaced.is_empty() && archived.is_empty() && labels.is_empty() && terms.is_empty())
+    }
+}
+
 /// A label, as far as it is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelTest {

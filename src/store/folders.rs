@@ -1,6 +1,6 @@
 //! Folders: Lists that documents are filed in. A folder is there for who may see a document of it, and names those alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 
@@ -10,7 +10,6 @@ use super::readers::Reader;
 use super::schema::{document, folder_entry, submission_set};
 use super::unavailable;
 use crate::error::Failure;
-use crate::fhir::submission_set::next_version;
 use crate::rights::{FeedGrant, ReadGrant, Scope};
 
 /// `List.code` of a folder.
@@ -47,6 +46,15 @@ pub enum FolderKind {
 }
 
 impl FolderChange {
+    /// The documents that are held, and the one by which a folder is seen: each with its right.
+    pub fn grants(&self) -> impl Iterator<Item = &ReadGrant> {
+        let seen = match &self.kind {
+            FolderKind::New { .. } => None,
+            FolderKind::Added { seen } => Some(seen),
+        };
+        self.held.iter().chain(seen)
+    }
+
     fn documents(&self) -> impl Iterator<Item = &str> {
         self.fed.iter().map(String::as_str).chain(self.held.iter().map(ReadGrant::document_id))
     }
@@ -75,17 +83,16 @@ pub(super) fn keep(
                     .execute(connection)?;
             }
             FolderKind::Added { .. } => {
-                let folder = submission_set::table
+                // The List stays as it was made: a version or a date of its own would tell of what was filed and may not be seen.
+                let of_record: i64 = submission_set::table
                     .filter(submission_set::id.eq(&change.id))
                     .filter(submission_set::record_id.eq(grant.record_id()))
-                    .filter(submission_set::kind.eq(FOLDER));
-                let (version, text): (i64, String) =
-                    folder.select((submission_set::version, submission_set::resource)).first(connection)?;
-                let text = next_version(&text, version + 1, now)
-                    .map_err(|refusal| diesel::result::Error::SerializationError(Box::new(refusal)))?;
-                diesel::update(submission_set::table.filter(submission_set::id.eq(&change.id)))
-                    .set((submission_set::version.eq(version + 1), submission_set::resource.eq(text)))
-                    .execute(connection)?;
+                    .filter(submission_set::kind.eq(FOLDER))
+                    .count()
+                    .get_result(connection)?;
+                if of_record != 1 {
+                    return Err(diesel::result::Error::NotFound);
+                }
             }
         }
         let held: Vec<String> = folder_entry::table
@@ -94,12 +101,11 @@ pub(super) fn keep(
             .select(folder_entry::document_id)
             .load(connection)?;
         let mut position = i32::try_from(held.len()).unwrap_or(i32::MAX);
-        let mut filed = held;
+        let mut filed: HashSet<String> = held.into_iter().collect();
         for id in change.documents() {
-            if filed.iter().any(|one| one == id) {
+            if !filed.insert(id.to_owned()) {
                 continue;
             }
-            filed.push(id.to_owned());
             diesel::insert_into(folder_entry::table)
                 .values((
                     folder_entry::folder_id.eq(&change.id),
@@ -127,7 +133,7 @@ impl Reader<'_> {
             .select((folder_entry::folder_id, folder_entry::document_id))
             .load(self.connection)
             .map_err(unavailable)?;
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for some in filed.chunks(AT_ONCE) {
             let ids: Vec<&String> = some.iter().map(|(_, id)| id).collect();
             let found: Vec<String> = visible(scope, now)

@@ -64,7 +64,6 @@ diesel::table! {
         resource -> Text,
         date -> BigInt,
         kind -> Text,
-        version -> BigInt,
     }
 }
 

@@ -208,8 +208,9 @@ impl Reader<'_> {
             .load(self.connection)
             .map_err(unavailable)?;
         let mut documents: Vec<DocumentFacts> = rows.into_iter().map(|row| row.at(now)).collect();
-        let place = |facts: &DocumentFacts| filed.iter().position(|id| *id == facts.id);
-        documents.sort_by_key(place);
+        let places: HashMap<&str, usize> =
+            filed.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
+        documents.sort_by_key(|facts| places.get(facts.id.as_str()).copied());
         Ok(set.map(|(record_id, resource, _)| KeptSubmissionSet { record_id, is_folder, documents, resource }))
     }
 }

@@ -141,7 +141,7 @@ fn what_is_no_document_of_this_record(engine: Engine) {
         (
             METADATA,
             |document| document["entry"][1]["resource"]["identifier"][0]["system"] = "urn:x".into(),
-            "no patient by INS",
+            "another patient",
         ),
         (
             METADATA,

@@ -118,7 +118,7 @@ fn a_folder_is_made_found_and_added_to(engine: Engine) {
     );
     let read = author.get(&format!("/List/{id}")).json();
     assert_eq!(named(&read), [first, second, alone]);
-    assert_eq!(read["meta"]["versionId"], "2");
+    assert_eq!(read["meta"]["versionId"], "1", "what was filed since is told to nobody");
 }
 
 fn what_is_filed_and_hidden_is_not_there(engine: Engine) {
@@ -150,6 +150,11 @@ fn what_is_filed_and_hidden_is_not_there(engine: Engine) {
     assert_eq!(named(&author.get(&format!("/List/{id}")).json()), [hidden.as_str(), shown.as_str()]);
     assert_eq!(named(&reader.get(&format!("/List/{id}")).json()), std::slice::from_ref(&shown));
     assert_eq!(search(&reader, "folder"), (1, vec![id.clone()]));
+    // What is filed and hidden changes nothing of it.
+    let before = reader.get(&format!("/List/{id}")).json();
+    let masked = Example { labels: &["N", "MASQUE_PS"], ..example("2.25.7660") };
+    made(&author.post("", with_folder(&masked, folder(&[FED]), "PUT", &format!("List/{id}"))));
+    assert_eq!(reader.get(&format!("/List/{id}")).json(), before);
     // What may not be seen is not filed: as what is not there.
     let hidden = format!("DocumentReference/{hidden}");
     let (of_hidden, of_absent) =
@@ -158,7 +163,7 @@ fn what_is_filed_and_hidden_is_not_there(engine: Engine) {
     assert_eq!(without_id(&of_hidden), without_id(&of_absent));
     // Adding leaves what is hidden where it is.
     let (_, third) = made(&add(&id, "2.25.768", &[FED]));
-    assert_eq!(named(&author.get(&format!("/List/{id}")).json()).len(), 3);
+    assert_eq!(named(&author.get(&format!("/List/{id}")).json()).len(), 4);
     assert_eq!(named(&reader.get(&format!("/List/{id}")).json()), [shown, third]);
     // Without authorisation one feeds, and does not file with what is held.
     let stranger = world.client("cps-dentiste");

@@ -1,4 +1,3 @@
 DROP TABLE folder_entry;
 DELETE FROM submission_set WHERE kind <> 'submissionset';
 ALTER TABLE submission_set DROP COLUMN kind;
-ALTER TABLE submission_set DROP COLUMN version;

@@ -45,7 +45,8 @@ pub(super) fn check(
     }
     let mut parts = attachment.content_type.0.split(';').map(str::trim);
     let content_type = parts.next().unwrap_or_default();
-    let charset = parts.find_map(|part| part.split_once('=').filter(|(name, _)| *name == "charset"));
+    let charset =
+        parts.find_map(|part| part.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
     let at_type = document.at("content[0].attachment.contentType");
     let of_binary = document.binary_content_type.as_deref();
     if of_binary.is_some_and(|of_binary| of_binary != attachment.content_type.0) {
@@ -106,11 +107,10 @@ fn check_fhir_document(
     let read = FhirDocument::read(text).map_err(|why| invalid(why.to_owned()))?;
     let mut mismatches = Vec::new();
     let is_ins = |of: &str| [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&of);
-    let mut ins = read.patient_ids.iter().filter(|(of, _)| is_ins(of)).peekable();
-    if ins.peek().is_none() {
-        findings.strict(at("subject"), "the FHIR document names no patient by INS");
-    }
-    if ins.any(|(of, is)| of != system || is != value) {
+    // Whom it is about is the patient of the record, and nobody with another INS is in it.
+    let is_own = |(of, is): &(String, String)| of == system && is == value;
+    let mut all = read.subject_ids.iter().chain(&read.patient_ids);
+    if !read.subject_ids.iter().any(is_own) || all.any(|one| is_ins(&one.0) && !is_own(one)) {
         mismatches.push(Issue::at(at("subject"), "the FHIR document is about another patient"));
     }
     if read.type_code != document.resource.r#type.code() {

@@ -10,7 +10,7 @@ use crate::error::{Reason, Refusal};
 use crate::fhir::bundle::{AnyResource, Binary, Transaction, TransactionEntry};
 use crate::fhir::document_reference::DocumentReference;
 use crate::fhir::elements::{CodeableConcept, Reference};
-use crate::fhir::json::{BorrowedText, malformed, unreadable};
+use crate::fhir::json::{BorrowedText, RawObject, malformed, unreadable};
 use crate::fhir::submission_set::SubmissionSet;
 use crate::rights::FeedPurpose;
 use crate::rights::Labels;
@@ -44,6 +44,32 @@ pub(super) struct DraftFolder<'a> {
 }
 
 impl DraftFolder<'_> {
+    /// What of it must be the same for a feed to be the same: which folder, what is filed, what it says of itself. A document of the same
+    /// transaction counts by its place: its name there is drawn anew for each attempt.
+    fn told(&self, draft: &Draft<'_>) -> String {
+        let entries = self.list.entry.iter().map(|entry| {
+            let literal = entry.item.literal();
+            match draft
+                .documents
+                .iter()
+                .position(|document| !literal.is_empty() && document.full_url == literal)
+            {
+                Some(place) => format!("#{place}"),
+                None => match &entry.item.identifier {
+                    Some(identifier) => format!("{}|{}", identifier.system(), identifier.value()),
+                    None => literal.to_owned(),
+                },
+            }
+        });
+        let entries: Vec<String> = entries.collect();
+        let itself = RawObject::parse(self.text).map_or(String::new(), |mut list| {
+            list.remove("entry");
+            list.to_text()
+        });
+        let itself = hex(digest::digest(&digest::SHA256, itself.as_bytes()).as_ref());
+        format!("folder {} {itself} {}", self.update_of.as_deref().unwrap_or_default(), entries.join(" "))
+    }
+
     /// FHIRPath of an element of the List.
     pub fn at(&self, element: &str) -> String {
         format!("{}.{element}", self.path)
@@ -153,10 +179,7 @@ impl DraftDocument<'_> {
             replaced.collect::<Vec<_>>().join(" "),
             patched.collect::<Vec<_>>().join(" "),
         ];
-        let folders = draft.folders.iter().map(|folder| {
-            let entries: Vec<&str> = folder.list.entry.iter().map(|entry| entry.item.literal()).collect();
-            format!("folder {} {}", folder.update_of.as_deref().unwrap_or_default(), entries.join(" "))
-        });
+        let folders = draft.folders.iter().map(|folder| folder.told(draft));
         // Behind the others: what was fed without them keeps its digest.
         let parts =
             parts.into_iter().chain(self.not_processed.iter().map(|one| one.code().to_owned())).chain(folders);
@@ -165,6 +188,8 @@ impl DraftDocument<'_> {
     }
 }
 
+/// Documents that one folder takes at once.
+const MAXIMUM_FILED: usize = 200;
 /// Folders in one feed.
 const MAXIMUM_FOLDERS: usize = 10;
 /// Documents in one feed. More would keep every other writer waiting.
@@ -313,6 +338,9 @@ impl<'a> Draft<'a> {
         entry: &TransactionEntry<'a>,
         path: String,
     ) -> Result<(), Refusal> {
+        if list.entry.len() > MAXIMUM_FILED {
+            return Err(unsupported(&path, "too many documents filed at once"));
+        }
         if self.folders.len() >= MAXIMUM_FOLDERS {
             return Err(unsupported(&path, "too many folders in one feed"));
         }
@@ -349,7 +377,9 @@ impl<'a> Draft<'a> {
     /// What the feed is, as far as opposition to feeding goes.
     pub fn purpose(&self) -> FeedPurpose {
         let replaces = |document: &DraftDocument<'_>| !document.resource.relates_to.is_empty();
-        match !self.documents.is_empty() && self.documents.iter().all(replaces) {
+        // Who files does more than replace.
+        let replaces_alone = !self.documents.is_empty() && self.folders.is_empty();
+        match replaces_alone && self.documents.iter().all(replaces) {
             true => FeedPurpose::Replacement,
             false => FeedPurpose::New,
         }
@@ -376,8 +406,10 @@ impl<'a> Draft<'a> {
             let kind = match binary.resource {
                 Bytes::Binary(resource) => {
                     document.content = decode_base64(&resource.data.0, &binary.expression)?;
+                    let is_bundle = resource.content_type.0 == FHIR_DOCUMENT;
                     document.binary_content_type = Some(resource.content_type.0.into_owned());
-                    EntryKind::Binary(position)
+                    // Read at Bundle/id, however it came.
+                    if is_bundle { EntryKind::Bundle(position) } else { EntryKind::Binary(position) }
                 }
                 Bytes::Document(text) => {
                     document.is_bundle = true;

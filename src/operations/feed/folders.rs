@@ -9,9 +9,10 @@ use super::draft::{Draft, DraftFolder};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::elements::{Reference, instant};
 use crate::fhir::submission_set::accepted;
+use crate::identity::scope;
 use crate::operations::Call;
 use crate::rights::{ReadGrant, RecordFacts, Scope};
-use crate::store::{FolderChange, FolderKind, NewSubmission, Reader};
+use crate::store::{DocumentKey, FolderChange, FolderKind, NewSubmission, Reader, StoreError, Transaction};
 
 /// What the feed does with its folders.
 ///
@@ -28,13 +29,21 @@ pub(super) fn changes(
         return Ok(Vec::new());
     }
     // Without a right to read there is nothing that is held: what the feed brings may be filed all the same.
-    let scope = call.services.tables.decide_scope(&call.caller, record, call.at()?).granted().ok();
+    // A token for feeding alone asks nothing of what is there.
+    let may_ask = call.scopes.is_none_or(|scopes| {
+        scopes.hold(scope::Transaction::Find) && scopes.hold(scope::Transaction::FindLists)
+    });
+    let read = call.services.tables.decide_scope(&call.caller, record, call.at()?);
+    let scope = read.granted().ok().filter(|_| may_ask);
     let mut changes = Vec::new();
     for (position, folder) in draft.folders.iter().enumerate() {
         let (mut fed, mut held) = (Vec::new(), Vec::new());
         for (place, entry) in folder.list.entry.iter().enumerate() {
             let literal = entry.item.literal();
-            if let Some(document) = draft.documents.iter().position(|document| document.full_url == literal) {
+            let is_fed = |document: &super::draft::DraftDocument<'_>| {
+                !literal.is_empty() && document.full_url == literal
+            };
+            if let Some(document) = draft.documents.iter().position(is_fed) {
                 fed.extend(submission.documents.get(document).map(|new| new.id.clone()));
                 continue;
             }
@@ -69,6 +78,45 @@ pub(super) fn changes(
 pub(super) fn id_of(submission_id: &str, position: usize) -> Result<String, Failure> {
     let submission = Uuid::parse_str(submission_id).map_err(Failure::internal)?;
     Ok(Uuid::new_v5(&submission, format!("folder {position}").as_bytes()).hyphenated().to_string())
+}
+
+/// Why a folder may no longer be what it was prepared as: a document that was to be filed, or by which the folder was seen, may not be
+/// seen any more (decision 0021).
+pub(super) fn filed_otherwise(
+    call: &Call,
+    record: &RecordFacts,
+    submission: &NewSubmission,
+    at: jiff::Timestamp,
+    transaction: &mut Transaction<'_>,
+) -> Result<Option<Refusal>, StoreError> {
+    if submission.folders.iter().all(|change| change.grants().next().is_none()) {
+        return Ok(None);
+    }
+    let scope = call.services.tables.decide_scope(&call.caller, record, at).granted().ok();
+    for grant in submission.folders.iter().flat_map(FolderChange::grants) {
+        let key = DocumentKey::Id(grant.document_id().to_owned());
+        let kept = transaction.document(&key, call.now())?;
+        let still =
+            kept.zip(scope.as_ref()).is_some_and(|(kept, scope)| scope.admit(&kept.facts).granted().is_ok());
+        if !still {
+            let diagnostics = "rights on what is filed have changed meanwhile";
+            let refusal = Refusal::new(Reason::InvalidMetadata, diagnostics);
+            return Ok(Some(refusal.concerning(&record.id, Some(grant.document_id()))));
+        }
+    }
+    Ok(None)
+}
+
+/// What the trace says of a folder: which, and what that was there already was filed in it, by which rule.
+pub(super) fn told(change: &FolderChange) -> String {
+    let held: Vec<String> =
+        change.held.iter().map(|grant| format!("{} ({})", grant.document_id(), grant.rule())).collect();
+    format!(
+        "folder {}: {} fed, {}",
+        change.id,
+        change.fed.len(),
+        if held.is_empty() { "none held".into() } else { held.join(", ") }
+    )
 }
 
 fn read_grant(

@@ -13,7 +13,7 @@ use crate::error::{Reason, Refusal};
 use crate::fhir::codes::{Codes, system};
 use crate::fhir::elements::to_instant;
 use crate::fhir::json::{set, to_json};
-use crate::fhir::parameters;
+use crate::fhir::{parameters, xml};
 use crate::identity::identifiers::ins_system;
 
 /// Where the document stands in the body.
@@ -36,7 +36,13 @@ pub(super) fn publish_of(body: &str, codes: &Codes, now: i64) -> Result<String, 
             .by("ITI-106: metadata are made of the header of a CDA document")
     })?;
     let media_type = if header.is_self_presenting { "application/xslt+xml" } else { media_type };
-    Ok(to_json(&document_reference(&header, media_type, &BASE64.encode(&content), codes, now)))
+    let text = to_json(&document_reference(&header, media_type, &BASE64.encode(&content), codes, now));
+    // What the header says badly would be kept and given out.
+    xml::check(&text).map_err(|fault| {
+        let why = format!("what the header says makes no FHIR: {fault}");
+        Refusal::at(Reason::InvalidContent, format!("{DOCUMENT}.data"), why)
+    })?;
+    Ok(text)
 }
 
 fn document_reference(header: &Metadata, media_type: &str, data: &str, codes: &Codes, now: i64) -> Value {

@@ -58,9 +58,26 @@ impl Media {
         match self {
             // Read elsewhere, as a whole.
             Self::Cda | Self::FhirDocument => Ok(()),
-            Self::Pdf => is("application/pdf"),
+            // Behind a mark of order or blanks at most: a page that names PDF somewhere is none.
+            Self::Pdf => match bytes
+                .strip_prefix(b"\xef\xbb\xbf")
+                .unwrap_or(bytes)
+                .trim_ascii_start()
+                .starts_with(b"%PDF-")
+            {
+                true => Ok(()),
+                false if found() == "application/pdf" => {
+                    Err("the bytes do not begin as application/pdf".into())
+                }
+                false => is("application/pdf"),
+            },
             Self::Rtf => is("application/rtf"),
             Self::Jpeg => is("image/jpeg"),
+            Self::Tiff
+                if [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"].iter().any(|magic| bytes.starts_with(*magic)) =>
+            {
+                Ok(())
+            }
             Self::Tiff => is("image/tiff"),
             Self::Text => text(bytes, charset),
             Self::Dicom => match sop_class(bytes) {
@@ -150,12 +167,20 @@ mod tests {
             ("application/pdf", b"%PDF-1.7\n1 0 obj".as_slice(), None, Ok(())),
             ("application/pdf", JPEG, None, Err("the bytes are image/jpeg, not application/pdf")),
             ("application/pdf", html, None, Err("the bytes are text/html, not application/pdf")),
+            (
+                "application/pdf",
+                b"<p/><!-- %PDF-1.7 -->",
+                None,
+                Err("the bytes do not begin as application/pdf"),
+            ),
+            ("application/pdf", b"\xef\xbb\xbf\n%PDF-1.7", None, Ok(())),
             ("application/pdf", b"not one", None, Err("the bytes are something else, not application/pdf")),
             ("text/rtf", br"{\rtf1\ansi}", None, Ok(())),
             ("application/rtf", br"{\rtf1\ansi}", None, Ok(())),
             ("image/jpeg", JPEG, None, Ok(())),
             ("image/jpeg", b"%PDF-1.7", None, Err("the bytes are application/pdf, not image/jpeg")),
             ("image/tiff", b"II*\0\x08\0\0\0\0\0\0\0\0\0", None, Ok(())),
+            ("image/tiff", b"II*\0\x08\0\0\0\x43\x52", None, Ok(())),
             ("image/tiff", b"MM\0*\0\0\0\x08\0\0\0\0\0\0", None, Ok(())),
             ("application/dicom", &kos, None, Ok(())),
             (

@@ -240,12 +240,16 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
         .commit(move |transaction| {
             let trace = &kept_call.trace;
             // The patient may have closed, opposed or blocked since the decision: it is made again where it counts.
-            let hold = if replaced.is_empty() { Hold::Shared } else { Hold::Alone };
+            let alone = !replaced.is_empty() || !submission.folders.is_empty();
+            let hold = if alone { Hold::Alone } else { Hold::Shared };
             let (record, grant) = match decide_again(&kept_call, &grant, purpose, at, transaction, hold)? {
                 Ok(decided) => decided,
                 Err(refusal) => return Ok(refused(trace, refusal)),
             };
-            let changed = replaced_otherwise(&kept_call, &record, &grant, &submission, at, transaction)?;
+            let mut changed = replaced_otherwise(&kept_call, &record, &grant, &submission, at, transaction)?;
+            if changed.is_none() {
+                changed = folders::filed_otherwise(&kept_call, &record, &submission, at, transaction)?;
+            }
             let submitted = transaction.submit(&grant, &replaced, &submission)?;
             let granted = |rule: &str, answer: &Fed| {
                 trace.granted(form.status(), rule, Some(grant.record_id()), &answer.document_ids)
@@ -256,6 +260,9 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
                     let mut rule = grant.rule().to_owned();
                     for replaced in &replaced {
                         rule = format!("{rule}; {}", replaced.rule());
+                    }
+                    for change in &submission.folders {
+                        rule = format!("{rule}; {}", folders::told(change));
                     }
                     Step { trace: granted(&rule, &kept_answer), value: Ok(kept_answer.clone()), keep: true }
                 }
@@ -508,6 +515,10 @@ impl Fed {
 }
 
 fn decode_base64(data: &str, expression: &str) -> Result<Vec<u8>, Refusal> {
-    let decoded = BASE64.decode(data);
+    // FHIR allows blanks between the groups.
+    let decoded = match data.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        true => BASE64.decode(data.split_ascii_whitespace().collect::<String>()),
+        false => BASE64.decode(data),
+    };
     decoded.map_err(|error| Refusal::at(Reason::MalformedBody, expression, format!("not base64: {error}")))
 }

@@ -6,6 +6,7 @@
 use super::draft::{Draft, DraftDocument, DraftFolder};
 use super::{content, shape};
 use crate::error::{Issue, Reason, Refusal};
+use crate::fhir::document_reference::Contained;
 use crate::fhir::elements::instant;
 use crate::fhir::submission_set::SubmissionSet;
 use crate::identity::identifiers::{Ins, ins_system};
@@ -85,6 +86,12 @@ pub(super) fn check(
     for folder in &draft.folders {
         self::folder(call, folder, &mut findings);
     }
+    let lists = draft.list.iter().map(|(_, list)| ("List.contained".to_owned(), list));
+    for (at, list) in lists.chain(draft.folders.iter().map(|folder| (folder.at("contained"), &folder.list))) {
+        if has_another_patient(&list.contained, ins) {
+            findings.always(at, "a contained Patient has another INS than the record");
+        }
+    }
     // Who leaves a reference out leaves an orphan too: that is one fault, and told as the first.
     if findings.always.is_empty() && findings.strict.is_empty() {
         for place in orphans {
@@ -106,17 +113,19 @@ pub(super) fn check(
 const MAXIMUM_METADATA: usize = 128 << 10;
 
 /// A contained patient with another INS is a document that went to the wrong record.
-fn patients(document: &DraftDocument<'_>, (system, value): &(String, String), findings: &mut Findings) {
-    for contained in document.resource.contained.iter().filter(|one| one.resource_type.0 == "Patient") {
-        for identifier in &contained.identifier {
-            let is_ins =
-                [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&identifier.system());
-            if is_ins && (identifier.system() != system || identifier.value() != value) {
-                findings
-                    .always(document.at("contained"), "a contained Patient has another INS than the record");
-            }
-        }
+fn patients(document: &DraftDocument<'_>, ins: &(String, String), findings: &mut Findings) {
+    if has_another_patient(&document.resource.contained, ins) {
+        findings.always(document.at("contained"), "a contained Patient has another INS than the record");
     }
+}
+
+fn has_another_patient(contained: &[Contained<'_>], (system, value): &(String, String)) -> bool {
+    let patients = contained.iter().filter(|one| one.resource_type.0 == "Patient");
+    patients.flat_map(|patient| &patient.identifier).any(|identifier| {
+        let is_ins =
+            [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&identifier.system());
+        is_ins && (identifier.system() != system || identifier.value() != value)
+    })
 }
 
 /// EX_2.1-1010.
