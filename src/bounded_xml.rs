@@ -23,7 +23,7 @@ impl Bounds {
     /// Of a CDA document: the largest sample has 9,000 nodes, 30 elements inside one another, 20 attributes, 60 namespaces.
     pub const CDA: Self = Self { nodes: 400_000, depth: 200, attributes: 100, namespaces: 10_000 };
     /// Of a FHIR resource: three attributes and one namespace, and that of each narrative.
-    pub const FHIR: Self = Self { nodes: 100_000, depth: 200, attributes: 100, namespaces: 1_000 };
+    pub const FHIR: Self = Self { nodes: 70_000, depth: 200, attributes: 100, namespaces: 1_000 };
     /// Of a narrative, or of an XML Patch.
     pub const FRAGMENT: Self = Self { nodes: 100_000, depth: 200, attributes: 100, namespaces: 50 };
 }
