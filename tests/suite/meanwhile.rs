@@ -13,6 +13,7 @@ use crate::on_both_engines;
 use crate::support::{Answer, Client, Engine, OTHER, TEST, World};
 
 on_both_engines!(
+    what_is_filed_once_it_is_masked,
     a_new_document_after_a_block,
     a_replacement_after_a_withdrawal,
     a_replacement_after_a_block,
@@ -44,10 +45,14 @@ const ALONE: &str = "UPDATE record SET id = id";
 
 /// Feeds while the database is held; `meanwhile` is done once the body is kept, which is after all decisions but the last.
 fn fed_meanwhile(world: &World, author: &Client, example: &Example<'_>, meanwhile: &str) -> Answer {
-    let (body, before) = (example.single(), world.bodies());
+    sent_meanwhile(world, author, "/DocumentReference", example.single(), meanwhile)
+}
+
+fn sent_meanwhile(world: &World, author: &Client, path: &str, body: String, meanwhile: &str) -> Answer {
+    let before = world.bodies();
     let holder = Holder::of(world, ALONE);
     thread::scope(|scope| {
-        let feeding = scope.spawn(|| author.post("/DocumentReference", body));
+        let feeding = scope.spawn(|| author.post(path, body));
         let begun = Instant::now();
         while world.bodies() == before {
             assert!(!feeding.is_finished(), "answered before it was prepared");
@@ -152,6 +157,40 @@ fn a_replacement_once_the_author_is_another(engine: Engine) {
 
 /// A team is declared alone: its members may be authorised or blocked by others at the same time. Who declares for himself waits for
 /// nobody who does likewise. PostgreSQL: SQLite has one writer anyway.
+fn what_is_filed_once_it_is_masked(engine: Engine) {
+    let world = World::start(engine);
+    let (author, reader) = (world.client("cps-medecin-b"), world.client("cps-medecin"));
+    author.authorise(OTHER);
+    reader.authorise(OTHER);
+    let held = Example::new(TEST, OTHER, "X", "2.25.911").single();
+    let held = author.post("/DocumentReference", held).json()["id"].as_str().unwrap().to_owned();
+    let list = serde_json::json!({
+        "fullUrl": "urn:uuid:00000000-0000-4000-8000-000000000078",
+        "resource": {
+            "resourceType": "List", "status": "current", "mode": "working", "title": "Suivi",
+            "code": { "coding": [{ "system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes", "code": "folder" }] },
+            "subject": { "reference": format!("Patient?identifier={TEST}|{OTHER}") },
+            "entry": [{ "item": { "reference": format!("DocumentReference/{held}") } }],
+        },
+        "request": { "method": "POST", "url": "List" },
+    });
+    let with_folder = |unique_id: &str| {
+        let example = Example::new(TEST, OTHER, "X", unique_id).transaction();
+        let mut bundle: serde_json::Value = serde_json::from_str(&example).unwrap();
+        bundle["entry"].as_array_mut().unwrap().push(list.clone());
+        bundle.to_string()
+    };
+    let before = (world.rows("document"), world.rows("submission_set"), world.bodies());
+    let mask = "UPDATE document SET masked = TRUE, version = version + 1 WHERE unique_id = 'urn:oid:2.25.911'";
+    let refused = sent_meanwhile(&world, &reader, "", with_folder("2.25.912"), mask);
+    refused.assert_refused(422, "XDSRegistryMetadataError", "rights on what is filed have changed meanwhile");
+    assert_eq!((world.rows("document"), world.rows("submission_set"), world.bodies()), before);
+    assert_eq!(world.rows("folder_entry"), 0);
+    // Control: with nothing done meanwhile, who sees it files it.
+    let filed = sent_meanwhile(&world, &author, "", with_folder("2.25.913"), ALONE);
+    assert_eq!((filed.status, world.rows("folder_entry")), (200, 1), "{}", filed.text());
+}
+
 #[test]
 fn a_team_is_declared_alone() {
     let world = World::start(Engine::Postgres);

@@ -4,9 +4,10 @@ use habilis::sandbox::example::Example;
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
-use crate::support::{Engine, PATIENT, TEST, World};
+use crate::support::{Engine, OTHER, PATIENT, TEST, World};
 
 on_both_engines!(
+    without_reading_right_nothing_is_asked_of_a_document,
     criteria,
     every_other_criterion,
     what_is_not_known,
@@ -344,4 +345,28 @@ fn query_and_decision_agree(engine: Engine) {
     // Control: the callers do differ, so the comparison is not one of nothing with nothing.
     assert!(counts[0].1 > counts[2].1 && counts[2].1 > 0, "{counts:?}");
     assert_eq!(counts[5].1, 0, "{counts:?}");
+}
+
+/// TD3.1b tells that one's own document is there: its labels, its archive and its dates are for who may read it.
+fn without_reading_right_nothing_is_asked_of_a_document(engine: Engine) {
+    let world = World::start(engine);
+    let author = world.client("cps-medecin");
+    let fed = author.post("/DocumentReference", Example::new(TEST, OTHER, "X", "2.25.989").single());
+    assert_eq!(fed.status, 201);
+    let look_up = |rest: &str| {
+        author.get(&format!(
+            "/DocumentReference?patient.identifier={TEST}%7C{OTHER}&identifier=urn:oid:2.25.989{rest}"
+        ))
+    };
+    assert_eq!(look_up("").found().0, 1);
+    assert_eq!(look_up("&status=current").found().0, 1);
+    for rest in [
+        "&security-label=MASQUE_PS",
+        "&security-label=N",
+        "&isArchived=true",
+        "&_lastUpdated=ge2020",
+        "&type=11488-4",
+    ] {
+        look_up(rest).assert_refused(400, "", "a look-up goes by identifier and status alone");
+    }
 }
