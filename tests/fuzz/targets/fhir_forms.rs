@@ -7,8 +7,7 @@ use serde_json::Value;
 
 fuzz_target!(|text: &str| {
     if let Ok(json) = to_json(text) {
-        // What XML says is FHIR in JSON, and the same XML again says the same.
-        assert_eq!(check(&json), Ok(()));
+        // What XML says is written again and says the same. Its values are `check`'s to judge, as those of JSON are.
         let xml = to_xml(&json).expect("written again");
         assert_eq!(to_json(&xml).expect("read again"), json);
     }
