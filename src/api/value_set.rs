@@ -284,7 +284,11 @@ async fn in_body(request: &HttpRequest, payload: web::Payload) -> Result<request
 }
 
 fn by_id<'a>(api: &'a Api, id: &str) -> Result<&'a ValueSet, Refusal> {
-    let found = api.services.codes.value_sets().iter().find(|set| set.id == id);
+    one_of(api, |set| set.id == id)
+}
+
+fn one_of(api: &Api, is_wanted: impl Fn(&ValueSet) -> bool) -> Result<&ValueSet, Refusal> {
+    let found = api.services.codes.value_sets().iter().find(|set| is_wanted(set));
     found.ok_or_else(|| Refusal::new(Reason::NotFound, "no such value set").by("the value sets of the DMP"))
 }
 
@@ -324,7 +328,6 @@ impl<'a> Wanted<'a> {
         let missing = || Refusal::at(Reason::MissingSearchParameter, "url", "the address of the value set");
         let url = self.get("url").ok_or_else(missing)?;
         let bare = url.split('|').next().unwrap_or_default();
-        let found = api.services.codes.value_sets().iter().find(|set| set.url() == bare);
-        found.ok_or_else(|| Refusal::new(Reason::NotFound, "no such value set").by("the value sets of the DMP"))
+        one_of(api, |set| set.url() == bare)
     }
 }

@@ -11,11 +11,24 @@ use crate::error::Refusal;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Parameters<'a> {
+struct Parameters<'a, P> {
     #[serde(borrow, default)]
     resource_type: BorrowedText<'a>,
-    #[serde(borrow, default)]
-    parameter: Vec<&'a RawValue>,
+    #[serde(default = "Vec::new")]
+    parameter: Vec<P>,
+}
+
+/// The parameters of a body, each read as the operation wants it.
+///
+/// # Errors
+/// [`crate::error::Reason::MalformedBody`]: no Parameters.
+pub(super) fn all<'a, P: Deserialize<'a>>(text: &'a str) -> Result<Vec<P>, Refusal> {
+    let read: Parameters<'a, P> =
+        serde_json::from_str(text).map_err(|error| unreadable("not Parameters", &error))?;
+    match &*read.resource_type.0 {
+        "Parameters" => Ok(read.parameter),
+        _ => Err(malformed("resourceType is not Parameters")),
+    }
 }
 
 #[derive(Deserialize)]
@@ -36,13 +49,8 @@ struct Labelled {
 /// # Errors
 /// [`crate::error::Reason::MalformedBody`]: no Parameters, or a parameter whose value is of another kind.
 pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let read: Parameters<'_> =
-        serde_json::from_str(text).map_err(|error| unreadable("not Parameters", &error))?;
-    if read.resource_type.0 != "Parameters" {
-        return Err(malformed("resourceType is not Parameters"));
-    }
     let mut pairs = Vec::new();
-    for one in read.parameter {
+    for one in all::<&RawValue>(text)? {
         if let Ok(CodingParameter { value_coding }) = serde_json::from_str(one.get()) {
             let unreadable = |error| unreadable("a Coding", &error);
             let coding: Coding<'_> = serde_json::from_str(value_coding.get()).map_err(unreadable)?;
@@ -81,16 +89,9 @@ struct DocumentParameter<'a> {
 /// # Errors
 /// [`crate::error::Reason::MalformedBody`]: something else.
 pub fn document(text: &str) -> Result<Binary<'_>, Refusal> {
-    let read: Parameters<'_> =
-        serde_json::from_str(text).map_err(|error| unreadable("not Parameters", &error))?;
-    if read.resource_type.0 != "Parameters" {
-        return Err(malformed("resourceType is not Parameters"));
-    }
     let wanted =
         || malformed("$generate-metadata takes one parameter, « document », with a Binary as its resource");
-    let [one] = read.parameter[..] else { return Err(wanted()) };
-    let one: DocumentParameter<'_> =
-        serde_json::from_str(one.get()).map_err(|error| unreadable("a parameter", &error))?;
+    let [one] = &all::<DocumentParameter<'_>>(text)?[..] else { return Err(wanted()) };
     let resource = one.resource.filter(|_| one.name.0 == "document").ok_or_else(wanted)?.get();
     let any: AnyResource<'_> =
         serde_json::from_str(resource).map_err(|error| unreadable("a resource", &error))?;

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::bundle::{SearchEntry, with_base};
 use super::elements::{Identifier, Reference, instant, to_instant};
-use super::json::{BorrowedText, malformed, quoted, unreadable};
+use super::json::{BorrowedText, quoted};
+use super::parameters;
 use crate::error::{Reason, Refusal};
 
 /// Ids that software may name in one call.
@@ -19,15 +20,6 @@ pub struct Asked {
     pub since: Option<i64>,
     /// Documents that it holds: id, and version where it says so.
     pub known: Vec<(String, Option<i64>)>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Parameters<'a> {
-    #[serde(borrow, default)]
-    resource_type: BorrowedText<'a>,
-    #[serde(borrow, default)]
-    parameter: Vec<Parameter<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -55,17 +47,13 @@ impl Asked {
     /// # Errors
     /// [`Reason::MalformedBody`], [`Reason::MissingSearchParameter`], [`Reason::InvalidSearchParameter`].
     pub fn read(text: &str) -> Result<Self, Refusal> {
-        let read: Parameters<'_> =
-            serde_json::from_str(text).map_err(|error| unreadable("not Parameters", &error))?;
-        if read.resource_type.0 != "Parameters" {
-            return Err(malformed("resourceType is not Parameters"));
-        }
+        let read = parameters::all::<Parameter<'_>>(text)?;
         let (mut patient, mut since, mut known) = (None, None, Vec::new());
         let place = |name: &str| format!("Parameters.parameter('{name}')");
         let refusal =
             |name: &str, why: &str| Refusal::at(Reason::InvalidSearchParameter, place(name), why.to_owned());
         let wrong = |name: &str, why: &str| Err(refusal(name, why));
-        for one in &read.parameter {
+        for one in &read {
             match one.name.0.as_ref() {
                 "patient" => {
                     let Some(identifier) = one.value_identifier.as_ref().filter(|_| patient.is_none()) else {

@@ -115,6 +115,11 @@ pub mod ins_system {
     pub const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
     /// INS-NIR, demonstration.
     pub const DEMONSTRATION: &str = "urn:oid:1.2.250.1.213.1.4.11";
+
+    /// Whether identifiers of a system are keys to records: all of these but the NIA.
+    pub fn is_key(system: &str) -> bool {
+        [NIR, TEST, DEMONSTRATION].contains(&system)
+    }
 }
 
 /// A patient's national identifier: system and fifteen characters.

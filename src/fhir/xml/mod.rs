@@ -80,47 +80,38 @@ fn is_number(text: &str) -> bool {
     bytes(whole) && !leading && bytes(fraction) && bytes(exponent)
 }
 
+/// The tree of a narrative: one `div` of XHTML and nothing more.
 fn narrative(text: &str) -> Option<roxmltree::Document<'_>> {
     bounded_xml::check(text, &Bounds::FRAGMENT).ok()?;
     let nodes_limit = Bounds::FRAGMENT.nodes as u32;
     let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit, ..Default::default() };
-    roxmltree::Document::parse_with_options(text, options).ok()
-}
-
-/// Whether the text is one `div` of XHTML and nothing more.
-fn is_narrative(text: &str) -> bool {
-    narrative(text).is_some_and(|document| {
-        let root = document.root_element();
-        root.tag_name().name() == "div"
-            && root.tag_name().namespace() == Some(XHTML)
-            && text.starts_with('<')
-            && text.ends_with('>')
-    })
+    let document = roxmltree::Document::parse_with_options(text, options).ok()?;
+    let root = document.root_element().tag_name();
+    let is_div = root.name() == "div" && root.namespace() == Some(XHTML);
+    (is_div && text.starts_with('<') && text.ends_with('>')).then_some(document)
 }
 
 /// Whether a narrative is inert: FHIR R4 (2.4.2) has no script, form, frame, object or event in it, and nothing that is fetched by a
 /// script's address.
-fn is_inert(text: &str) -> bool {
+fn is_inert(narrative: &roxmltree::Document<'_>) -> bool {
     const ACTIVE: [&str; 13] = [
         "script", "style", "link", "base", "form", "input", "button", "iframe", "frame", "object", "embed",
         "applet", "meta",
     ];
-    narrative(text).is_some_and(|document| {
-        document.descendants().filter(|node| node.is_element()).all(|node| {
-            let name = node.tag_name().name().to_ascii_lowercase();
-            let inert = |attribute: roxmltree::Attribute<'_, '_>| {
-                let value: String =
-                    attribute.value().chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-                let value = value.to_ascii_lowercase();
-                !attribute.name().to_ascii_lowercase().starts_with("on")
-                    && !value.starts_with("javascript:")
-                    && !value.starts_with("vbscript:")
-                    && !value.starts_with("data:text")
-            };
-            node.tag_name().namespace() == Some(XHTML)
-                && !ACTIVE.contains(&name.as_str())
-                && node.attributes().all(inert)
-        })
+    narrative.descendants().filter(|node| node.is_element()).all(|node| {
+        let name = node.tag_name().name().to_ascii_lowercase();
+        let inert = |attribute: roxmltree::Attribute<'_, '_>| {
+            let value: String =
+                attribute.value().chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+            let value = value.to_ascii_lowercase();
+            !attribute.name().to_ascii_lowercase().starts_with("on")
+                && !value.starts_with("javascript:")
+                && !value.starts_with("vbscript:")
+                && !value.starts_with("data:text")
+        };
+        node.tag_name().namespace() == Some(XHTML)
+            && !ACTIVE.contains(&name.as_str())
+            && node.attributes().all(inert)
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use roxmltree::{Document, Node, NodeType, ParsingOptions};
 
-use super::{DEEPEST, FHIR, Fault, Path, is_narrative, is_number};
+use super::{DEEPEST, FHIR, Fault, Path, is_number, narrative};
 use crate::bounded_xml::{self, Bounds};
 use crate::fhir::definitions::{self, Definition, Element, Kind};
 use crate::fhir::json::quoted;
@@ -185,7 +185,7 @@ fn one(
         }
         Kind::Xhtml => {
             let div = node.document().input_text().get(node.range()).unwrap_or_default();
-            match is_narrative(div) {
+            match narrative(div).is_some() {
                 true => Ok((Some(quoted(div)), None)),
                 false => Err(Fault::at(path, "not one div of XHTML that declares its namespace")),
             }

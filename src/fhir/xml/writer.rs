@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{DEEPEST, FHIR, Fault, Path, is_inert, is_narrative, is_number};
+use super::{DEEPEST, FHIR, Fault, Path, is_inert, is_number, narrative};
 use crate::fhir::definitions::{self, Definition, Element, Kind};
 use crate::fhir::json::{BorrowedText, RawObject};
 use crate::fhir::primitives;
@@ -242,10 +242,8 @@ fn one(
         }
         Kind::Xhtml => {
             let div = text(value.unwrap_or_default(), path)?;
-            if !is_narrative(&div) {
-                return Err(Fault::at(path, "not one div of XHTML"));
-            }
-            if !out.writes && !is_inert(&div) {
+            let tree = narrative(&div).ok_or_else(|| Fault::at(path, "not one div of XHTML"))?;
+            if !out.writes && !is_inert(&tree) {
                 return Err(Fault::at(path, "a narrative holds no script, form, frame or event"));
             }
             out.push(&div);

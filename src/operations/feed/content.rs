@@ -59,16 +59,16 @@ pub(super) fn check(
     match Media::of(content_type) {
         Some(Media::Cda) => check_cda(document, content_type, ins, findings),
         Some(Media::FhirDocument) => check_fhir_document(document, ins, findings),
-        Some(media) if !fits(call, document, media) => {
-            let at = document.at("content[0].format");
-            findings.strict(at, format!("the format is that of another body than {content_type} (ASS_A12)"));
+        Some(media) => {
+            if !fits(call, document, media) {
+                let at = document.at("content[0].format");
+                findings
+                    .strict(at, format!("the format is that of another body than {content_type} (ASS_A12)"));
+            }
             media
                 .check(&document.content, charset.map(|(_, charset)| charset))
                 .map_err(|why| Refusal::at(Reason::ContentMismatch, at_type, why).by(BY_CONTENT))
         }
-        Some(media) => media
-            .check(&document.content, charset.map(|(_, charset)| charset))
-            .map_err(|why| Refusal::at(Reason::ContentMismatch, at_type, why).by(BY_CONTENT)),
         None => {
             Err(Refusal::at(Reason::InvalidContent, at_type, format!("the DMP takes no « {content_type} »")))
         }
@@ -106,11 +106,10 @@ fn check_fhir_document(
     xml::check(text).map_err(|fault| invalid(format!("not a resource of FHIR R4: {fault}")))?;
     let read = FhirDocument::read(text).map_err(|why| invalid(why.to_owned()))?;
     let mut mismatches = Vec::new();
-    let is_ins = |of: &str| [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&of);
     // Whom it is about is the patient of the record, and nobody with another INS is in it.
     let is_own = |(of, is): &(String, String)| of == system && is == value;
     let mut all = read.subject_ids.iter().chain(&read.patient_ids);
-    if !read.subject_ids.iter().any(is_own) || all.any(|one| is_ins(&one.0) && !is_own(one)) {
+    if !read.subject_ids.iter().any(is_own) || all.any(|one| ins_system::is_key(&one.0) && !is_own(one)) {
         mismatches.push(Issue::at(at("subject"), "the FHIR document is about another patient"));
     }
     if read.type_code != document.resource.r#type.code() {
@@ -153,10 +152,7 @@ fn check_cda(
             };
             // Local identifiers stand beside the INS; another INS does not.
             let other_ins = |(root, extension): &(String, String)| {
-                let uri = format!("urn:oid:{root}");
-                let is_ins =
-                    [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&uri.as_str());
-                is_ins && extension != value
+                ins_system::is_key(&format!("urn:oid:{root}")) && extension != value
             };
             if !ids.iter().any(own) || ids.iter().any(other_ins) {
                 mismatches.push(Issue::at(at("subject"), "the CDA document is about another patient"));

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::decode_base64;
+use super::media::Media;
 use crate::cda::{Code, Identifier, Metadata, Organisation, Person};
 use crate::error::{Reason, Refusal};
 use crate::fhir::codes::{Codes, system};
@@ -26,7 +27,7 @@ const DOCUMENT: &str = "Parameters.parameter('document').resource";
 pub(super) fn publish_of(body: &str, codes: &Codes, now: i64) -> Result<String, Refusal> {
     let binary = parameters::document(body)?;
     let media_type = binary.content_type.0.split(';').next().unwrap_or_default().trim();
-    if !matches!(media_type, "text/xml" | "application/xml" | "application/xslt+xml") {
+    if Media::of(media_type) != Some(Media::Cda) {
         let why = format!("metadata are made of a CDA document (text/xml), not of « {media_type} »");
         return Err(Refusal::at(Reason::InvalidContent, format!("{DOCUMENT}.contentType"), why));
     }
@@ -57,10 +58,7 @@ fn document_reference(header: &Metadata, media_type: &str, data: &str, codes: &C
         header.authenticator.as_ref().map(|person_| person(person_, "responsable", &mut contained));
     let r#type = codes.document_type(&header.r#type.code);
     let class = r#type.and_then(|r#type| codes.concept("JDV-J57", r#type.class));
-    let ins = header.patient.ids.iter().find(|id| {
-        let uri = uri(&id.root);
-        [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&uri.as_str())
-    });
+    let ins = header.patient.ids.iter().find(|id| ins_system::is_key(&uri(&id.root)));
     let mut resource = json!({
         "resourceType": "DocumentReference",
         "contained": contained,

@@ -122,9 +122,8 @@ fn patients(document: &DraftDocument<'_>, ins: &(String, String), findings: &mut
 fn has_another_patient(contained: &[Contained<'_>], (system, value): &(String, String)) -> bool {
     let patients = contained.iter().filter(|one| one.resource_type.0 == "Patient");
     patients.flat_map(|patient| &patient.identifier).any(|identifier| {
-        let is_ins =
-            [ins_system::NIR, ins_system::TEST, ins_system::DEMONSTRATION].contains(&identifier.system());
-        is_ins && (identifier.system() != system || identifier.value() != value)
+        ins_system::is_key(identifier.system())
+            && (identifier.system() != system || identifier.value() != value)
     })
 }
 
