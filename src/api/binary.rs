@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::negotiation::{Accepted, Form, Format};
 use super::respond::{Answer, Behind};
-use super::{gate, partial, request};
-use crate::error::{Reason, Refusal};
+use super::{gate, partial, request, respond};
+use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::json::quoted;
 use crate::fhir::xml;
 use crate::operations::feed::FHIR_DOCUMENT;
@@ -49,8 +49,10 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
             }
         })
         .await?;
+        let request_id = call.trace.request_id.clone();
         Ok(body.map(|body| match accepted.form_of(&body.content_type) {
-            Some(Form::Resource(format)) => resource(&request, body, format),
+            Some(Form::Resource(format)) => resource(&request, body, format)
+                .unwrap_or_else(|failure| respond::failure(&failure, &request_id)),
             _ => {
                 let disposition = partial::disposition(&body.title, &body.content_type, &body.binary_id);
                 let bounds = body.bounds();
@@ -75,7 +77,10 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
 }
 
 /// The document as a Binary, in JSON or XML.
-fn resource(request: &HttpRequest, body: Body, format: Format) -> Answer {
+///
+/// # Errors
+/// [`Failure::Internal`]: it cannot be written, which what was taken in can.
+fn resource(request: &HttpRequest, body: Body, format: Format) -> Result<Answer, Failure> {
     let written = |data: &str| {
         format!(
             "{{\"resourceType\":\"Binary\",\"id\":{},\"contentType\":{},\"data\":\"{data}\"}}",
@@ -87,19 +92,19 @@ fn resource(request: &HttpRequest, body: Body, format: Format) -> Answer {
     match &body.content {
         Content::Held(bytes) => {
             request.extensions_mut().insert(format);
-            Answer::fhir(200, written(&BASE64.encode(bytes)))
+            Ok(Answer::fhir(200, written(&BASE64.encode(bytes))))
         }
         Content::Stored(stored) => {
             // What stands where the data will: the last of its kind in either form.
             const DATA: &str = "AAAA";
             let whole = match format {
                 Format::Json => written(DATA),
-                // Invariant: a Binary of three plain texts is FHIR; JSON says the same otherwise.
-                Format::Xml => xml::to_xml(&written(DATA)).unwrap_or_else(|_| written(DATA)),
+                Format::Xml => xml::to_xml(&written(DATA)).map_err(Failure::internal)?,
             };
-            let (before, after) = whole.rsplit_once(DATA).unwrap_or_default();
+            let (before, after) =
+                whole.rsplit_once(DATA).ok_or_else(|| Failure::internal("a Binary without data"))?;
             let behind = Behind { stored: stored.clone(), bounds, inside: Some(after.to_owned()) };
-            Answer::written(200, format, before.to_owned()).followed_by(Some(behind))
+            Ok(Answer::written(200, format, before.to_owned()).followed_by(Some(behind)))
         }
     }
 }

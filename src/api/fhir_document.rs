@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::negotiation::Accepted;
 use super::respond::Answer;
-use super::{gate, partial, request, respond};
+use super::{Api, gate, partial, request, respond};
 use crate::error::{Reason, Refusal};
 use crate::operations::feed::FHIR_DOCUMENT;
 use crate::operations::read_document::{self, Held, Part};
@@ -24,11 +24,10 @@ use crate::operations::read_document::{self, Held, Part};
         (status = 406, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )
 )]
-pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+pub async fn read(request: HttpRequest, api: web::Data<Api>, id: web::Path<String>) -> HttpResponse {
     gate::serve(&request, read_document::RETRIEVE, async |call| {
         Accepted::of(&request, &request::query(&request)?).choose(&request)?;
         // Held whole, and written in another form: as much memory as a body that comes in. Without room the answer is « later ».
-        let mut share = None;
         let body = read_document::retrieve(&call, id.into_inner(), Held::All, |described| {
             if described.content_type != FHIR_DOCUMENT {
                 return Err(Refusal::new(Reason::NotFound, "no such resource").by("the document is no Bundle"));
@@ -36,8 +35,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
             if partial::holds_it(&request, described.sha256) {
                 return Ok(Part::NotModified);
             }
-            share = request::share_of_memory(&request, described.size.saturating_mul(3));
-            match share.is_some() {
+            match request::hold_memory(&request, &api.body_memory, described.size.saturating_mul(3)) {
                 true => Ok(Part::Whole),
                 false => Err(Refusal {
                     retry_after: Some(2),

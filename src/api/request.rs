@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::{HttpMessage, HttpRequest, web};
 use futures_util::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Api;
 use super::negotiation::Format;
@@ -229,12 +229,18 @@ fn pairs(text: &str) -> Result<Parameters, Refusal> {
     Ok(pairs)
 }
 
-/// A share of the memory that all bodies together may take, for so many bytes; `None` without room.
-pub fn share_of_memory(request: &HttpRequest, bytes: u64) -> Option<OwnedSemaphorePermit> {
-    let api = request.app_data::<web::Data<Api>>()?;
-    let kibibytes = u32::try_from(bytes >> 10).ok()?;
-    Arc::clone(&api.body_memory).try_acquire_many_owned(kibibytes).ok()
+/// Takes so many bytes of the memory that all bodies together may take, until the answer is written in its form; `false` without room.
+pub fn hold_memory(request: &HttpRequest, memory: &Arc<Semaphore>, bytes: u64) -> bool {
+    let kibibytes = u32::try_from(bytes >> 10).ok();
+    let share = kibibytes.and_then(|kibibytes| Arc::clone(memory).try_acquire_many_owned(kibibytes).ok());
+    let Some(share) = share else { return false };
+    // The handler ends before the answer is written as XML; the request does not.
+    request.extensions_mut().insert(Share(share));
+    true
 }
+
+/// What [`hold_memory`] took.
+struct Share(#[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit);
 
 /// Bodies up to this size are outside the common memory: searches, declarations, small documents.
 const FREE: usize = 64 << 10;
@@ -278,5 +284,25 @@ async fn body(request: &HttpRequest, mut payload: web::Payload, most: usize) -> 
     match tokio::time::timeout(deadline, read).await {
         Ok(read) => read,
         Err(_) => Err(Refusal::new(Reason::BodyTooSlow, "the body did not arrive in time").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn memory_is_held_as_long_as_its_request() {
+        let memory = Arc::new(Semaphore::new(10));
+        let first = TestRequest::default().to_http_request();
+        assert!(hold_memory(&first, &memory, 8 << 10));
+        let second = TestRequest::default().to_http_request();
+        assert!(!hold_memory(&second, &memory, 3 << 10) && hold_memory(&second, &memory, 2 << 10));
+        assert_eq!(memory.available_permits(), 0);
+        drop(first);
+        assert_eq!(memory.available_permits(), 8);
+        assert!(!hold_memory(&second, &memory, u64::MAX));
     }
 }

@@ -34,23 +34,27 @@ struct Entry<'a> {
 #[derive(Default, Deserialize)]
 struct Composition<'a> {
     #[serde(borrow, default)]
-    contained: Vec<&'a RawValue>,
-    #[serde(borrow, default)]
     r#type: CodeableConcept<'a>,
     #[serde(borrow, default)]
     subject: Option<Reference<'a>>,
 }
 
+/// Any resource: a patient may be contained in each.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Patient<'a> {
+struct Containing<'a> {
     #[serde(borrow, default)]
-    resource_type: BorrowedText<'a>,
+    contained: Vec<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Patient<'a> {
     #[serde(borrow, default)]
     id: BorrowedText<'a>,
     #[serde(borrow, default)]
     identifier: Vec<Identifier<'a>>,
 }
+
+const NOT_FHIR: &str = "not a resource as FHIR has it";
 
 /// System and value of each.
 type Identifiers = Vec<(String, String)>;
@@ -64,7 +68,7 @@ pub struct FhirDocument {
     pub type_code: String,
     /// System and value of each identifier of whom the Composition is about; empty where its subject leads nowhere.
     pub subject_ids: Identifiers,
-    /// Those of every Patient in it.
+    /// Those of every Patient in it, contained in whatever resource.
     pub patient_ids: Identifiers,
 }
 
@@ -95,22 +99,25 @@ impl FhirDocument {
             serde_json::from_str(first.get()).map_err(|_| "not a Composition as FHIR has it")?;
         let of = |identifier: &Identifier<'_>| (identifier.system().to_owned(), identifier.value().to_owned());
         let patient = |text: &'_ RawValue| -> Result<Option<(String, Identifiers)>, &'static str> {
-            let read: Patient<'_> =
-                serde_json::from_str(text.get()).map_err(|_| "not a resource as FHIR has it")?;
-            let is_patient = read.resource_type.0 == "Patient";
-            Ok(is_patient.then(|| (read.id.0.to_string(), read.identifier.iter().map(of).collect())))
-        };
-        // Every patient, by how a reference may name him.
-        let mut patients: Vec<(Vec<String>, Identifiers)> = Vec::new();
-        for text in &composition.contained {
-            if let Some((id, ids)) = patient(text)? {
-                patients.push((vec![format!("#{id}")], ids));
+            if kind(text) != "Patient" {
+                return Ok(None);
             }
-        }
-        for entry in &bundle.entry {
-            let Some(text) = entry.resource.filter(|text| kind(text) == "Patient") else { continue };
-            if let Some((id, ids)) = patient(text)? {
+            let read: Patient<'_> = serde_json::from_str(text.get()).map_err(|_| NOT_FHIR)?;
+            Ok(Some((read.id.0.to_string(), read.identifier.iter().map(of).collect())))
+        };
+        // Every patient, by how the Composition may name him: what another resource contains, it cannot.
+        let mut patients: Vec<(Vec<String>, Identifiers)> = Vec::new();
+        for (place, entry) in bundle.entry.iter().enumerate() {
+            let Some(resource) = entry.resource else { continue };
+            if let Some((id, ids)) = patient(resource)? {
                 patients.push((vec![entry.full_url.0.to_string(), format!("Patient/{id}")], ids));
+            }
+            let containing: Containing<'_> = serde_json::from_str(resource.get()).map_err(|_| NOT_FHIR)?;
+            for contained in containing.contained {
+                if let Some((id, ids)) = patient(contained)? {
+                    let names = if place == 0 { vec![format!("#{id}")] } else { Vec::new() };
+                    patients.push((names, ids));
+                }
             }
         }
         let mut subject_ids: Vec<_> =
@@ -156,6 +163,16 @@ mod tests {
             r#","contained":[{"resourceType":"Patient","id":"c","identifier":[{"system":"s","value":"3"}]}]"#;
         assert_eq!(subject("#c", contained), [("s".to_owned(), "3".to_owned())]);
         assert!(subject("urn:uuid:8", "").is_empty() && subject("", "").is_empty());
+        // One that another resource contains is in the document, and is not its subject.
+        let elsewhere = text.replace(
+            r#"{"resourceType":"Patient","identifier":[{"system":"s","value":"2"}]}"#,
+            r##"{"resourceType":"Observation","contained":[{"resourceType":"Patient","id":"c","identifier":[{"system":"s","value":"4"}]}],"subject":{"reference":"#c"}}"##,
+        );
+        let read = FhirDocument::read(&elsewhere).unwrap();
+        assert_eq!(read.patient_ids, [("s".to_owned(), "4".to_owned())]);
+        let named = r##""subject":{"reference":"#c"}"##;
+        let named = elsewhere.replace(r#""subject":{"identifier":{"system":"s","value":"1"}}"#, named);
+        assert!(FhirDocument::read(&named).unwrap().subject_ids.is_empty());
         for (from, to, why) in [
             ("\"document\"", "\"collection\"", "not a Bundle of type document"),
             ("Composition", "Basic", "the first entry of a document is its Composition"),

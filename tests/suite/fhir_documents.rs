@@ -132,7 +132,7 @@ fn what_is_no_document_of_this_record(engine: Engine) {
     const CONTENT: &str = "XDSRepositoryMetadataError";
     const METADATA: &str = "XDSRegistryMetadataError";
     type Change = fn(&mut Value);
-    let faults: [(&str, Change, &str); 7] = [
+    let faults: [(&str, Change, &str); 8] = [
         (
             METADATA,
             |document| document["entry"][1]["resource"]["identifier"][0]["value"] = PATIENT.into(),
@@ -141,6 +141,25 @@ fn what_is_no_document_of_this_record(engine: Engine) {
         (
             METADATA,
             |document| document["entry"][1]["resource"]["identifier"][0]["system"] = "urn:x".into(),
+            "another patient",
+        ),
+        // Contained in what the Composition is not about: in the document all the same.
+        (
+            METADATA,
+            |document| {
+                let observation = json!({
+                    "resourceType": "Observation",
+                    "contained": [{
+                        "resourceType": "Patient",
+                        "id": "p",
+                        "identifier": [{ "system": TEST, "value": PATIENT }],
+                    }],
+                    "status": "final",
+                    "code": { "text": "Poids" },
+                    "subject": { "reference": "#p" },
+                });
+                document["entry"].as_array_mut().unwrap().push(json!({ "resource": observation }));
+            },
             "another patient",
         ),
         (

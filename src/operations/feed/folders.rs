@@ -59,7 +59,7 @@ pub(super) fn changes(
         }
         let (id, kind) = match &folder.update_of {
             None => {
-                let id = id_of(&submission.id, position)?;
+                let id = id_of(&submission.id, position);
                 let resource = accepted(folder.text, &id, &record.id, &[], call.now())?;
                 let date = folder.list.date.as_ref().and_then(|date| instant(&date.0).ok());
                 (id, FolderKind::New { resource, date: date.unwrap_or_else(|| call.now()) })
@@ -75,9 +75,9 @@ pub(super) fn changes(
 
 /// The id of a folder that a submission makes: of the submission and its place in it, so that the same feed again is answered as the
 /// first time.
-pub(super) fn id_of(submission_id: &str, position: usize) -> Result<String, Failure> {
-    let submission = Uuid::parse_str(submission_id).map_err(Failure::internal)?;
-    Ok(Uuid::new_v5(&submission, format!("folder {position}").as_bytes()).hyphenated().to_string())
+pub(super) fn id_of(submission_id: &str, position: usize) -> String {
+    let name = format!("urn:uuid:{submission_id} folder {position}");
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).hyphenated().to_string()
 }
 
 /// Why a folder may no longer be what it was prepared as: a document that was to be filed, or by which the folder was seen, may not be

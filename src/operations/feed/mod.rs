@@ -495,8 +495,7 @@ impl Fed {
                 created(format!("Bundle/{id}/_history/1"))
             }
             EntryKind::Folder(position) => {
-                let id = folders::id_of(list_id, *position).unwrap_or_default();
-                created(format!("List/{id}/_history/1"))
+                created(format!("List/{}/_history/1", folders::id_of(list_id, *position)))
             }
             EntryKind::FolderUpdate(id) => {
                 ResponseEntry { status: "200 OK", location: format!("List/{id}"), outcome: None }
