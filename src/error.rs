@@ -260,6 +260,8 @@ pub enum Reason {
     RangeNotSatisfiable,
     /// The unique id belongs to other bytes.
     UniqueIdTaken,
+    /// The record has a note of this vaccination already.
+    VaccinationKnown,
     /// The record is closed.
     RecordClosed,
     /// A professional may not deposit documents of this type.
@@ -286,7 +288,7 @@ struct Entry {
 
 impl Reason {
     /// Every reason, for the error catalogue and its tests.
-    pub const ALL: [Reason; 54] = [
+    pub const ALL: [Reason; 55] = [
         Reason::MalformedBody,
         Reason::BodyTooSlow,
         Reason::BodyTooLarge,
@@ -334,6 +336,7 @@ impl Reason {
         Reason::NotAcceptable,
         Reason::RangeNotSatisfiable,
         Reason::UniqueIdTaken,
+        Reason::VaccinationKnown,
         Reason::RecordClosed,
         Reason::TypeNotForProfessionals,
         Reason::InvalidMetadata,
@@ -399,6 +402,7 @@ impl Reason {
             Reason::NotAcceptable => entry(406, "not-supported", None, "Le format demandé n'est pas proposé."),
             Reason::RangeNotSatisfiable => entry(416, "value", None, "La partie demandée du document n'existe pas."),
             Reason::UniqueIdTaken => entry(409, "duplicate", Some("XDSDuplicateUniqueIdInRegistry"), "Un autre document porte déjà cet identifiant."),
+            Reason::VaccinationKnown => entry(422, "business-rule", Some("DMPFragmentCVAError"), "Cette vaccination figure déjà dans le DMP du patient."),
             Reason::RecordClosed => entry(422, "business-rule", None, "Le DMP de ce patient est fermé."),
             Reason::TypeNotForProfessionals => entry(422, "business-rule", METADATA, "Un professionnel ne peut pas déposer ce type de document."),
             Reason::InvalidMetadata => entry(422, "business-rule", METADATA, "La description du document ne respecte pas les règles du DMP."),

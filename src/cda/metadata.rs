@@ -2,11 +2,12 @@
 //! CI-SIS from header to XDS).
 
 use roxmltree::Node;
+use serde::{Deserialize, Serialize};
 
 use super::header::{CdaFault, child, within};
 
 /// `@root` and `@extension` of an id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identifier {
     /// An OID.
     pub root: String,
@@ -15,7 +16,7 @@ pub struct Identifier {
 }
 
 /// A coded element.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
     /// `@code`.
     pub code: String,
@@ -26,7 +27,7 @@ pub struct Code {
 }
 
 /// An organisation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Organisation {
     /// The first id.
     pub id: Option<Identifier>,
@@ -37,7 +38,7 @@ pub struct Organisation {
 }
 
 /// Who wrote the document or answers for it: a person or a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The first id.
     pub id: Option<Identifier>,
@@ -171,32 +172,32 @@ fn read(document: Node<'_, '_>, is_self_presenting: bool) -> Metadata {
     }
 }
 
-fn children<'a, 'input: 'a>(
+pub(super) fn children<'a, 'input: 'a>(
     node: Node<'a, 'input>,
     name: &'static str,
 ) -> impl Iterator<Item = Node<'a, 'input>> {
     node.children().filter(move |child| super::header::is(*child, super::header::HL7, name))
 }
 
-fn path<'a, 'input>(node: Node<'a, 'input>, names: &[&str]) -> Option<Node<'a, 'input>> {
+pub(super) fn path<'a, 'input>(node: Node<'a, 'input>, names: &[&str]) -> Option<Node<'a, 'input>> {
     names.iter().try_fold(node, |node, name| child(node, name))
 }
 
-fn attribute(node: Node<'_, '_>, name: &str) -> String {
+pub(super) fn attribute(node: Node<'_, '_>, name: &str) -> String {
     node.attribute(name).unwrap_or_default().trim().to_owned()
 }
 
 /// The text of an element, its white space made single.
-fn text(node: Node<'_, '_>) -> String {
+pub(super) fn text(node: Node<'_, '_>) -> String {
     let all: String = node.descendants().filter(|node| node.is_text()).filter_map(|node| node.text()).collect();
     all.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn identifier(node: Node<'_, '_>) -> Identifier {
+pub(super) fn identifier(node: Node<'_, '_>) -> Identifier {
     Identifier { root: attribute(node, "root"), extension: attribute(node, "extension") }
 }
 
-fn code(node: Node<'_, '_>) -> Code {
+pub(super) fn code(node: Node<'_, '_>) -> Code {
     Code {
         code: attribute(node, "code"),
         system: attribute(node, "codeSystem"),
@@ -212,7 +213,7 @@ fn organisation(node: Node<'_, '_>) -> Organisation {
     }
 }
 
-fn person(node: Node<'_, '_>) -> Person {
+pub(super) fn person(node: Node<'_, '_>) -> Person {
     let name = path(node, &["assignedPerson", "name"]);
     let device = child(node, "assignedAuthoringDevice").map(|device| {
         let named = ["manufacturerModelName", "softwareName"];

@@ -58,6 +58,7 @@ impl Reason {
             Reason::NotAcceptable => ("None of the formats accepted can be given.", "Accept `application/fhir+json`, `application/fhir+xml`, or the document's own type."),
             Reason::RangeNotSatisfiable => ("`Range` begins behind the end of the document.", "`Content-Range` tells its size; ask for what it has."),
             Reason::UniqueIdTaken => ("The unique id belongs to other bytes, another record, or a part of another submission.", "Draw a new unique id; the same feed byte for byte is answered as the first time."),
+            Reason::VaccinationKnown => ("The record has a current note of this vaccine (CIS code) on this day.", "Replace that note, or do not feed."),
             Reason::RecordClosed => ("The record is closed.", "Do not feed; the patient may open it again."),
             Reason::TypeNotForProfessionals => ("A professional may not deposit documents of this type (EX_2.1-1010).", "Do not send it."),
             Reason::InvalidMetadata => ("The metadata break a rule of the DMP or of the profile.", "Correct each element that an issue names."),

@@ -118,16 +118,29 @@ pub fn with_entries(text: &str, document_ids: &[&str]) -> Result<String, Refusal
     Ok(list.to_text())
 }
 
+/// Who sends a SubmissionSet that the server makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Sender<'a> {
+    /// A professional: PS_IdNat.
+    Professional(&'a str),
+    /// An organisation: Struct_IdNat.
+    Organisation(&'a str),
+}
+
 /// The SubmissionSet that the server makes for a document fed alone (ITI-105). `content_type`: system and code of JDV_J59.
 pub fn made_by_server(
     id: &str,
     record_id: &str,
     document_id: &str,
-    author_id: &str,
+    sender: Sender<'_>,
     content_type: (&str, &str),
     now: i64,
 ) -> String {
     let uuid = format!("urn:uuid:{id}");
+    let (role, system, value) = match sender {
+        Sender::Professional(value) => ("practitioner", system::PROFESSIONAL, value),
+        Sender::Organisation(value) => ("organization", system::STRUCTURE, value),
+    };
     to_json(&json!({
         "resourceType": "List",
         "id": id,
@@ -135,7 +148,7 @@ pub fn made_by_server(
         "contained": [{
             "resourceType": "PractitionerRole",
             "id": "source",
-            "practitioner": { "identifier": { "system": system::PROFESSIONAL, "value": author_id } },
+            role: { "identifier": { "system": system, "value": value } },
         }],
         "extension": [
             { "url": DESIGNATION_TYPE, "valueCodeableConcept": { "coding": [{ "system": content_type.0, "code": content_type.1 }] } },

@@ -122,13 +122,14 @@ pub async fn retrieve(
     held: Held,
     choose: impl FnOnce(&Described<'_>) -> Result<Part, Refusal>,
 ) -> Result<Traced<Body>, Failure> {
-    let (document, id, record_id, rule) = open(
+    let ((document, made), id, record_id, rule) = open(
         call,
         &binary_id.clone(),
         move |reader, now| reader.document_of_binary(&binary_id, now),
-        |_, _, document, _| {
+        |reader, _, document, _| {
             // Nothing of it is shown but its title: what it replaces is not even looked up.
-            Ok(document)
+            let made = reader.made_body(&document)?;
+            Ok((document, made))
         },
     )
     .await?;
@@ -139,12 +140,15 @@ pub async fn retrieve(
     let (content, title) = match part {
         Part::Whole | Part::Range(..) => {
             // All of it is read: its digest is checked before a byte of it goes out.
-            let content = if size > SMALL && held == Held::Short {
+            let content = if made.is_none() && size > SMALL && held == Held::Short {
                 let stored = bodies.stored(&document.body_key, sha256, size);
                 stored.verify().await?;
                 Content::Stored(stored)
             } else {
-                let all = bodies.get(&document.body_key, sha256, size).await?;
+                let all = match made {
+                    Some(bytes) => Bytes::from(bytes),
+                    None => bodies.get(&document.body_key, sha256, size).await?,
+                };
                 Content::Held(match part {
                     Part::Range(first, last) => {
                         range(&all, first, last).ok_or_else(|| Failure::internal("a range"))?

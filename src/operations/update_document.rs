@@ -4,7 +4,7 @@ use super::{Budget, Call, Operation, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::patch::{Patch, Touched};
 use crate::identity::scope::Transaction as Scope;
-use crate::rights::{DocumentAction, UpdateGrant};
+use crate::rights::{DocumentAction, UpdateGrant, VACCINATION_NOTE};
 use crate::store::{
     DocumentKey, DocumentSummary, Hold, KeptDocument, RecordKey, Step, StoreError, Transaction, UpdatedDocument,
 };
@@ -125,6 +125,9 @@ fn update(
     // Nothing to change: the document stands as it was asked for.
     if !actions.is_empty() {
         transaction.update(&grant, now)?;
+        if actions.contains(&DocumentAction::Delete) && document.facts.type_code == VACCINATION_NOTE {
+            super::feed::renew_vaccination_history(call, transaction, &grant.vaccination_history())?;
+        }
     }
     let id = document.facts.id.clone();
     let seen = match &scope {

@@ -13,6 +13,8 @@ use crate::identity::{AccessMode, Caller};
 
 /// A vaccination note, JDV_J66: `N` and nothing else (EX_2.1-2005).
 pub const VACCINATION_NOTE: &str = "87273-9";
+/// The history that the server makes of a record's vaccination notes, JDV_J66.
+pub const VACCINATION_HISTORY: &str = "11369-6";
 
 /// One change of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

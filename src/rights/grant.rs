@@ -140,6 +140,33 @@ pub struct FeedGrant {
     pub(super) rule: String,
 }
 
+/// May have the vaccination history of a record made anew. Nobody is given it alone: it comes with what changes a note.
+#[derive(Debug)]
+pub struct HistoryGrant {
+    record_id: String,
+}
+
+impl FeedGrant {
+    /// The history of the record that is fed.
+    pub fn vaccination_history(&self) -> HistoryGrant {
+        HistoryGrant { record_id: self.record_id.clone() }
+    }
+}
+
+impl UpdateGrant {
+    /// The history of the record whose document changes.
+    pub fn vaccination_history(&self) -> HistoryGrant {
+        HistoryGrant { record_id: self.record_id.clone() }
+    }
+}
+
+impl HistoryGrant {
+    /// The record.
+    pub fn record_id(&self) -> &str {
+        &self.record_id
+    }
+}
+
 /// May replace one document by another (TD2.1 with `relatesTo.code` `replaces`).
 #[derive(Debug)]
 pub struct ReplaceGrant {

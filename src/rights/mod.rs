@@ -26,13 +26,13 @@ mod parameters;
 mod records;
 
 pub use decision::{Decision, Tables};
-pub use documents::{DocumentAction, VACCINATION_NOTE, one_month_after};
+pub use documents::{DocumentAction, VACCINATION_HISTORY, VACCINATION_NOTE, one_month_after};
 pub use facts::{
     Authorisation, Basis, DocumentFacts, DocumentStatus, Labels, RecordFacts, RecordState, Relation,
 };
 pub use functional::{Action, ActorCategory, Allowance, Cell, FunctionalRights, OCCUPATIONAL_SPECIALITIES};
 pub use grant::{
-    AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant,
+    AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant, HistoryGrant,
     IdentitySearchGrant, MaskedDocuments, Own, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant,
     ReadGrant, References, ReplaceGrant, RevocationGrant, Scope, SessionGrant, UpdateGrant,
 };

@@ -22,6 +22,7 @@ mod spent;
 mod submission_sets;
 mod submissions;
 mod updates;
+mod vaccinations;
 mod versions;
 mod writer;
 
@@ -54,6 +55,7 @@ pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use updates::{DocumentKey, UpdatedDocument};
+pub use vaccinations::{HistoryVersion, KeptVaccinations, NewVaccination, SERVER, made_key};
 pub use versions::PastVersion;
 pub use writer::{Step, Traced, Transaction, Writer};
 

@@ -139,6 +139,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    vaccination (document_id) {
+        document_id -> Text,
+        record_id -> Text,
+        vaccine -> Text,
+        day -> Text,
+        facts -> Text,
+    }
+}
+
+diesel::table! {
+    made_body (binary_id) {
+        binary_id -> Text,
+        record_id -> Text,
+        bytes -> Binary,
+    }
+}
+
+diesel::table! {
     readable_type (set_id, type_code) {
         set_id -> Text,
         type_code -> Text,
@@ -194,6 +212,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     folder_entry,
     readable_type,
     search_term,
-    submission_set
+    submission_set,
+    vaccination
 );
 diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant, document);

@@ -9,6 +9,7 @@ use super::readers::Reader;
 use super::schema::{document, search_term, submission_set};
 use super::unavailable;
 use super::updates::cover_older;
+use super::vaccinations::{self, NewVaccination};
 use super::writer::Transaction;
 use crate::error::Failure;
 use crate::fhir::document_reference;
@@ -108,6 +109,8 @@ pub struct NewSubmission {
     pub folders: Vec<FolderChange>,
     /// What the Lists and the documents are found by.
     pub terms: Vec<NewTerm>,
+    /// What the vaccination notes among the documents say.
+    pub vaccinations: Vec<NewVaccination>,
 }
 
 /// A document that was fed before.
@@ -153,6 +156,8 @@ pub enum Submitted {
     UniqueIdTaken(String),
     /// The document to be replaced has been replaced meanwhile.
     ReplacedMeanwhile(String),
+    /// The document of this id is a note of a vaccination of which the record has a note already.
+    VaccinationKnown(String),
 }
 
 impl Reader<'_> {
@@ -195,7 +200,14 @@ impl NewDocument {
     /// The text cannot be read, which would be a fault of ours.
     pub fn take_over(&mut self, grant: &ReplaceGrant, announced_until: Option<i64>) -> Result<(), Failure> {
         self.replaces_id = Some(grant.document_id().to_owned());
-        let keeps = *grant.keeps();
+        self.keep_labels(*grant.keeps(), announced_until)
+    }
+
+    /// Takes over labels, and the end of an announcement.
+    ///
+    /// # Errors
+    /// As [`NewDocument::take_over`].
+    pub(super) fn keep_labels(&mut self, keeps: Labels, announced_until: Option<i64>) -> Result<(), Failure> {
         if keeps != Labels::default() {
             let labelled = document_reference::labelled(&self.resource, &self.binary_id, keeps);
             let (text, link) = labelled.map_err(Failure::internal)?;
@@ -252,66 +264,92 @@ impl Transaction<'_> {
             return Ok(known);
         }
         for replaced in replaced {
-            if !self.supersede(replaced, submission.created_at)? {
+            let (id, version) = (replaced.document_id(), *replaced.version());
+            if !supersede(self.connection, id, version, submission.created_at)? {
                 return Ok(Submitted::ReplacedMeanwhile(replaced.document_id().to_owned()));
             }
         }
-        diesel::insert_into(submission_set::table)
-            .values((
-                submission_set::id.eq(&submission.id),
-                submission_set::record_id.eq(grant.record_id()),
-                submission_set::author_id.eq(grant.author_id()),
-                submission_set::created_at.eq(submission.created_at),
-                submission_set::resource.eq(&submission.resource),
-                submission_set::date.eq(submission.date),
-            ))
-            .execute(self.connection)?;
+        insert_set(self.connection, submission, grant.record_id(), grant.author_id())?;
         for new in &submission.documents {
             debug_assert_eq!(grant.record_id(), new.record_id);
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
             // Masking the current version covers those that it replaced.
             cover_older(self.connection, &new.id)?;
         }
-        super::folders::keep(self.connection, grant, &submission.folders, submission.created_at)?;
-        // In one statement each of some: an engine takes so many values at once.
-        for terms in submission.terms.chunks(200) {
-            let insert = diesel::insert_into(search_term::table).values(terms);
-            match self.connection {
-                DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
-            };
+        for new in &submission.vaccinations {
+            if !vaccinations::keep(self.connection, grant.record_id(), new)? {
+                return Ok(Submitted::VaccinationKnown(new.document_id.clone()));
+            }
         }
+        super::folders::keep(self.connection, grant, &submission.folders, submission.created_at)?;
+        insert_terms(self.connection, &submission.terms)?;
         Ok(Submitted::Stored)
     }
+}
 
-    fn supersede(&mut self, grant: &ReplaceGrant, now: i64) -> QueryResult<bool> {
-        let current = document::table
-            .filter(document::id.eq(grant.document_id()))
-            // Whatever of it changed since the decision: it would have to be decided anew.
-            .filter(document::version.eq(*grant.version()))
-            .filter(document::status.eq(DocumentStatus::Current.code()));
-        let held: Option<(i64, String, String)> = current
-            .select((document::version, document::resource, document::binary_id))
-            .first(self.connection)
-            .optional()?;
-        let Some((version, resource, binary_id)) = held else { return Ok(false) };
-        super::versions::keep(self.connection, grant.document_id())?;
-        let text = document_reference::superseded(&resource, version + 1, now)
-            .map_err(|refusal| diesel::result::Error::SerializationError(Box::new(refusal)))?;
-        let link = document_reference::link_position(&text, &binary_id)
-            .and_then(|position| i32::try_from(position).ok())
-            .unwrap_or(-1);
-        let changed = diesel::update(document::table)
-            .filter(document::id.eq(grant.document_id()))
-            .filter(document::version.eq(version))
-            .set((
-                document::status.eq(DocumentStatus::Superseded.code()),
-                document::version.eq(version + 1),
-                document::link.eq(link),
-                document::resource.eq(text),
-                document::updated_at.eq(now),
-            ))
-            .execute(self.connection)?;
-        Ok(changed == 1)
+/// The row of the submission itself.
+pub(super) fn insert_set(
+    connection: &mut DatabaseConnection,
+    submission: &NewSubmission,
+    record_id: &str,
+    author_id: &str,
+) -> QueryResult<()> {
+    diesel::insert_into(submission_set::table)
+        .values((
+            submission_set::id.eq(&submission.id),
+            submission_set::record_id.eq(record_id),
+            submission_set::author_id.eq(author_id),
+            submission_set::created_at.eq(submission.created_at),
+            submission_set::resource.eq(&submission.resource),
+            submission_set::date.eq(submission.date),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// In one statement each of some: an engine takes so many values at once.
+pub(super) fn insert_terms(connection: &mut DatabaseConnection, terms: &[NewTerm]) -> QueryResult<()> {
+    for terms in terms.chunks(200) {
+        let insert = diesel::insert_into(search_term::table).values(terms);
+        match connection {
+            DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+            DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+        };
     }
+    Ok(())
+}
+
+/// Makes a document superseded; `false` where it is not the current one of this version any more: whatever of it changed since the
+/// decision would have to be decided anew.
+pub(super) fn supersede(
+    connection: &mut DatabaseConnection,
+    id: &str,
+    version: i64,
+    now: i64,
+) -> QueryResult<bool> {
+    let current = document::table
+        .filter(document::id.eq(id))
+        .filter(document::version.eq(version))
+        .filter(document::status.eq(DocumentStatus::Current.code()));
+    let held: Option<(String, String)> =
+        current.select((document::resource, document::binary_id)).first(connection).optional()?;
+    let Some((resource, binary_id)) = held else { return Ok(false) };
+    super::versions::keep(connection, id)?;
+    let text = document_reference::superseded(&resource, version + 1, now)
+        .map_err(|refusal| diesel::result::Error::SerializationError(Box::new(refusal)))?;
+    let link = document_reference::link_position(&text, &binary_id)
+        .and_then(|position| i32::try_from(position).ok())
+        .unwrap_or(-1);
+    let changed = diesel::update(document::table)
+        .filter(document::id.eq(id))
+        .filter(document::version.eq(version))
+        .set((
+            document::status.eq(DocumentStatus::Superseded.code()),
+            document::version.eq(version + 1),
+            document::link.eq(link),
+            document::resource.eq(text),
+            document::updated_at.eq(now),
+        ))
+        .execute(connection)?;
+    Ok(changed == 1)
 }

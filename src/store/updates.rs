@@ -195,7 +195,7 @@ fn masked_by_itself(resource: &str) -> bool {
     labels.is_none_or(|labels| labels.masked)
 }
 
-fn change(
+pub(super) fn change(
     connection: &mut DatabaseConnection,
     id: &str,
     version: i64,

@@ -237,7 +237,9 @@ impl Stage {
             documents.into_iter().map(|one| NewDocument { submission_set_id: set.clone(), ..one }).collect();
         let resource = "{\"resourceType\":\"List\"}".into();
         let folders = Vec::new();
-        let submission = NewSubmission { id: set, resource, created_at: 1, date: 1, documents, folders, terms };
+        let (created_at, date, vaccinations) = (1, 1, Vec::new());
+        let submission =
+            NewSubmission { id: set, resource, created_at, date, documents, folders, terms, vaccinations };
         let work = call.services.store.writer().commit(move |transaction| {
             let kept = transaction.submit(&grant, &[], &submission)?;
             assert_eq!(kept, Submitted::Stored);

@@ -7,12 +7,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::draft::DraftDocument;
 use super::media::{self, Media};
 use super::rules::Findings;
+use super::vaccinations;
 use crate::cda::Header;
 use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::document::FhirDocument;
 use crate::fhir::{json, xml};
 use crate::identity::identifiers::ins_system;
 use crate::operations::Call;
+use crate::rights::VACCINATION_NOTE;
 
 /// SHA-1, as FHIR R4 and XDS want it for the wire; ours is SHA-256.
 pub(super) fn sha1_base64(content: &[u8]) -> String {
@@ -174,6 +176,9 @@ fn check_cda(
         Some(code) => {
             mismatches.push(Issue::at(at("type"), format!("the CDA header has the code {code}")));
         }
+    }
+    if document.resource.r#type.code() == VACCINATION_NOTE {
+        vaccinations::check(document, findings)?;
     }
     if header.is_self_presenting != (content_type == "application/xslt+xml") {
         findings.strict(

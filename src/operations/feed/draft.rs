@@ -154,6 +154,13 @@ impl DraftDocument<'_> {
         data.map_or(0, |data| data.0.len())
     }
 
+    /// Whether somebody of this identifier is an author, or contained beside them.
+    pub fn names_author(&self, wanted: &str) -> bool {
+        let contained = self.resource.contained.iter().flat_map(|contained| &contained.identifier);
+        let logical = self.resource.author.iter().filter_map(|author| author.identifier.as_ref());
+        contained.chain(logical).any(|identifier| identifier.value() == wanted)
+    }
+
     /// What of a feed must be the same for its first answer to be given again, beside id, bytes, record and author: what
     /// rights and searches go by, and what else the feed did. A document that comes again with another label or type is
     /// not the one that was stored, and must not be acknowledged as it.

@@ -32,12 +32,20 @@ pub(super) fn publish_of(body: &str, codes: &Codes, now: i64) -> Result<String, 
         return Err(Refusal::at(Reason::InvalidContent, format!("{DOCUMENT}.contentType"), why));
     }
     let content = decode_base64(&binary.data.0, &format!("{DOCUMENT}.data"))?;
-    let header = Metadata::read(&content).map_err(|fault| {
+    described(&content, media_type, codes, now)
+}
+
+/// The DocumentReference of a CDA document, with the document in it.
+///
+/// # Errors
+/// [`Reason::InvalidContent`].
+pub(super) fn described(content: &[u8], media_type: &str, codes: &Codes, now: i64) -> Result<String, Refusal> {
+    let header = Metadata::read(content).map_err(|fault| {
         Refusal::at(Reason::InvalidContent, format!("{DOCUMENT}.data"), fault.to_string())
             .by("ITI-106: metadata are made of the header of a CDA document")
     })?;
     let media_type = if header.is_self_presenting { "application/xslt+xml" } else { media_type };
-    let text = to_json(&document_reference(&header, media_type, &BASE64.encode(&content), codes, now));
+    let text = to_json(&document_reference(&header, media_type, &BASE64.encode(content), codes, now));
     // What the header says badly would be kept and given out.
     xml::check(&text).map_err(|fault| {
         let why = format!("what the header says makes no FHIR: {fault}");

@@ -3,15 +3,14 @@
 use aws_lc_rs::digest;
 
 use super::draft::Draft;
-use super::terms;
-use super::{FHIR_DOCUMENT, content};
+use super::{FHIR_DOCUMENT, content, terms, vaccinations};
 use crate::error::Failure;
 use crate::fhir::document_reference::{self, Place, ServerElements};
 use crate::fhir::elements::{CodeableConcept, end_of, instant};
-use crate::fhir::submission_set;
+use crate::fhir::submission_set::{self, Sender};
 use crate::operations::Call;
-use crate::rights::FeedGrant;
-use crate::store::{BodyStore, NewDocument, NewSubmission, hex};
+use crate::rights::{FeedGrant, HistoryGrant};
+use crate::store::{BodyStore, NewDocument, NewSubmission, SERVER, hex};
 
 /// The identifiers of a new submission.
 pub(super) struct Ids {
@@ -27,32 +26,71 @@ impl Ids {
     }
 }
 
+/// In whose name something is kept.
+pub(super) struct Owner<'a> {
+    record_id: &'a str,
+    /// PS_IdNat of who feeds, or the server's name.
+    author_id: &'a str,
+    /// Struct_IdNat for which it is fed.
+    structure: Option<&'a str>,
+    /// Struct_IdNat and name of who keeps it, where the document does not say.
+    custodian: Option<(&'a str, &'a str)>,
+    sender: Sender<'a>,
+}
+
+impl<'a> Owner<'a> {
+    /// The caller that may feed.
+    pub fn of(call: &'a Call, grant: &'a FeedGrant) -> Self {
+        let name = call.caller.structure_name.as_deref();
+        Self {
+            record_id: grant.record_id(),
+            author_id: grant.author_id(),
+            structure: grant.structure().as_deref(),
+            custodian: call.caller.structure.as_deref().map(|id| (id, name.unwrap_or(id))),
+            sender: Sender::Professional(grant.author_id()),
+        }
+    }
+
+    /// The server itself, for the organisation that keeps the DMP.
+    pub fn server(grant: &'a HistoryGrant, keeper: &'a str) -> Self {
+        Self {
+            record_id: grant.record_id(),
+            author_id: SERVER,
+            structure: None,
+            custodian: None,
+            sender: Sender::Organisation(keeper),
+        }
+    }
+}
+
 /// The submission as it is kept: the received texts with what the server sets.
 pub(super) fn submission(
     call: &Call,
     draft: &Draft<'_>,
-    grant: &FeedGrant,
+    owner: &Owner<'_>,
     ins: &(String, String),
     ids: &Ids,
 ) -> Result<NewSubmission, Failure> {
     let now = call.now();
     let documents = (0..draft.documents.len())
-        .map(|position| new_document(call, draft, position, grant, ins, ids))
+        .map(|position| new_document(call, draft, position, owner, ins, ids))
         .collect::<Result<Vec<_>, Failure>>()?;
     let document_ids: Vec<&str> = ids.documents.iter().map(|(id, _)| id.as_str()).collect();
     let resource = match &draft.list {
-        Some((text, _)) => submission_set::accepted(text, &ids.list, grant.record_id(), &document_ids, now)?,
+        Some((text, _)) => submission_set::accepted(text, &ids.list, owner.record_id, &document_ids, now)?,
         None => submission_set::made_by_server(
             &ids.list,
-            grant.record_id(),
+            owner.record_id,
             document_ids.first().copied().unwrap_or_default(),
-            grant.author_id(),
+            owner.sender,
             content_type(call, draft),
             now,
         ),
     };
     let mut found_by = terms::of_list(&resource, &ids.list)?;
+    let mut vaccinations = Vec::new();
     for (document, new) in draft.documents.iter().zip(&documents) {
+        vaccinations.extend(vaccinations::of_note(document, new)?);
         found_by.extend(terms::of_document(document.text, &new.id)?);
     }
     let date = draft.list.as_ref().and_then(|(_, list)| list.date.as_ref());
@@ -65,6 +103,7 @@ pub(super) fn submission(
         documents,
         folders: Vec::new(),
         terms: found_by,
+        vaccinations,
     })
 }
 
@@ -83,7 +122,7 @@ fn new_document(
     call: &Call,
     draft: &Draft<'_>,
     position: usize,
-    grant: &FeedGrant,
+    owner: &Owner<'_>,
     ins: &(String, String),
     ids: &Ids,
 ) -> Result<NewDocument, Failure> {
@@ -101,22 +140,20 @@ fn new_document(
 
     let sha256 = hex(digest::digest(&digest::SHA256, &document.content).as_ref());
     let hash = content::sha1_base64(&document.content);
-    let structure_name = call.caller.structure_name.as_deref();
-    let custodian = call.caller.structure.as_deref().map(|id| (id, structure_name.unwrap_or(id)));
     let size = u64::try_from(document.content.len()).map_err(Failure::internal)?;
     let text = document_reference::accepted(
         document.text,
         &ServerElements {
             id,
             last_updated: now,
-            record_id: grant.record_id(),
+            record_id: owner.record_id,
             ins: (&ins.0, &ins.1),
             binary_id,
             place: if attachment.content_type.0 == FHIR_DOCUMENT { Place::Bundle } else { Place::Binary },
             size,
             hash: &hash,
             class: (r#type.class, codes.class(r#type.class).unwrap_or_default()),
-            custodian,
+            custodian: owner.custodian,
         },
     )?;
     let link = document_reference::link_position(&text, binary_id)
@@ -129,7 +166,7 @@ fn new_document(
     let date_or_now = |text: Option<&str>| text.and_then(|text| instant(text).ok()).unwrap_or(now);
     let code = |concept: Option<&CodeableConcept<'_>>| concept.map_or("", CodeableConcept::code).to_owned();
     Ok(NewDocument {
-        record_id: grant.record_id().to_owned(),
+        record_id: owner.record_id.to_owned(),
         date: date_or_now(resource.date.as_ref().map(|date| date.0.as_ref())),
         id: id.clone(),
         unique_id: unique_id.to_owned(),
@@ -158,8 +195,8 @@ fn new_document(
         invisible_to_patient: labels.invisible_to_patient,
         invisible_to_representatives: labels.invisible_to_representatives,
         archived: false,
-        author_id: grant.author_id().to_owned(),
-        author_structure: grant.structure().clone(),
+        author_id: owner.author_id.to_owned(),
+        author_structure: owner.structure.map(str::to_owned),
         created_at: now,
         body_key: BodyStore::key(&sha256, binary_id),
         fed_as: document.fed_as(labels, draft),

@@ -15,6 +15,7 @@ mod media;
 mod rules;
 mod shape;
 mod terms;
+mod vaccinations;
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 
 use self::draft::{Draft, EntryKind};
-use self::kept::{Ids, submission};
+use self::kept::{Ids, Owner, submission};
+pub(super) use self::vaccinations::renew as renew_vaccination_history;
 use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::bundle::ResponseEntry;
@@ -169,7 +171,7 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
     rules::check(call, &draft, &ins, *grant.is_minor()).map_err(about)?;
 
     let ids = Ids::draw(call, draft.documents.len());
-    let mut submission = submission(call, &draft, &grant, &ins, &ids)?;
+    let mut submission = submission(call, &draft, &Owner::of(call, &grant), &ins, &ids)?;
     let unique_ids: Vec<&str> = submission.documents.iter().map(|new| new.unique_id.as_str()).collect();
     match submission.compare(store.read_here(|reader| reader.fed_before(&unique_ids))?) {
         Some(Submitted::Replayed(fed)) => {
@@ -240,7 +242,8 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
         .commit(move |transaction| {
             let trace = &kept_call.trace;
             // The patient may have closed, opposed or blocked since the decision: it is made again where it counts.
-            let alone = !replaced.is_empty() || !submission.folders.is_empty();
+            let of_vaccinations = !submission.vaccinations.is_empty();
+            let alone = !replaced.is_empty() || !submission.folders.is_empty() || of_vaccinations;
             let hold = if alone { Hold::Alone } else { Hold::Shared };
             let (record, grant) = match decide_again(&kept_call, &grant, purpose, at, transaction, hold)? {
                 Ok(decided) => decided,
@@ -258,6 +261,9 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
                 Submitted::Stored if let Some(refusal) = changed => refused(trace, refusal),
                 Submitted::Stored => {
                     let mut rule = grant.rule().to_owned();
+                    if of_vaccinations || !replaced.is_empty() {
+                        renew_vaccination_history(&kept_call, transaction, &grant.vaccination_history())?;
+                    }
                     for replaced in &replaced {
                         rule = format!("{rule}; {}", replaced.rule());
                     }
@@ -273,6 +279,9 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
                 }
                 Submitted::UniqueIdTaken(unique_id) => {
                     refused(trace, unique_id_taken(&unique_id).concerning(grant.record_id(), None))
+                }
+                Submitted::VaccinationKnown(id) => {
+                    refused(trace, vaccinations::known(&submission, &id).concerning(grant.record_id(), None))
                 }
                 Submitted::ReplacedMeanwhile(id) => {
                     let diagnostics = format!("the document {id} has been replaced meanwhile");

@@ -349,16 +349,8 @@ fn responsible(call: &Call, document: &DraftDocument<'_>, findings: &mut Finding
     if resource.author.is_empty() {
         findings.strict(document.at("author"), "the author is missing");
     }
-    let contained = |wanted: &str| {
-        let mut identifiers = resource.contained.iter().flat_map(|contained| &contained.identifier);
-        identifiers.any(|identifier| identifier.value() == wanted)
-    };
-    let logical = |wanted: &str| {
-        let mut identifiers = resource.author.iter().filter_map(|author| author.identifier.as_ref());
-        identifiers.any(|identifier| identifier.value() == wanted)
-    };
     let wanted = call.caller.accountable_structure().unwrap_or(call.caller.id());
-    if !resource.author.is_empty() && !contained(wanted) && !logical(wanted) {
+    if !resource.author.is_empty() && !document.names_author(wanted) {
         findings.strict(document.at("author"), format!("who feeds is an author: {wanted} (EX_2.1-1140)"));
     }
     if resource.custodian.is_none() && call.caller.structure.is_none() {

@@ -13,6 +13,7 @@ mod retrieving;
 mod secret;
 mod sessions;
 mod updates;
+mod vaccinations;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

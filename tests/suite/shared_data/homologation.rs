@@ -1,18 +1,6 @@
-//! Every homologation row is played by the suite, in one place: the row's code stands in a comment there. Or it stands here, with why not.
+//! Every homologation row is played by the suite, in one place: the row's code stands in a comment there.
 
 use super::shared;
-
-/// Rows that are not played, or not wholly.
-const NOT_PLAYED: [(&str, &str); 2] = [
-    (
-        "2.1-710",
-        "the server makes no vaccination history yet; what it refuses of notes is played in contents.rs",
-    ),
-    (
-        "3.2-550",
-        "there is no vaccination history to read yet; that no client feeds one is played in contents.rs",
-    ),
-];
 
 #[test]
 #[ignore = "reads ../shared/data: scripts/shared-data"]
@@ -26,15 +14,13 @@ fn every_row_is_played_once() {
     let codes: Vec<&str> = rows.lines().skip(1).map(|row| row.split('\t').next().unwrap()).collect();
     let (mut missing, mut several) = (Vec::new(), Vec::new());
     for code in &codes {
-        let excused = NOT_PLAYED.iter().any(|(other, _)| other == code);
-        match (sources.matches(&format!(" {code}: ")).count(), excused) {
-            (1, false) | (0, true) => {}
-            (0, false) => missing.push(code),
+        match sources.matches(&format!(" {code}: ")).count() {
+            1 => {}
+            0 => missing.push(code),
             _ => several.push(code),
         }
     }
     assert!(missing.is_empty(), "not played: {missing:?}");
-    assert!(several.is_empty(), "played more than once, or excused as well: {several:?}");
-    assert!(NOT_PLAYED.iter().all(|(code, _)| codes.contains(code)), "a row that is not in the table");
+    assert!(several.is_empty(), "played more than once: {several:?}");
     assert!(codes.len() >= 100, "only {} rows", codes.len());
 }

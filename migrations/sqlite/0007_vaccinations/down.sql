@@ -1,0 +1,2 @@
+DROP TABLE made_body;
+DROP TABLE vaccination;

@@ -1,0 +1,197 @@
+//! What the vaccination notes of a record say, and the history that the server makes of them: in the commit of the note, bytes and all.
+
+use diesel::prelude::*;
+
+use super::documents::{FactsRow, OpenedDocument};
+use super::engine::DatabaseConnection;
+use super::readers::Reader;
+use super::records::{RecordKey, whole_record};
+use super::schema::{document, made_body, vaccination};
+use super::submissions::{NewSubmission, insert_set, insert_terms, supersede};
+use super::unavailable;
+use super::updates::{change, cover_older};
+use super::writer::Transaction;
+use crate::error::Failure;
+use crate::fhir::patient::RecordSummary;
+use crate::rights::{DocumentAction, DocumentStatus, HistoryGrant, Labels, VACCINATION_HISTORY};
+
+/// Who feeds what the server itself makes, in place of a professional's identifier.
+pub const SERVER: &str = "DMP";
+
+/// How the keys of bodies begin that lie in the database.
+const MADE: &str = "made/";
+
+/// The key of a body that the server made.
+pub fn made_key(binary_id: &str) -> String {
+    format!("{MADE}{binary_id}")
+}
+
+/// What a vaccination note says.
+#[derive(Clone, Debug, Insertable)]
+#[diesel(table_name = vaccination)]
+pub struct NewVaccination {
+    /// The note.
+    pub document_id: String,
+    /// The record.
+    pub record_id: String,
+    /// CIS code of the vaccine; empty where it is not known.
+    pub vaccine: String,
+    /// YYYYMMDD; empty where it is not known.
+    pub day: String,
+    /// All of it, as JSON.
+    pub facts: String,
+}
+
+/// What a history is made of.
+#[derive(Clone, Debug)]
+pub struct KeptVaccinations {
+    /// The patient.
+    pub patient: RecordSummary,
+    /// What the current notes say, the oldest vaccination first.
+    pub facts: Vec<String>,
+    /// The history as it stands.
+    pub current: Option<HistoryVersion>,
+    /// How many histories there were, this one included.
+    pub versions: usize,
+}
+
+/// A history that the server made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryVersion {
+    /// `DocumentReference.id`.
+    pub id: String,
+    /// `masterIdentifier`.
+    pub unique_id: String,
+    /// Of what it was made: a digest.
+    pub made_of: String,
+    version: i64,
+    labels: Labels,
+    visible_from: Option<i64>,
+}
+
+/// Keeps what a note says; `false` where a current note of the record has the same vaccine on the same day (DMPFragmentCVAError).
+pub(super) fn keep(
+    connection: &mut DatabaseConnection,
+    record_id: &str,
+    new: &NewVaccination,
+) -> QueryResult<bool> {
+    if !new.vaccine.is_empty() && !new.day.is_empty() {
+        let same = vaccination::table
+            .inner_join(document::table.on(document::id.eq(vaccination::document_id)))
+            .filter(vaccination::record_id.eq(record_id))
+            .filter(vaccination::vaccine.eq(&new.vaccine))
+            .filter(vaccination::day.eq(&new.day))
+            .filter(document::status.eq(DocumentStatus::Current.code()))
+            .count()
+            .get_result::<i64>(connection)?;
+        if same > 0 {
+            return Ok(false);
+        }
+    }
+    diesel::insert_into(vaccination::table).values(new).execute(connection)?;
+    Ok(true)
+}
+
+impl Transaction<'_> {
+    /// What the history of a record is made of; `None`: the record never had a note that says a vaccination.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn vaccinations(&mut self, grant: &HistoryGrant, now: i64) -> QueryResult<Option<KeptVaccinations>> {
+        let of_record = vaccination::table.filter(vaccination::record_id.eq(grant.record_id()));
+        if of_record.count().get_result::<i64>(self.connection)? == 0 {
+            return Ok(None);
+        }
+        let facts: Vec<String> = of_record
+            .inner_join(document::table.on(document::id.eq(vaccination::document_id)))
+            .filter(document::status.eq(DocumentStatus::Current.code()))
+            .order((vaccination::day.asc(), vaccination::document_id.asc()))
+            .select(vaccination::facts)
+            .load(self.connection)?;
+        let key = RecordKey::Id(grant.record_id().to_owned());
+        let patient = whole_record(self.connection, &key)?.ok_or(diesel::result::Error::NotFound)?;
+        let made = document::table
+            .filter(document::record_id.eq(grant.record_id()))
+            .filter(document::type_code.eq(VACCINATION_HISTORY))
+            .filter(document::author_id.eq(SERVER));
+        let versions = made.count().get_result::<i64>(self.connection)?;
+        type Columns = (FactsRow, String, String, i64, Option<i64>);
+        let current: Option<Columns> = made
+            .filter(document::status.eq(DocumentStatus::Current.code()))
+            .select((
+                FactsRow::as_select(),
+                document::unique_id,
+                document::fed_as,
+                document::version,
+                document::visible_from,
+            ))
+            .first(self.connection)
+            .optional()?;
+        let current = current.map(|(facts, unique_id, made_of, version, visible_from)| {
+            let facts = facts.at(now);
+            HistoryVersion { id: facts.id, unique_id, made_of, version, labels: facts.labels, visible_from }
+        });
+        let versions = usize::try_from(versions).unwrap_or_default();
+        Ok(Some(KeptVaccinations { patient, facts, current, versions }))
+    }
+
+    /// Puts a history in the place of the one that stands. What the patient or a professional hid of that stays hidden.
+    ///
+    /// # Errors
+    /// The database's; a text that cannot be read, which would be a fault of ours.
+    pub fn renew_history(
+        &mut self,
+        grant: &HistoryGrant,
+        mut submission: NewSubmission,
+        bytes: &[u8],
+        current: Option<&HistoryVersion>,
+    ) -> QueryResult<()> {
+        let now = submission.created_at;
+        insert_set(self.connection, &submission, grant.record_id(), SERVER)?;
+        for new in &mut submission.documents {
+            debug_assert_eq!(grant.record_id(), new.record_id);
+            if let Some(current) = current {
+                supersede(self.connection, &current.id, current.version, now)?;
+                new.replaces_id = Some(current.id.clone());
+                new.keep_labels(current.labels, current.visible_from)
+                    .map_err(|failure| diesel::result::Error::SerializationError(Box::new(failure)))?;
+            }
+            diesel::insert_into(document::table).values(&*new).execute(self.connection)?;
+            cover_older(self.connection, &new.id)?;
+            diesel::insert_into(made_body::table)
+                .values((
+                    made_body::binary_id.eq(&new.binary_id),
+                    made_body::record_id.eq(grant.record_id()),
+                    made_body::bytes.eq(bytes),
+                ))
+                .execute(self.connection)?;
+        }
+        insert_terms(self.connection, &submission.terms)
+    }
+
+    /// Takes a history away: no note is left that it could tell of.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn end_history(&mut self, _: &HistoryGrant, current: &HistoryVersion, now: i64) -> QueryResult<()> {
+        change(self.connection, &current.id, current.version, &[DocumentAction::Delete], now)
+    }
+}
+
+impl Reader<'_> {
+    /// The bytes of a document that the server made itself; `None`: they lie in the body store.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn made_body(&mut self, document: &OpenedDocument) -> Result<Option<Vec<u8>>, Failure> {
+        if !document.body_key.starts_with(MADE) {
+            return Ok(None);
+        }
+        made_body::table
+            .filter(made_body::binary_id.eq(&document.binary_id))
+            .select(made_body::bytes)
+            .first(self.connection)
+            .optional()
+            .map_err(unavailable)
+    }
+}
