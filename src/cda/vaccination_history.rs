@@ -81,7 +81,7 @@ fn header(xml: &mut String, head: &Head<'_>) {
         escape(head.ins.1),
         escape(head.family),
         escape(head.given),
-        escape(&head.birth_date.replace('-', "")),
+        escape(head.birth_date.replace('-', "")),
     );
     put!(
         xml,
