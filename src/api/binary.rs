@@ -15,10 +15,14 @@ use crate::fhir::xml;
 use crate::operations::feed::FHIR_DOCUMENT;
 use crate::operations::read_document::{self, Body, Content, Held, Part};
 
+/// The media type of imaging manifests.
+const DICOM: &str = "application/dicom";
+
 /// Read a document (TD3.2; ITI-68).
 ///
 /// The bytes as they were fed, or a Binary resource when `Accept` names `application/fhir+json` or `application/fhir+xml`. What may not be seen is
 /// answered like what does not exist. The bytes never change under their address: `If-None-Match` and `Range` are understood.
+/// Software that accepts `text/xml` and no DICOM gets, of an imaging manifest, a CDA document of plain text that tells of it.
 #[utoipa::path(
     get, path = "/fhir/Binary/{id}", tag = "TD3.2", operation_id = "readBinary",
     params(("id" = String, Path, description = "Binary.id, from content.attachment.url")),
@@ -42,6 +46,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
             match accepted.form_of(described.content_type) {
                 Some(Form::Native) => partial::wanted(&request, described.sha256, described.size),
                 Some(Form::Resource(_)) => Ok(Part::Whole),
+                None if described.content_type == DICOM && accepted.takes_xml() => Ok(Part::Notice),
                 None => {
                     let why = format!("the document is {}", described.content_type);
                     Err(Refusal::new(Reason::NotAcceptable, why))
@@ -68,7 +73,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
                     Part::Range(first, last) => {
                         answer.with(header::CONTENT_RANGE, format!("bytes {first}-{last}/{}", body.size))
                     }
-                    Part::Whole | Part::NotModified => answer,
+                    Part::Whole | Part::NotModified | Part::Notice => answer,
                 }
             }
         }))

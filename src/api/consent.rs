@@ -61,6 +61,7 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
 /// Take back one's own authorisation, or give up being médecin traitant (TD0.3).
 ///
 /// A PATCH of `status` to `inactive`, as JSON Patch, XML Patch or FHIRPath Patch; the id is that of the Consent declared or listed.
+/// `If-Match` is understood.
 #[utoipa::path(
     patch, path = "/fhir/Consent/{id}", tag = "TD0.3", operation_id = "patchConsent",
     params(("id" = String, Path, description = "Consent.id")),
@@ -73,18 +74,19 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
         (status = 403, response = super::openapi::Outcome), (status = 404, response = super::openapi::Outcome),
         (status = 405, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
-        (status = 408, response = super::openapi::Outcome), (status = 413, response = super::openapi::Outcome),
-        (status = 503, response = super::openapi::Outcome),
+        (status = 408, response = super::openapi::Outcome), (status = 412, response = super::openapi::Outcome),
+        (status = 413, response = super::openapi::Outcome), (status = 503, response = super::openapi::Outcome),
     )
 )]
 pub async fn patch(request: HttpRequest, id: web::Path<String>, payload: web::Payload) -> HttpResponse {
     gate::serve(&request, revoke_authorisation::OPERATION, async |call| {
         Accepted::of(&request, &[]).choose(&request)?;
         revoke_authorisation::permitted_at_all(&call)?;
+        let if_match = request::if_match(&request)?;
         let (form, mut held) = request::patch_body(&request, payload).await?;
         status_becomes_inactive(form, &held.take())?;
         let request_id = call.trace.request_id.clone();
-        let revoked = revoke_authorisation::run(&call, id.into_inner()).await?;
+        let revoked = revoke_authorisation::run(&call, id.into_inner(), if_match).await?;
         Ok(revoked.map(|revoked| match revoked {
             Ok(revoked) => Answer::fhir(200, taken_back(&revoked.id, &revoked.record_id)),
             Err(refusal) => respond::failure(&refusal.into(), &request_id),

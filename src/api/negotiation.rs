@@ -113,6 +113,11 @@ impl Accepted {
         Ok(format)
     }
 
+    /// Whether a document in XML will do, asked for by name.
+    pub fn takes_xml(&self) -> bool {
+        self.0.iter().any(|range| matches!(range.as_str(), "text/xml" | "application/xml"))
+    }
+
     /// How a document of this media type is given, if at all: its own bytes, or a Binary where FHIR is asked for by name.
     pub fn form_of(&self, media_type: &str) -> Option<Form> {
         let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

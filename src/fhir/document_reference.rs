@@ -122,6 +122,9 @@ pub struct Attachment<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Context<'a> {
+    /// What was done, and on what: acts, modalities, regions of the body.
+    #[serde(borrow, default)]
+    pub event: Vec<CodeableConcept<'a>>,
     /// When the act took place.
     #[serde(borrow, default)]
     pub period: Option<Period<'a>>,

@@ -14,12 +14,20 @@ pub struct Coding<'a> {
     /// Code.
     #[serde(borrow, default)]
     pub code: Option<BorrowedText<'a>>,
+    /// What it says to people.
+    #[serde(borrow, default)]
+    pub display: Option<BorrowedText<'a>>,
 }
 
 impl Coding<'_> {
     /// The code, empty without one.
     pub fn code(&self) -> &str {
         self.code.as_ref().map_or("", |code| &code.0)
+    }
+
+    /// What it says to people; the code where nothing is said.
+    pub fn display(&self) -> &str {
+        self.display.as_ref().map_or(self.code(), |display| &display.0)
     }
 
     /// The system, empty without one.
@@ -40,6 +48,11 @@ impl CodeableConcept<'_> {
     /// The code of the first coding, empty without one.
     pub fn code(&self) -> &str {
         self.coding.first().map_or("", Coding::code)
+    }
+
+    /// What the first coding says to people, empty without one.
+    pub fn display(&self) -> &str {
+        self.coding.first().map_or("", Coding::display)
     }
 }
 

@@ -1,13 +1,17 @@
 //! TD3.2, ITI-68: the bytes of a document, or its DocumentReference.
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{Budget, Call, Operation, Traced};
+use crate::cda::{Examination, imaging_notice};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::document_reference::DocumentReference;
+use crate::fhir::elements::Coding;
 use crate::identity::scope::Transaction;
 use crate::rights::{DocumentFacts, Scope};
-use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody};
+use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody, hex};
 
 /// The name of reading bytes in traces.
 pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
@@ -37,13 +41,15 @@ pub enum Part {
     Range(u64, u64),
     /// Nothing: the client holds it already.
     NotModified,
+    /// Of an imaging manifest, for software that takes no DICOM: a CDA document that says what there is.
+    Notice,
 }
 
 impl Part {
     /// HTTP status of the answer.
     pub const fn status(self) -> u16 {
         match self {
-            Part::Whole => 200,
+            Part::Whole | Part::Notice => 200,
             Part::Range(..) => 206,
             Part::NotModified => 304,
         }
@@ -103,7 +109,7 @@ impl Body {
     /// The first byte that is wanted, and the one behind the last.
     pub fn bounds(&self) -> (u64, u64) {
         match self.part {
-            Part::Whole => (0, self.size),
+            Part::Whole | Part::Notice => (0, self.size),
             Part::Range(first, last) => (first, last.saturating_add(1)),
             Part::NotModified => (0, 0),
         }
@@ -163,6 +169,7 @@ pub async fn retrieve(
             )
         }
         Part::NotModified => (Content::Held(Bytes::new()), String::new()),
+        Part::Notice => return notice(call, &document, &id, &record_id, &rule).await,
     };
     let trace = call.trace.granted(part.status(), &rule, Some(&record_id), &[id]);
     let body = Body {
@@ -176,6 +183,48 @@ pub async fn retrieve(
     };
     call.services.store.writer().record(trace, body).await
 }
+
+/// The notice of an imaging manifest, in place of it.
+async fn notice(
+    call: &Call,
+    document: &OpenedDocument,
+    id: &str,
+    record_id: &str,
+    rule: &str,
+) -> Result<Traced<Body>, Failure> {
+    let fault = |refusal: Refusal| Failure::internal(format!("document {id}: {refusal}"));
+    let resource = DocumentReference::read(&document.resource).map_err(fault)?;
+    let subject = resource.subject.as_ref().and_then(|subject| subject.identifier.as_ref());
+    let codings = || resource.context.event.iter().flat_map(|event| &event.coding);
+    let is_modality =
+        |coding: &&Coding<'_>| coding.system().contains(MODALITIES) || coding.system().ends_with("/DCM");
+    let attachment = resource.attachment();
+    let uuid = Uuid::new_v5(&Uuid::NAMESPACE_OID, document.binary_id.as_bytes()).as_u128();
+    let xml = imaging_notice(&Examination {
+        id: &format!("2.25.{uuid}"),
+        r#type: (resource.r#type.code(), resource.r#type.display()),
+        title: attachment.and_then(|attachment| attachment.title.as_ref()).map_or("", |title| title.0.as_ref()),
+        date: attachment.and_then(|attachment| attachment.creation.as_ref()).map_or("", |date| date.0.as_ref()),
+        ins: subject.map_or(("", ""), |ins| (ins.system().trim_start_matches("urn:oid:"), ins.value())),
+        modalities: codings().filter(is_modality).map(Coding::display).collect(),
+        regions: codings().filter(|coding| !is_modality(coding)).map(Coding::display).collect(),
+    });
+    let rule = format!("{rule}; told of in a CDA document: the software takes no DICOM");
+    let trace = call.trace.granted(Part::Notice.status(), &rule, Some(record_id), &[id.to_owned()]);
+    let body = Body {
+        binary_id: document.binary_id.clone(),
+        content_type: "text/xml".into(),
+        title: title(&document.resource).map_err(fault)?,
+        sha256: hex(digest::digest(&digest::SHA256, xml.as_bytes()).as_ref()),
+        size: xml.len() as u64,
+        part: Part::Notice,
+        content: Content::Held(Bytes::from(xml)),
+    };
+    call.services.store.writer().record(trace, body).await
+}
+
+/// The OID of DICOM's own codes, in `urn:oid:…`.
+const MODALITIES: &str = "1.2.840.10008.2.16.4";
 
 fn title(resource: &str) -> Result<String, Refusal> {
     let document = DocumentReference::read(resource)?;

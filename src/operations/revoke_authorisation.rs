@@ -17,11 +17,19 @@ pub fn permitted_at_all(call: &Call) -> Result<(), Refusal> {
     call.services.tables.decide_revoking_at_all(&call.caller).granted()
 }
 
-/// Revokes. A refusal inside the result has its trace already. What the caller does not hold is not there.
+/// The one version of a Consent that stands: what changes it takes it back.
+const VERSION: i64 = 1;
+
+/// Revokes. A refusal inside the result has its trace already. What the caller does not hold is not there. `if_match`: the version that
+/// the caller means.
 ///
 /// # Errors
-/// [`Reason::NotFound`], [`Reason::NoFunctionalRight`], or the store's.
-pub async fn run(call: &Call, id: String) -> Result<Traced<Result<Revoked, Refusal>>, Failure> {
+/// [`Reason::NotFound`], [`Reason::NoFunctionalRight`], [`Reason::VersionConflict`], or the store's.
+pub async fn run(
+    call: &Call,
+    id: String,
+    if_match: Option<i64>,
+) -> Result<Traced<Result<Revoked, Refusal>>, Failure> {
     permitted_at_all(call)?;
     super::must_be_an_id(&id)?;
     let (committing, at) = (call.clone(), call.at()?);
@@ -30,7 +38,12 @@ pub async fn run(call: &Call, id: String) -> Result<Traced<Result<Revoked, Refus
         .writer()
         .commit(move |transaction| {
             let call = &committing;
-            let (record_id, decided) = revoke(call, transaction, &id, at)?;
+            let (record_id, mut decided) = revoke(call, transaction, &id, at)?;
+            // Only of what was one's own to take back is told which version it has.
+            if decided.is_ok() && if_match.is_some_and(|version| version != VERSION) {
+                let why = "If-Match names another version than the current one";
+                decided = Err(Refusal::new(Reason::VersionConflict, why).by("If-Match"));
+            }
             Ok(match decided {
                 Ok((rule, record_id)) => {
                     let trace = call.trace.granted(200, &rule, Some(&record_id), std::slice::from_ref(&id));

@@ -53,7 +53,7 @@ pub struct TraceEntry {
 }
 
 /// A row as it is read back.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = trace)]
 pub struct TraceRow {
     /// Order of commit within the database.

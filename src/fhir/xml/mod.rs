@@ -91,29 +91,148 @@ fn narrative(text: &str) -> Option<roxmltree::Document<'_>> {
     (is_div && text.starts_with('<') && text.ends_with('>')).then_some(document)
 }
 
-/// Whether a narrative is inert: FHIR R4 (2.4.2) has no script, form, frame, object or event in it, and nothing that is fetched by a
-/// script's address.
+/// Whether a narrative is inert: elements and attributes are those of FHIR R4's own list (constraint txt-1 of Narrative), addresses are those
+/// of pages, images and people, and no style fetches anything.
 fn is_inert(narrative: &roxmltree::Document<'_>) -> bool {
-    const ACTIVE: [&str; 13] = [
-        "script", "style", "link", "base", "form", "input", "button", "iframe", "frame", "object", "embed",
-        "applet", "meta",
-    ];
     narrative.descendants().filter(|node| node.is_element()).all(|node| {
-        let name = node.tag_name().name().to_ascii_lowercase();
-        let inert = |attribute: roxmltree::Attribute<'_, '_>| {
-            let value: String =
-                attribute.value().chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-            let value = value.to_ascii_lowercase();
-            !attribute.name().to_ascii_lowercase().starts_with("on")
-                && !value.starts_with("javascript:")
-                && !value.starts_with("vbscript:")
-                && !value.starts_with("data:text")
-        };
         node.tag_name().namespace() == Some(XHTML)
-            && !ACTIVE.contains(&name.as_str())
-            && node.attributes().all(inert)
+            && ELEMENTS.contains(&node.tag_name().name())
+            && node.attributes().all(inert_attribute)
     })
 }
+
+const ELEMENTS: &[&str] = &[
+    "a",
+    "abbr",
+    "acronym",
+    "b",
+    "big",
+    "blockquote",
+    "br",
+    "caption",
+    "cite",
+    "code",
+    "col",
+    "colgroup",
+    "dd",
+    "dfn",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "img",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "samp",
+    "small",
+    "span",
+    "strong",
+    "sub",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "tt",
+    "ul",
+    "var",
+];
+
+const ATTRIBUTES: &[&str] = &[
+    "abbr",
+    "accesskey",
+    "align",
+    "alt",
+    "axis",
+    "bgcolor",
+    "border",
+    "cellhalign",
+    "cellpadding",
+    "cellspacing",
+    "cellvalign",
+    "char",
+    "charoff",
+    "charset",
+    "cite",
+    "class",
+    "colspan",
+    "compact",
+    "coords",
+    "dir",
+    "frame",
+    "headers",
+    "height",
+    "href",
+    "hreflang",
+    "hspace",
+    "id",
+    "lang",
+    "longdesc",
+    "name",
+    "nowrap",
+    "rel",
+    "rev",
+    "rowspan",
+    "rules",
+    "scope",
+    "shape",
+    "span",
+    "src",
+    "start",
+    "style",
+    "summary",
+    "tabindex",
+    "title",
+    "type",
+    "valign",
+    "value",
+    "vspace",
+    "width",
+];
+
+fn inert_attribute(attribute: roxmltree::Attribute<'_, '_>) -> bool {
+    // What a browser leaves out of an address, and of a style.
+    let value: String = attribute.value().chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
+    let value = value.to_ascii_lowercase();
+    match (attribute.namespace(), attribute.name()) {
+        (Some(XML), "lang" | "space") => true,
+        (Some(_), _) => false,
+        (None, "href" | "src" | "longdesc" | "cite") => is_plain_address(&value),
+        (None, "style") => !["url(", "expression(", "import", "behavior", "binding", "\\"]
+            .iter()
+            .any(|active| value.contains(active)),
+        (None, name) => ATTRIBUTES.contains(&name),
+    }
+}
+
+/// Addresses of pages, people and images, relative ones included.
+fn is_plain_address(value: &str) -> bool {
+    match value.split_once(':') {
+        // A colon behind a slash, a question mark or a fragment parts nothing.
+        Some((scheme, _)) if !scheme.contains(['/', '?', '#']) => {
+            ["http", "https", "mailto", "tel", "urn"].contains(&scheme)
+                || (value.starts_with("data:image/") && !value.starts_with("data:image/svg"))
+        }
+        _ => true,
+    }
+}
+
+/// The namespace of `xml:lang`.
+const XML: &str = "http://www.w3.org/XML/1998/namespace";
 
 #[cfg(test)]
 mod tests;

@@ -134,3 +134,39 @@ fn numbers() {
         assert!(!is_number(text), "{text}");
     }
 }
+
+/// What FHIR's list of elements and attributes has not, is active; an address of a script too.
+#[test]
+fn narratives_are_inert() {
+    let is_inert = |inside: &str| {
+        let text = format!("<div xmlns=\"http://www.w3.org/1999/xhtml\" xml:lang=\"fr\">{inside}</div>");
+        super::is_inert(&super::narrative(&text).unwrap())
+    };
+    for inert in [
+        "<p style=\"color:red\">x</p>",
+        "<a href=\"https://example.org/a:b\">x</a>",
+        "<a href=\"Patient/1?a=b:c\" title=\"t\">x</a>",
+        "<img src=\"data:image/png;base64,AA==\" alt=\"a\"/>",
+        "<table border=\"1\"><tr><td colspan=\"2\">x</td></tr></table>",
+    ] {
+        assert!(is_inert(inert), "{inert}");
+    }
+    for active in [
+        "<script>x</script>",
+        "<svg/>",
+        "<SCRIPT/>",
+        "<video src=\"x\"/>",
+        "<p onclick=\"x\"/>",
+        "<p formaction=\"x\"/>",
+        "<a href=\"java&#10;script:x\"/>",
+        "<a href=\" JavaScript:x\"/>",
+        "<a href=\"data:text/html,x\"/>",
+        "<img src=\"data:image/svg+xml,x\"/>",
+        "<p style=\"background:url(https://example.org)\"/>",
+        "<p style=\"background:\\75rl(x)\"/>",
+        "<x xmlns=\"http://www.w3.org/2000/svg\"/>",
+        "<p xmlns:x=\"http://www.w3.org/1999/xlink\" x:href=\"y\"/>",
+    ] {
+        assert!(!is_inert(active), "{active}");
+    }
+}

@@ -105,15 +105,22 @@ pub(super) fn check_body(body: &Unstructured) -> Result<(), String> {
 
 /// Plain text, without the control characters by which a terminal or a viewer could be led astray.
 fn text(bytes: &[u8], charset: Option<&str>) -> Result<(), String> {
+    const CONTROLS: &str = "the bytes hold control characters: they are no plain text";
+    // NEL ends a line; the others of C1 say what those of C0 say behind an escape.
+    let is_c1 = |c: char| matches!(c, '\u{80}'..='\u{84}' | '\u{86}'..='\u{9f}');
     let is_control = |byte: &u8| matches!(byte, 0..=8 | 11 | 14..=31 | 127);
     if bytes.iter().any(is_control) {
-        return Err("the bytes hold control characters: they are no plain text".into());
+        return Err(CONTROLS.into());
     }
     match charset.map(str::to_ascii_lowercase).as_deref() {
         None | Some("utf-8" | "us-ascii") => match std::str::from_utf8(bytes) {
+            Ok(text) if text.chars().any(is_c1) => Err(CONTROLS.into()),
             Ok(_) => Ok(()),
             Err(_) => Err("the text is not UTF-8, and its type declares no other charset".into()),
         },
+        Some("iso-8859-1" | "iso-8859-15") if bytes.iter().any(|byte| is_c1(char::from(*byte))) => {
+            Err(CONTROLS.into())
+        }
         Some("iso-8859-1" | "iso-8859-15" | "windows-1252") => Ok(()),
         Some(other) => Err(format!("the charset « {other} » is not known")),
     }
@@ -206,6 +213,20 @@ mod tests {
                 Err("the text is not UTF-8, and its type declares no other charset"),
             ),
             ("text/plain", b"\xe9t\xe9", Some("ISO-8859-1"), Ok(())),
+            ("text/plain", "a\u{85}b".as_bytes(), None, Ok(())),
+            (
+                "text/plain",
+                "a\u{9b}2J".as_bytes(),
+                None,
+                Err("the bytes hold control characters: they are no plain text"),
+            ),
+            (
+                "text/plain",
+                b"a\x9b2J",
+                Some("iso-8859-15"),
+                Err("the bytes hold control characters: they are no plain text"),
+            ),
+            ("text/plain", b"a\x9cuvre", Some("windows-1252"), Ok(())),
             ("text/plain", b"ete", Some("utf-7"), Err("the charset « utf-7 » is not known")),
         ] {
             let media = Media::of(declared).unwrap();

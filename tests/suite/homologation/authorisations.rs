@@ -240,7 +240,14 @@ fn td0_3_taken_back(engine: Engine) {
             { "name": "value", "valueCode": "inactive" },
         ] }],
     });
-    let headers = [("Content-Type", "application/fhir+json")];
+    let headers = [("Content-Type", "application/fhir+json"), ("If-Match", "W/\"2\"")];
+    let send = |client: &Client| {
+        client.send("PATCH", &format!("/Consent/{consent}"), &headers, Some(parameters.to_string())).unwrap()
+    };
+    send(&doctor).assert_refused(412, "", "another version");
+    send(&other).assert_refused(404, "", "no such resource");
+    assert_eq!(doctor.find(OTHER).status, 200);
+    let headers = [("Content-Type", "application/fhir+json"), ("If-Match", "W/\"1\"")];
     let taken =
         doctor.send("PATCH", &format!("/Consent/{consent}"), &headers, Some(parameters.to_string())).unwrap();
     assert_eq!((taken.status, taken.json()["status"].clone()), (200, json!("inactive")), "{}", taken.text());

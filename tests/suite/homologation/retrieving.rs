@@ -197,12 +197,38 @@ fn an_imaging_manifest(engine: Engine) {
     let (author, reader) = (world.client("cps-medecin-b"), world.client("cps-medecin"));
     reader.authorise(OTHER);
     let kos = of_type(OTHER, "2.25.845", ("IMG-KOS", "31"), NORMAL);
-    let document = fed(&author, &kos, ("application/dicom", KOS_FORMAT), &manifest());
-    // 3.2-800: software for imaging gets the DICOM object; what the document is not is 406. Which software gets a CDA document that
-    // warns instead is a parameter of the DMP's, and nothing of the kind is made here.
+    let mut described = of_bytes(&kos, "application/dicom", KOS_FORMAT, &manifest());
+    described["context"]["event"] = json!([
+        { "coding": [{ "system": "urn:oid:1.2.840.10008.2.16.4", "code": "MR", "display": "Imagerie par résonance magnétique" }] },
+        { "coding": [{ "system": "http://snomed.info/sct", "code": "72696002", "display": "Genou" }] },
+    ]);
+    let document = accepted(&author.post("/DocumentReference", alone(described, &manifest())));
+    // 3.2-800: software for imaging gets the DICOM object; other software a CDA document of plain text that warns, with modality and
+    // regions; what neither is, is 406.
     let read = accepting(&reader, &address(&document), "application/dicom");
     assert_bytes(&read, &document, &manifest());
     accepting(&reader, &address(&document), "image/png").assert_refused(406, "", "application/dicom");
+    for accept in ["text/xml", "application/xml"] {
+        let notice = accepting(&reader, &address(&document), accept);
+        assert_eq!((notice.status, notice.header("content-type")), (200, "text/xml"), "{}", notice.text());
+        let header = habilis::cda::Header::read(&notice.bytes).unwrap();
+        assert_eq!(header.patient_ids[0].1, OTHER);
+        let text = String::from_utf8(header.body.unwrap().bytes).unwrap();
+        for told in
+            ["AVERTISSEMENT", "Modalité : Imagerie par résonance magnétique", "Région anatomique : Genou"]
+        {
+            assert!(text.contains(told), "{text}");
+        }
+        let trace = world.traces_of(notice.request_id()).remove(0);
+        assert!(
+            trace.rule.ends_with("told of in a CDA document: the software takes no DICOM"),
+            "{}",
+            trace.rule
+        );
+    }
+    for accept in ["text/xml, application/dicom", "text/xml;q=0.1, */*", ""] {
+        assert_bytes(&accepting(&reader, &address(&document), accept), &document, &manifest());
+    }
     // Who fed it can take it back, and then there is nothing at its address.
     assert_eq!(author.delete_document("2.25.845").status, 200);
     reader.get(&address(&document)).assert_refused(404, "", "no such resource");

@@ -39,6 +39,7 @@ pub fn tls_config(certs: &Path, card: Option<&str>) -> ClientConfig {
 pub struct Client {
     http: reqwest::blocking::Client,
     base: String,
+    port: u16,
     token: Option<String>,
     /// Bodies go out as XML, and FHIR is asked for as XML.
     in_xml: bool,
@@ -71,7 +72,7 @@ impl Client {
             .timeout(std::time::Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { http, base: format!("https://localhost:{port}/fhir"), token: None, in_xml: IN_XML.get() }
+        Self { http, base: format!("https://localhost:{port}/fhir"), port, token: None, in_xml: IN_XML.get() }
     }
 
     /// A client that presents this chain, whatever it is worth, and keeps no connection that was refused.
@@ -89,7 +90,7 @@ impl Client {
             .timeout(std::time::Duration::from_secs(30))
             .build()
             .unwrap();
-        Self { http, base: format!("https://localhost:{port}/fhir"), token: None, in_xml: IN_XML.get() }
+        Self { http, base: format!("https://localhost:{port}/fhir"), port, token: None, in_xml: IN_XML.get() }
     }
 
     /// The same connection, and a token on every request.
@@ -100,6 +101,7 @@ impl Client {
     /// Asks for a token.
     pub fn ask_token(&self, form: &[(&str, &str)]) -> Answer {
         let response = self.http.post(self.at_root("/oauth2/token")).form(form).send().unwrap();
+        super::ledger::note(self.port, &response);
         Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
@@ -110,7 +112,9 @@ impl Client {
     /// Asks what a token says.
     pub fn ask_introspection(&self, token: &str) -> Value {
         let form = [("token", token)];
-        self.http.post(self.at_root("/oauth2/introspect")).form(&form).send().unwrap().json().unwrap()
+        let response = self.http.post(self.at_root("/oauth2/introspect")).form(&form).send().unwrap();
+        super::ledger::note(self.port, &response);
+        response.json().unwrap()
     }
 
     /// A path below the base, or a whole URL.
@@ -156,6 +160,7 @@ impl Client {
             request = request.body(body);
         }
         let response = request.send()?;
+        super::ledger::note(self.port, &response);
         Ok(Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),

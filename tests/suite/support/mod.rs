@@ -4,6 +4,7 @@ pub mod bad_certificates;
 mod client;
 mod database;
 pub mod establishment;
+mod ledger;
 mod ocsp;
 mod patient_side;
 mod pki;
@@ -320,6 +321,11 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // What a test put out of the way is not there to be looked at.
+            let traces = self.traces();
+            ledger::assert_traced(self.listening.api.port(), &traces);
+        }
         let listening = self.listening.clone();
         actix_web::rt::System::new().block_on(async move { listening.stop(false).await });
         if let Some(server) = self.server.take() {
