@@ -26,6 +26,8 @@ pub struct Header {
     pub patient_ids: Vec<(String, String)>,
     /// The document is an XSLT style sheet around the ClinicalDocument.
     pub is_self_presenting: bool,
+    /// How many authors there are.
+    pub authors: usize,
     /// The body, where it is a file of another kind (level 1, `nonXMLBody`).
     pub body: Option<Unstructured>,
 }
@@ -141,6 +143,7 @@ fn clinical_document(document: Node<'_, '_>) -> Result<Header, CdaFault> {
         type_code: child(document, "code").and_then(|code| code.attribute("code")).map(str::to_owned),
         patient_ids,
         is_self_presenting: false,
+        authors: document.children().filter(|node| is(*node, HL7, "author")).count(),
         body: body(document)?,
     })
 }

@@ -12,6 +12,7 @@ pub mod definitions;
 pub mod document;
 pub mod document_reference;
 pub mod elements;
+pub mod enclosed;
 pub mod json;
 pub mod outcome;
 pub mod parameters;

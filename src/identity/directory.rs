@@ -11,7 +11,7 @@
 //! (TRE_G05), with commas. Without tables nobody is known: indirect authentication with proof is refused (EX_AIR-020), a card names no structure
 //! beside its own, and an establishment's certificate stands for itself alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Result, bail, ensure};
 
@@ -20,6 +20,8 @@ use anyhow::{Result, bail, ensure};
 pub struct Directory {
     professionals: HashMap<Box<str>, Vec<Activity>>,
     structures: HashMap<Box<str>, Structure>,
+    /// Those that a site names.
+    legal_entities: HashSet<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Directory {
                 other => bail!("structures: « {other} » is neither yes nor no"),
             };
             let legal_entity = (!legal_entity.is_empty()).then(|| legal_entity.to_owned());
+            directory.legal_entities.extend(legal_entity.as_deref().map(Box::from));
             let structure = Structure { legal_entity, regulation, name: name.to_owned() };
             let previous = directory.structures.insert(id.into(), structure);
             ensure!(previous.is_none(), "structures: {id} stands twice");
@@ -170,6 +173,11 @@ impl Directory {
     /// Whether the first is a geographic site of the second, which is a legal entity (« EJ/EG »).
     pub fn is_site_of(&self, site: &str, legal_entity: &str) -> bool {
         self.structures.get(site).is_some_and(|site| site.legal_entity.as_deref() == Some(legal_entity))
+    }
+
+    /// Whether this is a legal entity that has geographic sites.
+    pub fn has_sites(&self, structure: &str) -> bool {
+        self.legal_entities.contains(structure)
     }
 
     /// Nobody and nothing.

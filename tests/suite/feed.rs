@@ -542,6 +542,7 @@ fn strict_takes_the_examples(engine: Engine) {
     let practice =
         json!({ "resourceType": "Organization", "id": "cabinet", "identifier": [{ "value": "1750000101" }] });
     document["contained"].as_array_mut().unwrap().push(practice);
+    bundle["entry"][0]["resource"]["contained"][0]["identifier"][0]["value"] = "3750000101/CPE0001".into();
     let answer = secretary.post("", bundle.to_string());
     assert_eq!(answer.status, 200, "{}", answer.text());
     doctor.authorise(PATIENT);

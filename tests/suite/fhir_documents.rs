@@ -197,6 +197,28 @@ fn what_is_no_document_of_this_record(engine: Engine) {
     let mut bundle = transaction("2.25.785", &document("2.25.785", OTHER));
     bundle["entry"][1]["resource"]["content"][0]["attachment"]["contentType"] = "application/fhir+xml".into();
     author.post("", bundle.to_string()).assert_refused(422, METADATA, "is application/fhir+json");
+    // What the document encloses is judged as what is fed alone.
+    let enclosing = |media_type: &str, bytes: &[u8]| {
+        let mut sent = document("2.25.787", OTHER);
+        let binary =
+            json!({ "resourceType": "Binary", "contentType": media_type, "data": BASE64.encode(bytes) });
+        sent["entry"].as_array_mut().unwrap().push(json!({ "resource": binary }));
+        sent
+    };
+    for (media_type, bytes, phrase) in [
+        ("application/pdf", b"<html>".as_slice(), "not application/pdf"),
+        ("text/html", b"<html>", "the DMP takes no"),
+        ("image/svg+xml", b"<svg/>", "the DMP takes no"),
+        ("text/xml", b"<!DOCTYPE x><x/>", "DTD"),
+        ("image/png", b"GIF89a", "not image/png"),
+    ] {
+        let sent = transaction("2.25.787", &enclosing(media_type, bytes));
+        author.post("", sent.to_string()).assert_refused(422, METADATA, phrase);
+    }
+    assert_eq!((world.rows("document"), world.bodies()), before);
+    let sent = transaction("2.25.787", &enclosing("application/pdf", b"%PDF-1.7"));
+    assert_eq!(author.post("", sent.to_string()).status, 200, "control");
+    let before = (world.rows("document"), world.bodies());
     // An active narrative.
     for div in [
         "<script>x</script>",

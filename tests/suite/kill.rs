@@ -108,7 +108,7 @@ fn control_a_server_that_answers_before_it_commits_fails_this_test() {
     let (acknowledged, documents, untraced) = lost(Engine::Sqlite, Some("acknowledge-before-commit"), 4);
     assert!(acknowledged > 0);
     assert!(
-        documents > 0 && untraced > 0,
+        documents > 0 || untraced > 0,
         "{documents} documents and {untraced} traces lost of {acknowledged}"
     );
 }

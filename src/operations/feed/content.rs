@@ -11,6 +11,7 @@ use super::vaccinations;
 use crate::cda::Header;
 use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::document::FhirDocument;
+use crate::fhir::enclosed::each_enclosed;
 use crate::fhir::{json, xml};
 use crate::identity::identifiers::ins_system;
 use crate::operations::Call;
@@ -107,6 +108,14 @@ fn check_fhir_document(
     })?;
     xml::check(text).map_err(|fault| invalid(format!("not a resource of FHIR R4: {fault}")))?;
     let read = FhirDocument::read(text).map_err(|why| invalid(why.to_owned()))?;
+    each_enclosed(text, media::check_enclosed).map_err(|why| {
+        Refusal::at(
+            Reason::ContentMismatch,
+            at("content[0].attachment"),
+            format!("a file in the document: {why}"),
+        )
+        .by(BY_CONTENT)
+    })?;
     let mut mismatches = Vec::new();
     // Whom it is about is the patient of the record, and nobody with another INS is in it.
     let is_own = |(of, is): &(String, String)| of == system && is == value;
@@ -143,6 +152,11 @@ fn check_cda(
         let at_body = || at("content[0].attachment");
         media::check_body(body)
             .map_err(|why| Refusal::at(Reason::ContentMismatch, at_body(), why).by(BY_CONTENT))?;
+    }
+    let authors = document.authors_apart_from_organisations();
+    if header.authors > 0 && authors > 0 && header.authors != authors {
+        let why = format!("the CDA header has {} authors, the metadata {authors} (2.1-900)", header.authors);
+        findings.strict(at("author"), why);
     }
     let mut mismatches = Vec::new();
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{FHIR_DOCUMENT, decode_base64};
 use crate::error::{Reason, Refusal};
 use crate::fhir::bundle::{AnyResource, Binary, Transaction, TransactionEntry};
-use crate::fhir::document_reference::DocumentReference;
+use crate::fhir::document_reference::{Contained, DocumentReference};
 use crate::fhir::elements::{CodeableConcept, Reference};
 use crate::fhir::json::{BorrowedText, RawObject, malformed, unreadable};
 use crate::fhir::submission_set::SubmissionSet;
@@ -154,9 +154,20 @@ impl DraftDocument<'_> {
         data.map_or(0, |data| data.0.len())
     }
 
+    /// How many authors there are that are no mere organisation: those that a CDA header counts.
+    pub fn authors_apart_from_organisations(&self) -> usize {
+        let is_organisation = |author: &&Reference<'_>| {
+            let id = author.literal().strip_prefix('#');
+            let target =
+                id.and_then(|id| self.resource.contained.iter().find(|contained| contained.id.0 == id));
+            target.is_some_and(|target| target.resource_type.0 == "Organization")
+        };
+        self.resource.author.len() - self.resource.author.iter().filter(is_organisation).count()
+    }
+
     /// Whether somebody of this identifier is an author, or contained beside them.
     pub fn names_author(&self, wanted: &str) -> bool {
-        let contained = self.resource.contained.iter().flat_map(|contained| &contained.identifier);
+        let contained = self.resource.contained.iter().flat_map(Contained::names);
         let logical = self.resource.author.iter().filter_map(|author| author.identifier.as_ref());
         contained.chain(logical).any(|identifier| identifier.value() == wanted)
     }

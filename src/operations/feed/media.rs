@@ -3,7 +3,7 @@
 //! A professional opens a document by its declared type. One that is something else is either a fault of the sender, and then
 //! unreadable, or an attempt on the reader's machine.
 
-use crate::cda::Unstructured;
+use crate::cda::{Header, Unstructured};
 
 /// The SOP class of a key object selection, the only DICOM object of the DMP (JDV_J60).
 const KEY_OBJECT_SELECTION: &str = "1.2.840.10008.5.1.4.1.1.88.59";
@@ -50,11 +50,8 @@ impl Media {
     /// # Errors
     /// Why they are not.
     pub fn check(self, bytes: &[u8], charset: Option<&str>) -> Result<(), String> {
-        let found = || infer::get(bytes).map_or("something else", |found| found.mime_type());
-        let is = |media_type: &str| match found() {
-            found if found == media_type => Ok(()),
-            found => Err(format!("the bytes are {found}, not {media_type}")),
-        };
+        let found = || found(bytes);
+        let is = |media_type: &str| is(media_type, bytes);
         match self {
             // Read elsewhere, as a whole.
             Self::Cda | Self::FhirDocument => Ok(()),
@@ -91,6 +88,18 @@ impl Media {
     }
 }
 
+/// What bytes are, by how they begin.
+fn found(bytes: &[u8]) -> &'static str {
+    infer::get(bytes).map_or("something else", |found| found.mime_type())
+}
+
+fn is(media_type: &str, bytes: &[u8]) -> Result<(), String> {
+    match found(bytes) {
+        found if found == media_type => Ok(()),
+        found => Err(format!("the bytes are {found}, not {media_type}")),
+    }
+}
+
 /// The body of a CDA document of level 1.
 ///
 /// # Errors
@@ -100,6 +109,21 @@ pub(super) fn check_body(body: &Unstructured) -> Result<(), String> {
     match Media::of(media_type).filter(|media| media.is_body()) {
         Some(media) => media.check(&body.bytes, Some("utf-8")),
         None => Err(format!("the body of a CDA document is no « {media_type} » (ASS_A12)")),
+    }
+}
+
+/// A file that a FHIR document encloses, in base64: one that the DMP takes alone or in a CDA document, or a picture in PNG.
+///
+/// # Errors
+/// Why it is none that the DMP takes.
+pub(super) fn check_enclosed(declared: &str, data: &str) -> Result<(), String> {
+    let media_type = declared.split(';').next().unwrap_or_default().trim();
+    let bytes = super::decode_base64(data, "data").map_err(|_| "not base64".to_owned())?;
+    match Media::of(media_type) {
+        Some(Media::Cda) => Header::read(&bytes).map(|_| ()).map_err(|fault| fault.to_string()),
+        Some(media) if media != Media::FhirDocument => media.check(&bytes, Some("utf-8")),
+        None if media_type == "image/png" => is(media_type, &bytes),
+        _ => Err(format!("the DMP takes no « {media_type} »")),
     }
 }
 

@@ -116,10 +116,21 @@ enum Preparation {
 /// Whether the caller's column lets it feed at all: asked before anything is read or looked up.
 ///
 /// # Errors
-/// [`Reason::NoFunctionalRight`].
+/// [`Reason::NoFunctionalRight`], [`Reason::StructureNotLinked`].
 pub fn permitted_at_all(call: &Call) -> Result<(), Refusal> {
-    call.services.tables.decide_feeding_at_all(&call.caller).granted()
+    call.services.tables.decide_feeding_at_all(&call.caller).granted()?;
+    // Homes for the elderly feed for one of their sites: the legal entity that names itself does not say where the patient lives.
+    let structure = call.caller.structure.as_deref().unwrap_or_default();
+    let is_legal_entity = || call.services.sessions.directory.load().has_sites(structure);
+    if call.caller.sector.as_deref() == Some(HOMES_FOR_THE_ELDERLY) && is_legal_entity() {
+        let why = "in sector SA17 a legal entity feeds for one of its sites, and not for itself";
+        return Err(Refusal::new(Reason::StructureNotLinked, why).by("CNDA 2.1-180: third set-up"));
+    }
+    Ok(())
 }
+
+/// TRE_R02.
+const HOMES_FOR_THE_ELDERLY: &str = "SA17";
 
 /// Feeds. A refusal inside the result has its trace already.
 ///

@@ -174,6 +174,19 @@ fn sites_of_a_legal_entity(engine: Engine) {
         let id = accepted(&client.post("/DocumentReference", alone(document, &cda)))["id"].clone();
         assert_eq!(attributed(&world, id.as_str().unwrap()).1, structure, "{unique_id}");
     }
+    // A home for the elderly feeds for one of its sites: the third set-up is not for it.
+    for (structure, status) in [(SITE, 201), (HOSPITAL, 403)] {
+        let sector = json!("SA17^1.2.250.1.71.4.2.4");
+        let claims = super::with(claims(HOSPITAL, structure), "/extensions/dmp/secteur_activite", sector);
+        let (client, answer) = open("org-hopital", "org-hopital-sign", &claims);
+        let (mut document, cda) = letter("2.25.801.4");
+        with_author_organisation(&mut document, structure);
+        let fed = client.with_token(&answer.token()).post("/DocumentReference", alone(document, &cda));
+        assert_eq!(fed.status, status, "{}", fed.text());
+        if status == 403 {
+            fed.assert_refused(403, "DMPAccessForbidden", "one of its sites");
+        }
+    }
     // A site must belong to the legal entity of the certificate, and speaks for nobody but itself.
     for (card, signer, certificate, structure) in
         [("org-hopital", "org-hopital-sign", HOSPITAL, PRACTICE), ("site", "site-sign", SITE, HOSPITAL)]
@@ -399,18 +412,30 @@ fn several_authors(engine: Engine) {
     let world = strict(engine);
     // 2.1-900: a doctor wrote it, a secretary sends it: both are authors of the document, she is the source of the submission.
     let client = establishment(&world, "INDIRECTE", &as_staff());
-    let bundle = |structure: &str| {
-        let (mut document, cda) = letter("2.25.812");
+    let one_author = letter("2.25.812").1;
+    let second = "</author><author><assignedAuthor><id root=\"1.2.250.1.71.4.2.1\" extension=\"3750000010/CPE0001\"/></assignedAuthor></author>";
+    let cda = String::from_utf8(one_author.clone()).unwrap().replacen("</author>", second, 1).into_bytes();
+    let bundle_of = |structure: &str, cda: &[u8], source: &str| {
+        let example = of_type("2.25.812", ("11490-0", "10"), NORMAL);
+        let mut document = of_bytes(&example, "text/xml", PDF_IN_CDA, cda);
         let role = json!({ "resourceType": "PractitionerRole", "id": "secretaire",
             "identifier": [{ "system": "urn:oid:1.2.250.1.71.4.2.1", "value": "3750000010/CPE0001" }] });
         document["contained"].as_array_mut().unwrap().push(role);
         document["author"].as_array_mut().unwrap().push(json!({ "reference": "#secretaire" }));
         with_author_organisation(&mut document, structure);
-        let text = super::document(OTHER, "2.25.812", NORMAL).transaction_of(document, &cda);
+        let text = super::document(OTHER, "2.25.812", NORMAL).transaction_of(document, cda);
         let mut bundle: Value = serde_json::from_str(&text).unwrap();
-        bundle["entry"][0]["resource"]["contained"][0]["identifier"][0]["value"] = "3750000010/CPE0001".into();
+        bundle["entry"][0]["resource"]["contained"][0]["identifier"][0]["value"] = source.into();
         bundle.to_string()
     };
+    let bundle = |structure: &str| bundle_of(structure, &cda, "3750000010/CPE0001");
+    for (cda, source, phrase) in [
+        (&one_author, "3750000010/CPE0001", "the CDA header has 1 authors, the metadata 2"),
+        (&cda, DOCTOR_B, "who sends is who is authenticated"),
+    ] {
+        let answer = client.post("", bundle_of(HOSPITAL, cda, source));
+        answer.assert_refused(422, "XDSRegistryMetadataError", phrase);
+    }
     let elsewhere = client.post("", bundle(PRACTICE));
     elsewhere.assert_refused(422, "XDSRegistryMetadataError", &format!("who feeds is an author: {HOSPITAL}"));
     let id = created(&client.post("", bundle(HOSPITAL))).remove(0);
