@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::api::limits::{Allowance, Budgets};
+use crate::audit::checkpointer::AuditSettings;
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect;
@@ -18,7 +19,7 @@ use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
 use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters, matrix_files};
-use crate::server::{DirectoryFiles, EVEN_ANSWERS, SessionSettings, Settings, SoftwareFile};
+use crate::server::{CHECKPOINTS, DirectoryFiles, EVEN_ANSWERS, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
 use crate::tls::ocsp::OcspSettings;
@@ -41,6 +42,7 @@ struct File {
     #[serde(default)]
     feed: FeedSection,
     tokens: TokensSection,
+    audit: AuditSection,
     #[serde(default)]
     directory: DirectorySection,
     #[serde(default)]
@@ -131,6 +133,52 @@ impl TokensSection {
             indirect: longest("indirect-lifetime", self.indirect_lifetime, default.indirect, 3600)?,
         })
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AuditSection {
+    origin: String,
+    node: String,
+    key: PathBuf,
+    checkpoints: Vec<PathBuf>,
+    #[serde(default = "AuditSection::interval")]
+    interval: u64,
+}
+
+impl AuditSection {
+    const fn interval() -> u64 {
+        CHECKPOINTS.as_secs()
+    }
+
+    fn settings(self) -> Result<AuditSettings> {
+        let plain = |text: &str| {
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        };
+        ensure!(plain(&self.origin), "audit.origin is a name of letters, digits, points and hyphens");
+        ensure!(plain(&self.node), "audit.node is a name of letters, digits, points and hyphens");
+        ensure!((1..=300).contains(&self.interval), "audit.interval is 1 to 300 seconds");
+        ensure!(!self.checkpoints.is_empty(), "audit.checkpoints names no folder");
+        Ok(AuditSettings {
+            origin: self.origin,
+            node: self.node,
+            key: self.key,
+            checkpoints: self.checkpoints,
+            interval: Duration::from_secs(self.interval),
+        })
+    }
+}
+
+/// The sections that say where the traces lie and how they are proven: for `habilis audit`.
+///
+/// # Errors
+/// As [`read`], for these sections.
+pub fn read_audit(path: &Path) -> Result<(DatabaseUrl, AuditSettings)> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let url = std::env::var("HABILIS_DATABASE_URL").ok().or(file.database.url);
+    let url = url.context("database.url is missing, and HABILIS_DATABASE_URL is not set")?;
+    Ok((DatabaseUrl::parse(&url)?, file.audit.settings()?))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -494,6 +542,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         revocation_lists: file.trust.revocation_lists,
     };
     trust.refuse_other_branch()?;
+    let audit = file.audit.settings()?;
     Ok(Settings {
         api: file.api.listen,
         portal: file.portal.listen,
@@ -517,7 +566,8 @@ pub fn read(path: &Path) -> Result<Settings> {
         strictness: if file.feed.strict { Strictness::Strict } else { Strictness::Tolerant },
         authorisation_days: file.rights.authorisation_days,
         maximum_body: file.feed.maximum_body,
-        store_limits: StoreLimits::default(),
+        store_limits: StoreLimits { node: audit.node.clone(), ..StoreLimits::default() },
+        audit,
         home: "<h1>Habilis</h1><p>Volet professionnel du DMP. <a href=\"/docs\">Opérations</a>.</p>".to_owned(),
         workers: None,
         body_deadline: crate::server::BODY_DEADLINE,

@@ -47,6 +47,9 @@ enum Command {
     /// Check, compare and import files of the habilitation matrix.
     #[command(subcommand)]
     Matrix(commands::matrix::MatrixCommand),
+    /// Verify and prove the traces.
+    #[command(subcommand)]
+    Audit(commands::audit::AuditCommand),
     /// Say what one actor may do with one record or document, and by which rule.
     #[command(subcommand)]
     Rights(commands::rights::RightsCommand),
@@ -194,6 +197,7 @@ fn run_command(cli: Cli) -> Result<()> {
             PkiFolder::new(certs).revoke(&name, Environment::system().now())
         }
         Command::Matrix(command) => commands::matrix::run(command),
+        Command::Audit(command) => commands::audit::run(command),
         Command::Rights(command) => commands::rights::run(command),
         Command::Openapi { folder } => {
             std::fs::create_dir_all(&folder)?;
@@ -229,6 +233,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         api: arguments.api,
         portal: arguments.portal,
         base: None,
+        node: "1".to_owned(),
         database: arguments.database,
         records: arguments.records,
         strict: arguments.strict,
@@ -297,7 +302,7 @@ fn stop_on_signal(listening: &Listening) {
 
 /// Removes what a sandbox made in its folders, by name, and nothing else.
 fn reset(data: &Path, certs: &Path) -> Result<()> {
-    for name in ["habilis.db", "habilis.db-wal", "habilis.db-shm", "bodies", "examples"] {
+    for name in ["habilis.db", "habilis.db-wal", "habilis.db-shm", "bodies", "examples", "checkpoints"] {
         remove(&data.join(name))?;
     }
     // Certificates issued by hand go with the authorities that issued them.

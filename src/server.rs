@@ -16,6 +16,7 @@ use crate::api::limits::{Budgets, Limits};
 use crate::api::pace::Pace;
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
 use crate::audit::TraceContext;
+use crate::audit::checkpointer::{AuditSettings, Checkpointer};
 use crate::certificate;
 use crate::environment::Environment;
 use crate::fhir::codes::Codes;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub authorisation_days: u32,
     /// Bytes of a request's body, at most.
     pub maximum_body: usize,
+    /// How traces are made provable.
+    pub audit: AuditSettings,
     /// Limits of the store.
     pub store_limits: StoreLimits,
     /// First page of the portal, HTML.
@@ -162,6 +165,9 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// [`Settings::even_answers`] unless configured: more than an answer takes on a machine that is not busy.
 pub const EVEN_ANSWERS: Duration = Duration::from_millis(5);
 
+/// How often the traces are signed, unless a configuration says otherwise.
+pub const CHECKPOINTS: Duration = Duration::from_secs(5);
+
 /// A server that listens.
 #[derive(Clone, Debug)]
 pub struct Listening {
@@ -238,6 +244,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     let environment = services.environment.clone();
     let now = environment.now();
     let seen = modified(&settings.trust);
+    let checkpointer = Checkpointer::open(&settings.audit, &services.store).await?;
     let trust = settings.trust.load(now)?;
     for fault in &trust.faults {
         tracing::error!(%fault, "revocation list not taken");
@@ -270,6 +277,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         pace: Pace::new(settings.even_answers),
         responders: Arc::new(OcspFigures::default()),
         refused_handshakes: verifier.refused(),
+        traces_signed: AtomicU64::new(checkpointer.signed()),
         trust_faults: AtomicU64::new(trust.faults.len() as u64),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
     });
@@ -310,7 +318,14 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         handles: [api_server.handle(), portal_server.handle()],
     };
     let reloading = actix_web::rt::spawn(reload((settings.trust, seen), trust, verifier, Arc::clone(&api)));
+    let checkpointer = Arc::new(tokio::sync::Mutex::new(checkpointer));
     let mut background = vec![
+        actix_web::rt::spawn(sign_traces(
+            Arc::clone(&checkpointer),
+            settings.audit.interval,
+            Arc::clone(&services),
+            Arc::clone(&api),
+        )),
         actix_web::rt::spawn(sweep(Arc::clone(&services))),
         actix_web::rt::spawn(trace_refusals(refused, Arc::clone(&api))),
         actix_web::rt::spawn(tidy(Arc::clone(&api))),
@@ -330,9 +345,30 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     for task in background {
         task.abort();
     }
+    // What came after the last checkpoint is signed before the process ends.
+    if let Err(error) = checkpointer.lock().await.sign(&services.store, environment.now()).await {
+        tracing::error!(error = format!("{error:#}"), "the last traces are not signed");
+    }
     api_ended?;
     portal_ended?;
     Ok(())
+}
+
+/// Signs how far the traces go, again and again. Where it cannot, it is told and tried again: the traces themselves are durable.
+async fn sign_traces(
+    checkpointer: Arc<tokio::sync::Mutex<Checkpointer>>,
+    interval: Duration,
+    services: Arc<Services>,
+    api: Arc<Api>,
+) {
+    loop {
+        actix_web::rt::time::sleep(interval).await;
+        let mut checkpointer = checkpointer.lock().await;
+        if let Err(error) = checkpointer.sign(&services.store, services.environment.now()).await {
+            tracing::error!(error = format!("{error:#}"), "the traces are not signed");
+        }
+        api.traces_signed.store(checkpointer.signed(), Ordering::Relaxed);
+    }
 }
 
 /// A handshake that was refused for its certificate stands in the trace, as any refusal does; so many a minute and no

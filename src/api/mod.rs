@@ -56,6 +56,8 @@ pub struct Api {
     pub pace: pace::Pace,
     /// What OCSP responders said.
     pub responders: Arc<OcspFigures>,
+    /// How many traces of this node the last checkpoint covers.
+    pub traces_signed: std::sync::atomic::AtomicU64,
     /// What of the trust folder is not taken.
     pub trust_faults: std::sync::atomic::AtomicU64,
     /// Handshakes that were refused for their certificate.

@@ -162,6 +162,12 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
          # HELP habilis_refused_handshakes_total Handshakes refused for the client's certificate.\n\
          # TYPE habilis_refused_handshakes_total counter\n\
          habilis_refused_handshakes_total {}\n\
+         # HELP habilis_trace_log_size Traces in this node's log.\n\
+         # TYPE habilis_trace_log_size gauge\n\
+         habilis_trace_log_size {}\n\
+         # HELP habilis_trace_log_signed Traces that the last checkpoint covers.\n\
+         # TYPE habilis_trace_log_signed gauge\n\
+         habilis_trace_log_signed {}\n\
          # HELP habilis_budget_callers Callers whose budgets are not whole.\n\
          # TYPE habilis_budget_callers gauge\n\
          habilis_budget_callers {}\n",
@@ -173,6 +179,8 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
         portal.api.responders.failed.load(Ordering::Relaxed),
         portal.api.trust_faults.load(Ordering::Relaxed),
         portal.api.refused_handshakes.load(Ordering::Relaxed),
+        services.store.writer().head().map_or(0, |head| head.size()),
+        portal.api.traces_signed.load(Ordering::Relaxed),
         portal.api.budgets.as_ref().map_or(0, super::limits::Limits::remembered),
     ))
 }

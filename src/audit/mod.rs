@@ -3,6 +3,14 @@
 //! Every answer of the API listener has exactly one trace, durable before the first byte leaves. Two things hold that:
 //! an operation returns [`Traced`], which only the writer makes after its commit; and `api::gate` refuses to let any
 //! response out that did not come from one.
+//!
+//! What was written can be proven: each node's traces are the leaves of a Merkle tree ([`merkle`]), whose size and root are signed and kept
+//! outside the database ([`checkpoint`], [`checkpointer`]); [`verify`] derives all of it again.
+
+pub mod checkpoint;
+pub mod checkpointer;
+pub mod merkle;
+pub mod verify;
 
 use crate::certificate::CertificateFacts;
 use crate::error::{Failure, Reason};

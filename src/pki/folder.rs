@@ -180,6 +180,18 @@ impl PkiFolder {
         Ok(path)
     }
 
+    /// The key that signs checkpoints of the traces, made where there is none: PEM, PKCS#8, Ed25519.
+    ///
+    /// # Errors
+    /// The file system's, or OpenSSL's.
+    pub fn audit_key(&self) -> Result<PathBuf> {
+        let path = self.path.join("audit.key");
+        if !path.exists() {
+            write_secret(&path, &PKey::generate_ed25519()?.private_key_to_pem_pkcs8()?)?;
+        }
+        Ok(path)
+    }
+
     /// Where `habilis pki issue` notes which professional exercises where, for the sandbox's directory.
     pub fn directory(&self) -> PathBuf {
         self.path.join("directory.tsv")

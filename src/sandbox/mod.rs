@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 pub use fixtures::{holders, records};
 
 use crate::api::limits::Budgets;
+use crate::audit::checkpointer::AuditSettings;
 use crate::environment::Environment;
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::patient_side::PatientSideList;
@@ -45,6 +46,8 @@ pub struct SandboxOptions {
     pub portal: SocketAddr,
     /// The public base, where it is not that of the listener: several nodes have one.
     pub base: Option<String>,
+    /// The name of this process among those that share the database.
+    pub node: String,
     /// The database; SQLite in the data folder unless given.
     pub database: Option<String>,
     /// More records, a TSV file.
@@ -132,7 +135,14 @@ impl Sandbox {
             strictness: if options.strict { Strictness::Strict } else { Strictness::Tolerant },
             authorisation_days: 365,
             maximum_body: options.maximum_body,
-            store_limits: StoreLimits::default(),
+            store_limits: StoreLimits { node: options.node.clone(), ..StoreLimits::default() },
+            audit: AuditSettings {
+                origin: AUDIT_ORIGIN.to_owned(),
+                node: options.node.clone(),
+                key: pki.audit_key()?,
+                checkpoints: vec![options.data.join("checkpoints")],
+                interval: server::CHECKPOINTS,
+            },
             home: String::new(),
             workers: options.workers,
             body_deadline: options.body_deadline,
@@ -170,6 +180,8 @@ impl Sandbox {
     }
 }
 
+/// What the sandbox's logs are called by.
+pub const AUDIT_ORIGIN: &str = "sandbox.habilis";
 /// Our own certificate towards Pro Santé Connect.
 const OURSELVES: &str = "habilis";
 /// The `client_id` of the software of `org-psc` at Pro Santé Connect.
@@ -256,6 +268,7 @@ pub fn steps() -> u64 {
 /// What a PKI of an earlier version lacks.
 fn complete_pki(pki: &PkiFolder, environment: &Environment) -> Result<()> {
     pki.token_key()?;
+    pki.audit_key()?;
     let directory = pki.directory();
     if !directory.exists() {
         std::fs::write(&directory, "# PS_IdNat, profession, Struct_IdNat\n")

@@ -96,24 +96,25 @@ pub struct TraceRow {
     pub outcome: String,
     /// See [`TraceEntry::rule`].
     pub rule: String,
-}
-
-/// Appends rows: in one statement on PostgreSQL, where each is a round trip.
-pub(super) fn append(connection: &mut DatabaseConnection, entries: &[&TraceEntry]) -> QueryResult<()> {
-    match connection {
-        DatabaseConnection::Sqlite(sqlite) => {
-            for entry in entries {
-                diesel::insert_into(trace::table).values(*entry).execute(sqlite)?;
-            }
-        }
-        DatabaseConnection::Postgres(postgres) => {
-            diesel::insert_into(trace::table).values(entries.to_vec()).execute(postgres)?;
-        }
-    }
-    Ok(())
+    /// See [`TraceEntry::at`].
+    pub at: i64,
+    /// The node that wrote it; none: written before there was a log.
+    pub node: Option<String>,
+    /// Its place in the node's log, from 0.
+    pub leaf: Option<i64>,
+    /// Its hash in the node's tree (RFC 6962, 2.1).
+    pub leaf_hash: Option<Vec<u8>>,
 }
 
 impl TraceRow {
+    /// The traces of one request.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn of_request(connection: &mut DatabaseConnection, request_id: &str) -> QueryResult<Vec<TraceRow>> {
+        trace::table.filter(trace::request_id.eq(request_id)).select(TraceRow::as_select()).load(connection)
+    }
+
     /// All traces, oldest first. For tests and operators' tools; nothing of it leaves over HTTP.
     ///
     /// # Errors

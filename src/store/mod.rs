@@ -21,6 +21,7 @@ mod schema;
 mod spent;
 mod submission_sets;
 mod submissions;
+mod trace_log;
 mod updates;
 mod vaccinations;
 mod versions;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::{StreamExt, TryStreamExt};
 
+use crate::audit::merkle::Frontier;
 use crate::error::Failure;
 use crate::rights::HabilitationMatrix;
 
@@ -54,6 +56,7 @@ pub use records::{Hold, NewRecord, RecordKey, family_key};
 pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
+pub use trace_log::LogState;
 pub use updates::{DocumentKey, UpdatedDocument};
 pub use vaccinations::{HistoryVersion, KeptVaccinations, NewVaccination, SERVER, made_key};
 pub use versions::PastVersion;
@@ -70,13 +73,15 @@ pub struct StoreLimits {
     pub batch: usize,
     /// How long a read may wait for a connection; then 503.
     pub patience: Duration,
+    /// The name under which this process writes its traces: each node has its own log.
+    pub node: String,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = u32::try_from(cores * 3 + 4).unwrap_or(u32::MAX);
-        Self { readers, queue: 4096, batch: 64, patience: Duration::from_secs(2) }
+        Self { readers, queue: 4096, batch: 64, patience: Duration::from_secs(2), node: "1".to_owned() }
     }
 }
 
@@ -173,6 +178,17 @@ impl Store {
             }
         }
         Ok(removed)
+    }
+
+    /// Notes in the database how far a checkpoint of a node's log went.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn note_checkpoint(&self, node: &str, frontier: &Frontier) -> Result<(), Failure> {
+        let (node, frontier) = (node.to_owned(), frontier.clone());
+        let work =
+            move |connection: &mut DatabaseConnection| trace_log::note_checkpoint(connection, &node, &frontier);
+        self.writer.untraced(work).await
     }
 
     /// Whether the store serves: a read works and the writer has not stopped.

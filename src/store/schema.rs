@@ -186,6 +186,18 @@ diesel::table! {
         motif -> Nullable<Text>,
         session_id -> Nullable<Text>,
         secret -> Bool,
+        node -> Nullable<Text>,
+        leaf -> Nullable<BigInt>,
+        leaf_hash -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    trace_log (node) {
+        node -> Text,
+        size -> BigInt,
+        frontier -> Binary,
+        checkpoint -> Binary,
     }
 }
 

@@ -18,13 +18,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use arc_swap::ArcSwapOption;
 use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreLimits;
 use super::engine::{DatabaseConnection, DatabaseUrl};
-use super::journal::{self, TraceEntry};
+use super::journal::TraceEntry;
+use super::trace_log::TraceLog;
+use crate::audit::merkle::Frontier;
 use crate::error::Failure;
 
 /// A value whose trace is durable: the only thing that may be answered.
@@ -68,6 +71,7 @@ pub struct Writer {
     queue: mpsc::Sender<Box<dyn Unit>>,
     running: Arc<AtomicBool>,
     counters: Arc<Counters>,
+    head: Arc<ArcSwapOption<Frontier>>,
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +103,10 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(limits.queue);
         let running = Arc::new(AtomicBool::new(true));
         let counters = Arc::new(Counters::default());
+        let head = Arc::new(ArcSwapOption::empty());
         let worker = Worker {
+            log: TraceLog::of(&limits.node),
+            head: Arc::clone(&head),
             counters: Arc::clone(&counters),
             url: url.clone(),
             connection: Some(connection),
@@ -113,7 +120,7 @@ impl Writer {
             .name("writer".into())
             .spawn(move || worker.run())
             .context("cannot start the writer")?;
-        Ok(Self { queue, running, counters })
+        Ok(Self { queue, running, counters, head })
     }
 
     /// What an operator watches.
@@ -123,6 +130,11 @@ impl Writer {
             units: self.counters.units.load(Ordering::Relaxed),
             waiting: self.queue.max_capacity() - self.queue.capacity(),
         }
+    }
+
+    /// How far this node's log goes, as of the last commit of ours; `None`: nothing was written since the start.
+    pub fn head(&self) -> Option<Arc<Frontier>> {
+        self.head.load_full()
     }
 
     /// Whether the writer takes work: it stops for good at the first storage error, because a database that went on
@@ -322,6 +334,8 @@ struct Worker {
     waiting: mpsc::Receiver<Box<dyn Unit>>,
     batch: usize,
     running: Arc<AtomicBool>,
+    log: TraceLog,
+    head: Arc<ArcSwapOption<Frontier>>,
     #[cfg(feature = "fault-injection")]
     acknowledge_before_commit: bool,
 }
@@ -372,12 +386,13 @@ impl Worker {
     #[cfg(feature = "fault-injection")]
     fn serve_with_fault(&mut self, mut units: Vec<Box<dyn Unit>>) {
         let Some(connection) = self.connection.as_mut() else { return };
-        let ran = connection.begin().and_then(|()| run_units(connection, &mut units));
+        let ran = connection.begin().and_then(|()| run_units(connection, &mut units, &self.log));
         for unit in units {
             unit.answer(ran.as_ref().map(|_| ()).map_err(ToString::to_string));
         }
         std::thread::sleep(std::time::Duration::from_millis(30));
         let _ = connection.commit();
+        self.log.committed(None);
     }
 
     fn commit(&mut self, units: &mut [Box<dyn Unit>]) -> Result<(), String> {
@@ -385,14 +400,22 @@ impl Worker {
         const ATTEMPTS: u32 = 5;
         let mut last = String::new();
         for attempt in 1..=ATTEMPTS {
+            let log = self.log.clone();
             let connection = match self.connected() {
                 Ok(connection) => connection,
                 Err(error) => return Err(format!("{error:#}")),
             };
-            let error = match transaction(connection, units) {
-                Ok(()) => return Ok(()),
+            let error = match transaction(connection, units, &log) {
+                Ok(frontier) => {
+                    if let Some(frontier) = &frontier {
+                        self.head.store(Some(Arc::new(frontier.clone())));
+                    }
+                    self.log.committed(frontier);
+                    return Ok(());
+                }
                 Err(error) => error,
             };
+            self.log.committed(None);
             last = error.to_string();
             if is_storage_error(&error) {
                 tracing::error!(cause = %last, "storage error: the writer stops for good");
@@ -418,10 +441,15 @@ impl Worker {
     }
 }
 
-fn transaction(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -> QueryResult<()> {
+fn transaction(
+    connection: &mut DatabaseConnection,
+    units: &mut [Box<dyn Unit>],
+    log: &TraceLog,
+) -> QueryResult<Option<Frontier>> {
     connection.begin()?;
-    match run_units(connection, units).and_then(|()| connection.commit()) {
-        Ok(()) => Ok(()),
+    let ran = run_units(connection, units, log);
+    match ran.and_then(|frontier| connection.commit().map(|()| frontier)) {
+        Ok(frontier) => Ok(frontier),
         Err(error) => {
             // The cause is what is told; a rollback that fails too leaves a connection that is dropped.
             let _ = connection.rollback();
@@ -438,7 +466,11 @@ fn cause(error: DieselError) -> DieselError {
     }
 }
 
-fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -> QueryResult<()> {
+fn run_units(
+    connection: &mut DatabaseConnection,
+    units: &mut [Box<dyn Unit>],
+    log: &TraceLog,
+) -> QueryResult<Option<Frontier>> {
     for unit in units.iter_mut().filter(|unit| unit.writes()) {
         connection.begin()?;
         match run_unit(unit.as_mut(), connection).map_err(cause) {
@@ -455,7 +487,7 @@ fn run_units(connection: &mut DatabaseConnection, units: &mut [Box<dyn Unit>]) -
         }
     }
     let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
-    journal::append(connection, &traces)
+    log.append(connection, &traces)
 }
 
 /// A unit's own failure: where it is a fault of ours, trying again would not help, and the answer does not say so.

@@ -16,6 +16,7 @@ pub fn file(folder: &Path, change: impl FnOnce(String) -> String) -> std::path::
         "[api]\nlisten = \"127.0.0.1:0\"\nbase = \"https://dmp.example/fhir\"\n\
          certificate = \"{pki}/server.pem\"\nkey = \"{pki}/server.key\"\n\
          [tokens]\nkey = \"{pki}/token.key\"\n\
+         [audit]\norigin = \"dmp.example\"\nnode = \"1\"\nkey = \"{pki}/audit.key\"\ncheckpoints = [\"{folder}/checkpoints\"]\n\
          [trust]\nanchors = \"{anchor}\"\nauthorities = \"{anchor}\"\n\
          revocation-lists = \"{pki}/trust/crl\"\n\
          [database]\nurl = \"sqlite:{folder}/habilis.db\"\n[bodies]\nfolder = \"{folder}/bodies\"\n",

@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("clap::", &["main.rs", "commands/", "pki/holder.rs"]),
     ("csv::", &["rights/matrix_files/"]),
     ("json_patch::", &["fhir/patch.rs"]),
-    ("indicatif::", &["main.rs"]),
+    ("indicatif::", &["main.rs", "commands/"]),
     ("utoipa::", &["api/"]),
     // Layers: who may know whom.
     ("crate::api", &["api/", "server.rs", "sandbox/", "config.rs"]),

@@ -374,21 +374,9 @@ fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings
     }
     let source = list.source.as_ref().map_or("", |source| source.literal());
     let target = source.strip_prefix('#').and_then(|id| list.contained.iter().find(|one| one.id.0 == id));
-    // Who sends is who is authenticated, or the structure for which he acts (2.1-900): said by what the source contains and refers to.
-    let caller = &call.caller;
-    // An establishment names its staff behind its own number.
-    let local = |value: &str| caller.id().strip_suffix(value).is_some_and(|before| before.ends_with('/'));
-    let is_caller =
-        |value: &str| value == caller.id() || local(value) || caller.structure.as_deref() == Some(value);
-    let mut named = list.contained.iter().flat_map(Contained::names);
-    if target.is_some()
-        && !named.any(|identifier| !identifier.value().is_empty() && is_caller(identifier.value()))
-    {
-        let who = caller.id();
-        findings.strict("List.source".into(), format!("who sends is who is authenticated: {who} (2.1-900)"));
-    }
     match target.map(|target| target.resource_type.0.as_ref()) {
-        Some("PractitionerRole" | "Device" | "Patient") => {}
+        Some("PractitionerRole") => sender(call, list, findings),
+        Some("Device" | "Patient") => {}
         Some(kind) => findings.strict(
             "List.source".into(),
             format!("the source is a PractitionerRole, a Device or a Patient, not a {kind}"),
@@ -402,6 +390,20 @@ fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings
                 findings.always("List.date".into(), error);
             }
         }
+    }
+}
+
+/// Who sends is who is authenticated, or the structure for which he acts (2.1-900): said by what the source contains and refers to.
+fn sender(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings) {
+    let caller = &call.caller;
+    // An establishment names its staff behind its own number.
+    let local = |value: &str| caller.id().strip_suffix(value).is_some_and(|before| before.ends_with('/'));
+    let is_caller =
+        |value: &str| value == caller.id() || local(value) || caller.structure.as_deref() == Some(value);
+    let mut named = list.contained.iter().flat_map(Contained::names);
+    if !named.any(|identifier| !identifier.value().is_empty() && is_caller(identifier.value())) {
+        let who = caller.id();
+        findings.strict("List.source".into(), format!("who sends is who is authenticated: {who} (2.1-900)"));
     }
 }
 

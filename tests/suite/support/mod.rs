@@ -129,6 +129,8 @@ pub struct World {
     pub data: PathBuf,
     pub stand_in: StandIn,
     server: Option<JoinHandle<()>>,
+    /// Another server writes, or wrote, to the same database.
+    shares: std::sync::atomic::AtomicBool,
     _database: Option<database::Database>,
     _folder: tempfile::TempDir,
 }
@@ -165,6 +167,7 @@ impl World {
             portal: "127.0.0.1:0".parse().unwrap(),
             database: Some(database_url.clone()),
             base: options.beside.as_ref().map(|beside| beside.base.clone()),
+            node: if options.beside.is_some() { "2" } else { "1" }.to_owned(),
             pro_sante_connect: "127.0.0.1:0".parse().unwrap(),
             budgets: options.budgets,
             maximum_body: 64 << 20,
@@ -202,6 +205,7 @@ impl World {
             data,
             stand_in,
             server: Some(server),
+            shares: database.is_none().into(),
             _database: database,
             _folder: folder,
         }
@@ -284,6 +288,7 @@ impl World {
 
     /// Prepares a second sandbox on the same folders, as a restart does.
     pub fn restart_in_place(&self) {
+        self.shares.store(true, Ordering::SeqCst);
         let options = self.options.clone();
         actix_web::rt::System::new()
             .block_on(Sandbox::prepare(options, Environment::system(), &|_| {}))
@@ -319,6 +324,28 @@ impl World {
     }
 }
 
+impl World {
+    /// The traces are as they were written, and signed to the last.
+    fn assert_provable(&self) {
+        use habilis::audit::checkpoint::{CheckpointFolders, Signer};
+        let evidence = habilis::audit::verify::Evidence {
+            verifier: Signer::read(habilis::sandbox::AUDIT_ORIGIN, &self.certs.join("audit.key"))
+                .unwrap()
+                .verifier(),
+            folders: CheckpointFolders::of(&[self.data.join("checkpoints")]),
+            now: jiff::Timestamp::MAX,
+            patience: 0,
+        };
+        // Of two nodes, the one that goes on has more than is signed.
+        let patience = if self.shares.load(Ordering::SeqCst) { i64::MAX / 2 } else { 0 };
+        let url = DatabaseUrl::parse(&self.database_url).unwrap();
+        let mut connection = DatabaseConnection::open_for_reading(&url).unwrap();
+        let evidence = habilis::audit::verify::Evidence { patience, ..evidence };
+        let report = habilis::audit::verify::verify(&mut connection, &evidence, |_, _| {}).unwrap();
+        assert_eq!(report.faults, [], "the traces are as they were written");
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -332,6 +359,7 @@ impl Drop for World {
             let ended = server.join();
             if !std::thread::panicking() {
                 ended.expect("the server ends without a panic");
+                self.assert_provable();
             }
         }
     }

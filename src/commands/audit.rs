@@ -1,0 +1,251 @@
+//! `habilis audit`: the traces, from outside the server.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use clap::{Args, Subcommand};
+use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
+use habilis::audit::merkle::{Hash, consistency_proof, inclusion_proof};
+use habilis::audit::verify::{self, Evidence};
+use habilis::config;
+use habilis::environment::Environment;
+use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+const HELP: &str = "\
+Examples, for a sandbox in ./data and ./certs/sandbox
+
+  $ habilis audit key                 the public key: keep it where the server cannot write
+  $ habilis audit verify              derives every trace again; exit code 1 and the first bad row where one is not as it was
+  $ habilis audit prove inclusion --request-id 5f0c…
+  $ habilis audit prove consistency --node 1 --from 100 --to 2000
+
+and for a server with a configuration
+
+  $ habilis audit verify --config habilis.toml --public-key 'dmp.example.fr+c1d2e3f4+AY…'
+
+docs/audit.md has what is proven, and what is not.";
+
+/// Verify and prove the traces.
+#[derive(Subcommand)]
+#[command(after_help = HELP)]
+pub enum AuditCommand {
+    /// Derive all of it again: rows, trees, checkpoints.
+    #[command(after_help = HELP)]
+    Verify(Where),
+    /// Print the public key of the checkpoints.
+    Key(Where),
+    /// Prove that a trace is in the log, or that a log is the beginning of a later one (RFC 6962).
+    #[command(subcommand)]
+    Prove(Proof),
+}
+
+#[derive(Subcommand)]
+pub enum Proof {
+    /// That the traces of a request are in their node's log.
+    Inclusion {
+        /// `X-Request-Id` of the answer.
+        #[arg(long)]
+        request_id: String,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// That the log of one size is the beginning of that of another.
+    Consistency {
+        /// The node.
+        #[arg(long)]
+        node: String,
+        /// The smaller size.
+        #[arg(long)]
+        from: u64,
+        /// The larger size.
+        #[arg(long)]
+        to: u64,
+        #[command(flatten)]
+        place: Where,
+    },
+}
+
+/// Where the traces lie, and what they are held against.
+#[derive(Args)]
+pub struct Where {
+    /// A server's configuration; without it, a sandbox's folders.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The sandbox's data folder.
+    #[arg(long, default_value = "./data")]
+    data: PathBuf,
+    /// The sandbox's PKI.
+    #[arg(long, default_value = "./certs/sandbox")]
+    certs: PathBuf,
+    /// The database, where it is not the one that the folder or the configuration says.
+    #[arg(long)]
+    database: Option<String>,
+    /// The public key, NAME+ID+KEY. Without it, that of the private key: who can change that can change the checkpoints as well.
+    #[arg(long)]
+    public_key: Option<String>,
+    /// How many seconds old a trace may be that no checkpoint covers yet.
+    #[arg(long, default_value_t = 60)]
+    patience: u32,
+}
+
+struct Found {
+    database: DatabaseUrl,
+    evidence: Evidence,
+}
+
+impl Where {
+    fn open(&self) -> Result<Found> {
+        let (database, origin, key, folders) = match &self.config {
+            Some(config) => {
+                let (database, audit) = config::read_audit(config)?;
+                (database, audit.origin, audit.key, audit.checkpoints)
+            }
+            None => (
+                DatabaseUrl::Sqlite(self.data.join("habilis.db")),
+                habilis::sandbox::AUDIT_ORIGIN.to_owned(),
+                self.certs.join("audit.key"),
+                vec![self.data.join("checkpoints")],
+            ),
+        };
+        let database = match &self.database {
+            Some(url) => DatabaseUrl::parse(url)?,
+            None => database,
+        };
+        let verifier = match &self.public_key {
+            Some(text) => Verifier::parse(text)?,
+            None => Signer::read(&origin, &key)?.verifier(),
+        };
+        let evidence = Evidence {
+            verifier,
+            folders: CheckpointFolders::of(&folders),
+            now: Environment::system().now(),
+            patience: i64::from(self.patience) * 1_000_000,
+        };
+        Ok(Found { database, evidence })
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// What cannot be read; a fault that was found.
+pub fn run(command: AuditCommand) -> Result<()> {
+    match command {
+        AuditCommand::Verify(place) => verify_all(&place.open()?),
+        AuditCommand::Key(place) => {
+            println!("{}", place.open()?.evidence.verifier);
+            Ok(())
+        }
+        AuditCommand::Prove(Proof::Inclusion { request_id, place }) => {
+            prove_inclusion(&place.open()?, &request_id)
+        }
+        AuditCommand::Prove(Proof::Consistency { node, from, to, place }) => {
+            prove_consistency(&place.open()?, &node, from, to)
+        }
+    }
+}
+
+fn verify_all(found: &Found) -> Result<()> {
+    let mut connection = DatabaseConnection::open_for_reading(&found.database)?;
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {per_sec} ({elapsed})")?);
+    let report = verify::verify(&mut connection, &found.evidence, |read, all| {
+        bar.set_length(all);
+        bar.set_position(read);
+    })?;
+    bar.finish_and_clear();
+    if report.unlogged > 0 {
+        println!("{} traces of before there was a log: nothing is said of them", report.unlogged);
+    }
+    println!(
+        "{} traces of {} nodes derived again, {} checkpoints met",
+        report.traces, report.nodes, report.checkpoints
+    );
+    for fault in &report.faults {
+        println!("FAULT {fault}");
+    }
+    match report.faults.len() {
+        0 => {
+            println!("all is as it was written");
+            Ok(())
+        }
+        faults => bail!("{faults} of {} logs are not as they were written", report.nodes),
+    }
+}
+
+/// The hashes of a node's log, in order.
+fn leaves(connection: &mut DatabaseConnection, node: &str) -> Result<Vec<Hash>> {
+    let mut leaves = Vec::new();
+    loop {
+        let rows = TraceRow::page(connection, node, i64::try_from(leaves.len())?, 10_000)?;
+        if rows.is_empty() {
+            return Ok(leaves);
+        }
+        for row in rows {
+            let hash = row.leaf_hash.as_deref().and_then(|hash| Hash::try_from(hash).ok());
+            leaves.push(hash.with_context(|| format!("the trace {} of {node} has no hash", leaves.len()))?);
+        }
+    }
+}
+
+fn written(hashes: &[Hash]) -> Vec<String> {
+    hashes.iter().map(|hash| BASE64.encode(hash)).collect()
+}
+
+fn prove_inclusion(found: &Found, request_id: &str) -> Result<()> {
+    let mut connection = DatabaseConnection::open_for_reading(&found.database)?;
+    let rows = TraceRow::of_request(&mut connection, request_id)?;
+    if rows.is_empty() {
+        bail!("there is no trace of the request {request_id}");
+    }
+    for row in rows {
+        let (Some(node), Some(leaf)) = (&row.node, row.leaf) else {
+            bail!("the trace was written before there was a log");
+        };
+        let leaves = leaves(&mut connection, node)?;
+        // The newest checkpoint that covers it: what a verifier holds already.
+        let index = usize::try_from(leaf)?;
+        let checkpoints = found.evidence.folders.read(node, &found.evidence.verifier)?;
+        let last =
+            checkpoints.iter().filter_map(|found| found.values().next_back()).max_by_key(|last| last.size);
+        let size = last.map_or(0, |last| last.size);
+        let covered = leaves.get(..usize::try_from(size)?).context("fewer traces than were signed")?;
+        let proof = inclusion_proof(index, covered)
+            .context("no checkpoint covers the trace yet: try again in some seconds")?;
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({
+                "node": node,
+                "index": leaf,
+                "leafHash": row.leaf_hash.map(|hash| BASE64.encode(hash)),
+                "size": size,
+                "root": last.map(|last| BASE64.encode(last.root)),
+                "proof": written(&proof),
+                "trace": {
+                    "at": row.at, "operation": row.operation, "callerKind": row.caller_kind, "callerId": row.caller_id,
+                    "recordId": row.record_id, "objects": row.objects, "status": row.status, "outcome": row.outcome, "rule": row.rule,
+                },
+            }))?
+        );
+    }
+    Ok(())
+}
+
+fn prove_consistency(found: &Found, node: &str, from: u64, to: u64) -> Result<()> {
+    let mut connection = DatabaseConnection::open_for_reading(&found.database)?;
+    let leaves = leaves(&mut connection, node)?;
+    let (older, newer) = (usize::try_from(from)?, usize::try_from(to)?);
+    let all = leaves.get(..newer).with_context(|| format!("the log has {} traces", leaves.len()))?;
+    let proof = consistency_proof(older, all).context("--from is at most --to")?;
+    println!(
+        "{}",
+        serde_json::to_string_pretty(
+            &json!({ "node": node, "from": from, "to": to, "proof": written(&proof) })
+        )?
+    );
+    Ok(())
+}
