@@ -233,3 +233,65 @@ fn files_of_the_matrix() {
         assert!(told.contains(expected), "{told}");
     }
 }
+
+/// The traces of a server, verified and proven from outside it.
+#[test]
+fn the_traces_are_verified_and_proven() {
+    use habilis::audit::merkle::{is_consistent, is_included};
+
+    let world = World::start(Engine::Sqlite);
+    let answer = world.client("cps-medecin").exists(OTHER);
+    let request_id = answer.request_id().to_owned();
+    let (data, certs) = (world.data.clone(), world.certs.clone());
+    let database = world.database_url.clone();
+    let place = ["--data", data.to_str().unwrap(), "--certs", certs.to_str().unwrap(), "--database", &database];
+    fn of<'a>(place: &[&'a str], what: &[&'a str]) -> Vec<&'a str> {
+        [&["audit"], what, place].concat()
+    }
+    macro_rules! audit {
+        ($($what:expr),+) => { of(&place, &[$($what),+]) };
+    }
+    // What was signed is at hand after some seconds.
+    let inclusion = loop {
+        let output = habilis(&audit!("prove", "inclusion", "--request-id", &request_id));
+        if output.status.success() {
+            break serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    let hash = |value: &serde_json::Value| -> [u8; 32] {
+        use base64::Engine as _;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap();
+        bytes.try_into().unwrap()
+    };
+    let hashes = |value: &serde_json::Value| value.as_array().unwrap().iter().map(hash).collect::<Vec<_>>();
+    let (index, size) = (inclusion["index"].as_u64().unwrap(), inclusion["size"].as_u64().unwrap());
+    let (leaf, root) = (hash(&inclusion["leafHash"]), hash(&inclusion["root"]));
+    assert!(is_included(index, size, leaf, &hashes(&inclusion["proof"]), &root));
+    assert!(!is_included(index, size, root, &hashes(&inclusion["proof"]), &root), "control");
+    assert_eq!(inclusion["trace"]["operation"], "TD0.2 test existence");
+
+    let verified = told(&audit!("verify"));
+    assert!(verified.contains("all is as it was written"), "{verified}");
+    let key = told(&audit!("key"));
+    assert!(key.starts_with("sandbox.habilis+"), "{key}");
+    assert!(told(&audit!("verify", "--public-key", key.trim())).contains("all is as it was written"));
+    let foreign = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    assert!(refused(&audit!("verify", "--public-key", foreign)).contains("not as they were written"));
+
+    let (from, to) = ("1", size.to_string());
+    let consistency = told(&audit!("prove", "consistency", "--node", "1", "--from", from, "--to", &to));
+    let consistency: serde_json::Value = serde_json::from_str(&consistency).unwrap();
+    let first = world.traces()[0].leaf_hash.clone().unwrap().try_into().unwrap();
+    assert!(is_consistent((1, &first), (size, &root), &hashes(&consistency["proof"])));
+
+    // Somebody changes a row: it is named, and the command fails.
+    let written = world.traces().remove(0);
+    world.sql("UPDATE trace SET caller_id = 'x' WHERE leaf = 0");
+    let output = habilis(&audit!("verify"));
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("FAULT node 1, trace 0: the row (sequence 1) is not what was written"), "{told}");
+    world.sql(&format!("UPDATE trace SET caller_id = '{}' WHERE leaf = 0", written.caller_id));
+    assert_eq!(world.traces()[0], written);
+}
