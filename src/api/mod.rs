@@ -3,6 +3,7 @@
 //! [`routes`] is the table of contents. Every handler goes through [`gate`], which recognises the caller, runs the
 //! operation and lets nothing out that has no trace.
 
+mod audit_event;
 mod binary;
 mod bundle;
 mod consent;
@@ -120,6 +121,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     at!(config, "/fhir/List", get list::search);
     at!(config, "/fhir/List/_search", post list::search_by_post);
     at!(config, "/fhir/List/{id}", get list::read);
+    at!(config, "/fhir/AuditEvent", get audit_event::search);
+    at!(config, "/fhir/AuditEvent/_search", post audit_event::search_by_post);
     at!(config, "/fhir/ValueSet", get value_set::search);
     at!(config, "/fhir/ValueSet/_search", post value_set::search_by_post);
     at!(config, "/fhir/ValueSet/$expand", get value_set::expand, post value_set::expand_by_post);

@@ -68,6 +68,21 @@ pub struct SubmissionSetSearchForm {
     status: String,
 }
 
+/// `POST /AuditEvent/_search`: the parameters of the search by GET.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct TraceSearchForm {
+    /// When, with a lower bound at least.
+    #[schema(example = "ge2026-01-01")]
+    date: String,
+    /// INS as system|value.
+    #[schema(rename = "entity.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
+    entity_identifier: Option<String>,
+    /// PS_IdNat.
+    #[schema(rename = "agent.identifier")]
+    agent_identifier: Option<String>,
+}
+
 /// `POST /Patient/_search`.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema, never a value")]
@@ -257,10 +272,12 @@ pub struct TokenRefusal(serde_json::Value);
         super::mes::list_documents,
         super::mes::change_document,
         super::mes::accesses,
+        super::audit_event::search,
+        super::audit_event::search_by_post,
     ),
     components(
         schemas(
-            Resource, OperationOutcome, JsonPatch, JsonPatchOperation, SubmissionSetSearchForm, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Resource, OperationOutcome, JsonPatch, JsonPatchOperation, SubmissionSetSearchForm, TraceSearchForm, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
             Claims, TokenRefusal
         ),
         responses(Outcome, TokenError)
@@ -275,6 +292,7 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "TD3.1", description = "Finding documents"),
         (name = "TD3.2", description = "Reading documents"),
         (name = "TD3.3", description = "Masking, visibility, archive, deletion"),
+        (name = "traces", description = "Who did what"),
         (name = "value sets", description = "The value sets of the DMP's affinity domain"),
         (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),
     ),

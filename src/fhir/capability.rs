@@ -49,6 +49,16 @@ pub const LIST_SEARCH: [(&str, &str); 13] = [
     ("status", "token"),
 ];
 
+/// Parameters of a search of traces (ITI-81), likewise.
+pub const AUDIT_EVENT_SEARCH: [(&str, &str); 6] = [
+    ("agent.identifier", "token"),
+    ("date", "date"),
+    ("entity.identifier", "token"),
+    ("patient", "reference"),
+    ("patient.identifier", "token"),
+    ("period-start", "date"),
+];
+
 /// The statement, for a base URL.
 pub fn statement(base: &str, version: &str, date: &str) -> String {
     let search = |name: &str, kind: &str| json!({ "name": name, "type": kind });
@@ -136,6 +146,7 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
                 resource("Consent", &["create", "patch", "search-type"], consents),
                 resource("DocumentReference", &["create", "history-instance", "patch", "read", "search-type", "vread"], all(&DOCUMENT_SEARCH)),
                 resource("List", &["read", "search-type"], all(&LIST_SEARCH)),
+                resource("AuditEvent", &["search-type"], all(&AUDIT_EVENT_SEARCH)),
                 resource("Binary", &["read"], vec![]),
                 resource("Bundle", &["read"], vec![]),
                 resource("ValueSet", &["read", "search-type"], vec![search("url", "uri")]),

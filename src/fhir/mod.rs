@@ -4,6 +4,7 @@
 //! and unknown extensions. They stay text; small structs read the few elements that rights, search and rules need, and
 //! [`json::RawObject`] puts elements in or replaces them without touching the others.
 
+pub mod audit_event;
 pub mod bundle;
 pub mod capability;
 pub mod codes;

@@ -33,11 +33,13 @@ pub enum Transaction {
     Update,
     /// ITI-66: find and read submission sets.
     FindLists,
+    /// ITI-81: read traces.
+    ReadTraces,
 }
 
 impl Transaction {
     /// Every transaction.
-    pub const ALL: [Transaction; 14] = [
+    pub const ALL: [Transaction; 15] = [
         Transaction::TestExistence,
         Transaction::Declare,
         Transaction::ProvideBundle,
@@ -52,6 +54,7 @@ impl Transaction {
         Transaction::LookUp,
         Transaction::Update,
         Transaction::FindLists,
+        Transaction::ReadTraces,
     ];
 
     /// Its name as a scope.
@@ -71,6 +74,7 @@ impl Transaction {
             Transaction::LookUp => "TD3.1b",
             Transaction::Update => "TD3.3",
             Transaction::FindLists => "ITI-66",
+            Transaction::ReadTraces => "ITI-81",
         }
     }
 

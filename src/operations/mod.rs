@@ -15,6 +15,7 @@ pub mod open_session;
 pub mod patient_side;
 pub mod read_document;
 pub mod read_patient;
+pub mod read_traces;
 pub mod refresh_documents;
 pub mod revoke_authorisation;
 pub mod session_request;

@@ -76,6 +76,40 @@ pub struct ProfessionalsGrant {
     pub(super) rule: String,
 }
 
+/// Whose traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TracesOf {
+    /// Those of one person: PS_IdNat. What was hidden from him is told as what does not exist.
+    Caller(String),
+    /// Everybody's.
+    Everybody,
+}
+
+/// May read traces (ITI-81).
+#[derive(Clone, Debug)]
+pub struct TracesGrant {
+    pub(super) of: TracesOf,
+    pub(super) record_id: Option<String>,
+    pub(super) rule: String,
+}
+
+impl TracesGrant {
+    /// Whose.
+    pub fn of(&self) -> &TracesOf {
+        &self.of
+    }
+
+    /// On one record alone.
+    pub fn record_id(&self) -> Option<&str> {
+        self.record_id.as_deref()
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+}
+
 /// May close a record at the patient's request (TD1.4).
 #[derive(Debug)]
 pub struct ClosureGrant {

@@ -24,6 +24,7 @@ mod matrix;
 pub mod matrix_files;
 mod parameters;
 mod records;
+mod traces;
 
 pub use decision::{Decision, Tables};
 pub use documents::{DocumentAction, VACCINATION_HISTORY, VACCINATION_NOTE, one_month_after};
@@ -34,7 +35,8 @@ pub use functional::{Action, ActorCategory, Allowance, Cell, FunctionalRights, O
 pub use grant::{
     AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant, HistoryGrant,
     IdentitySearchGrant, MaskedDocuments, Own, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant,
-    ReadGrant, References, ReplaceGrant, RevocationGrant, Scope, SessionGrant, UpdateGrant,
+    ReadGrant, References, ReplaceGrant, RevocationGrant, Scope, SessionGrant, TracesGrant, TracesOf,
+    UpdateGrant,
 };
 pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, ReadableTypes};
 pub use parameters::{ArchivingByDoctors, Parameters};

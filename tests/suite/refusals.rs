@@ -120,6 +120,13 @@ pub fn request(
         "searchListByPost" => {
             client.send("POST", "/List/_search", &form, Some(format!("{patient}&code=submissionset")))
         }
+        "searchAuditEvent" => {
+            let path = format!("/AuditEvent?date=ge2020-01-01&entity.identifier={TEST}%7C{OTHER}&_count=0");
+            client.send("GET", &path, &[], None)
+        }
+        "searchAuditEventByPost" => {
+            client.send("POST", "/AuditEvent/_search", &form, Some("date=ge2020-01-01&_count=0".to_owned()))
+        }
         "readList" => client.send("GET", &format!("/List/{list}"), &[], None),
         "generateMetadata" => {
             let data = base64::engine::general_purpose::STANDARD.encode(example.cda());
@@ -206,7 +213,10 @@ fn with_session(world: &World, session: &str, jti: &str) -> Client {
                     ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
                     ("subject_token", &subject),
                     ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-                    ("scope", "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68"),
+                    (
+                        "scope",
+                        "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68 ITI-81",
+                    ),
                 ])
                 .token();
             software.with_token(&token)

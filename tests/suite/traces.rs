@@ -62,3 +62,156 @@ fn without_traces_nothing_is_answered(engine: Engine) {
     assert_eq!(doctor.get(&format!("/Binary/{binary}")).status, 200);
     assert_eq!(world.rows("document"), documents);
 }
+
+mod read {
+    //! ITI-81: who reads which traces.
+
+    use habilis::sandbox::example::Example;
+    use serde_json::Value;
+
+    use crate::on_both_engines_and_in_xml;
+    use crate::support::{Answer, Client, Engine, OTHER, TEST, World};
+
+    on_both_engines_and_in_xml!(a_professional_his_own_the_medecin_traitant_all, pages_and_parameters);
+
+    /// Treated by `cps-medecin`.
+    const TREATED: &str = "144027599900963";
+    const DOCTOR_B: &str = "810100000024";
+
+    fn of_record(client: &Client, ins: &str, more: &str) -> Answer {
+        client.get(&format!("/AuditEvent?date=ge2020-01-01&entity.identifier={TEST}%7C{ins}{more}"))
+    }
+
+    fn own(client: &Client) -> Vec<Value> {
+        events(&client.get("/AuditEvent?date=ge2020-01-01"))
+    }
+
+    #[track_caller]
+    fn events(answer: &Answer) -> Vec<Value> {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let bundle = answer.json();
+        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        entries.into_iter().map(|entry| entry["resource"].clone()).collect()
+    }
+
+    fn actors(events: &[Value]) -> Vec<&str> {
+        let mut actors: Vec<&str> = events
+            .iter()
+            // What the sandbox itself prepared is nobody's.
+            .filter_map(|event| event["contained"][0]["practitioner"]["identifier"]["value"].as_str())
+            .collect();
+        actors.sort_unstable();
+        actors.dedup();
+        actors
+    }
+
+    fn request_id(event: &Value) -> &str {
+        let entities = event["entity"].as_array().unwrap();
+        entities.last().unwrap()["what"]["identifier"]["value"].as_str().unwrap()
+    }
+
+    fn a_professional_his_own_the_medecin_traitant_all(engine: Engine) {
+        let world = World::start(engine);
+        let (treating, other, nurse) =
+            (world.client("cps-medecin"), world.client("cps-medecin-b"), world.client("cps-infirmier"));
+        let masked = Example { labels: &["N", "MASQUE_PS"], ..Example::new(TEST, TREATED, "X", "2.25.900.1") };
+        let fed = other.post("/DocumentReference", masked.single());
+        assert_eq!(fed.status, 201, "{}", fed.text());
+        let id = fed.json()["id"].as_str().unwrap().to_owned();
+        nurse.authorise(TREATED);
+        // The nurse asks for what is masked, and for what is not there: one is as the other.
+        let hidden = nurse.get(&format!("/DocumentReference/{id}"));
+        let unknown = nurse.get("/DocumentReference/unknown");
+        assert_eq!((hidden.status, unknown.status), (404, 404));
+        let nurses = events(&of_record(&nurse, TREATED, ""));
+        assert_eq!(actors(&nurses), ["810100000040"]);
+        assert!(nurses.iter().all(|event| event["entity"][0]["what"]["reference"].is_string()));
+        let ids: Vec<&str> = nurses.iter().map(request_id).collect();
+        assert!(!ids.contains(&hidden.request_id()) && !ids.contains(&unknown.request_id()), "{ids:?}");
+        let all = own(&nurse);
+        let of = |answer: &Answer| {
+            let mut event = all.iter().find(|event| request_id(event) == answer.request_id()).unwrap().clone();
+            for element in ["id", "recorded", "period", "entity"] {
+                let entities = event["entity"].as_array().map_or(0, Vec::len);
+                event[element] = if element == "entity" { entities.into() } else { Value::Null };
+            }
+            event
+        };
+        assert_eq!(of(&hidden), of(&unknown), "what is hidden is told as what is not there");
+        assert!(!all.iter().any(|event| event.to_string().contains(&id)));
+
+        // The médecin traitant reads everybody's, refusals included; on another record his own.
+        let everybodys = events(&of_record(&treating, TREATED, ""));
+        assert_eq!(actors(&everybodys), [DOCTOR_B, "810100000040"]);
+        let feed = everybodys.iter().find(|event| request_id(event) == fed.request_id()).unwrap();
+        assert_eq!(
+            (&feed["action"], &feed["outcome"], &feed["subtype"][0]["code"]),
+            (&"C".into(), &"0".into(), &"create".into())
+        );
+        assert_eq!(feed["entity"][1]["what"]["reference"], format!("DocumentReference/{id}"));
+        assert!(feed["meta"]["profile"][1].as_str().unwrap().ends_with("IHE.BasicAudit.PatientCreate"));
+        let refused = everybodys.iter().find(|event| request_id(event) == hidden.request_id()).unwrap();
+        assert_eq!(
+            (&refused["outcome"], refused["meta"]["profile"].as_array().unwrap().len()),
+            (&"4".into(), 1)
+        );
+        let by_b = events(&of_record(&treating, TREATED, &format!("&agent.identifier={DOCTOR_B}")));
+        assert_eq!(actors(&by_b), [DOCTOR_B]);
+        nurse.authorise(OTHER);
+        treating.authorise(OTHER);
+        assert_eq!(actors(&events(&of_record(&treating, OTHER, ""))), ["810100000016"]);
+        // Who asks for another's gets nothing, and learns nothing.
+        assert_eq!(
+            events(&of_record(&nurse, TREATED, &format!("&agent.identifier={DOCTOR_B}"))),
+            [] as [Value; 0]
+        );
+        // Reading traces is traced.
+        let reading = of_record(&treating, TREATED, "");
+        let trace = world.traces_of(reading.request_id()).remove(0);
+        assert_eq!((trace.operation.as_str(), trace.outcome.as_str()), ("read traces", "granted"));
+        assert!(trace.rule.contains("médecin traitant reads all"), "{}", trace.rule);
+        // Nobody in particular, and nobody in an emergency.
+        for (client, phrase) in [
+            (world.client("cpe-service"), "a person who is named"),
+            (crate::homologation::bris_de_glace(&world, "cps-medecin", TREATED), "in mode normal"),
+        ] {
+            client.get("/AuditEvent?date=ge2020-01-01").assert_refused(403, "DMPAccessForbidden", phrase);
+        }
+    }
+
+    fn pages_and_parameters(engine: Engine) {
+        let world = World::start(engine);
+        let (doctor, other) = (world.client("cps-medecin"), world.client("cps-medecin-b"));
+        for _ in 0..5 {
+            assert_eq!(doctor.exists(OTHER).status, 200);
+        }
+        for (query, code) in
+            [("", 400), ("?date=le2030-01-01", 400), ("?date=x", 400), ("?date=2026-11-20", 200)]
+        {
+            assert_eq!(doctor.get(&format!("/AuditEvent{query}")).status, code, "{query}");
+        }
+        let first = doctor.get("/AuditEvent?date=ge2020-01-01&_count=4");
+        let (total, next) = (first.json()["total"].as_u64().unwrap(), first.link("next").unwrap());
+        // The five, and the four that were asked just before.
+        assert_eq!(total, 9);
+        let mut seen: Vec<Value> = events(&first);
+        // What is asked meanwhile is newer, and shifts nothing.
+        assert_eq!(doctor.exists(OTHER).status, 200);
+        let mut link = Some(next.clone());
+        while let Some(next) = link {
+            let page = doctor.get(&next);
+            seen.extend(events(&page));
+            link = page.link("next");
+        }
+        let mut ids: Vec<&str> = seen.iter().map(request_id).collect();
+        assert_eq!(ids.len(), 9);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 9);
+        other.get(&next).assert_refused(400, "", "not a page that this server made for this caller");
+        // A link names the record by our id, never the INS.
+        let linked = of_record(&doctor, OTHER, "").link("self").unwrap();
+        assert!(linked.contains("patient=Patient/") && !linked.contains(OTHER), "{linked}");
+        assert_eq!(doctor.get(&linked).status, 200);
+    }
+}

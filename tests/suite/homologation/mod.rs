@@ -45,7 +45,7 @@ fn session(world: &World, card: &str, form: &[(&str, &str)]) -> Client {
 
 /// The card's holder who breaks the glass of one record.
 #[track_caller]
-fn bris_de_glace(world: &World, card: &str, ins: &str) -> Client {
+pub fn bris_de_glace(world: &World, card: &str, ins: &str) -> Client {
     let patient = format!("{TEST}|{ins}");
     session(
         world,
@@ -70,7 +70,10 @@ fn e_cps(world: &World, login: &str) -> Client {
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("subject_token", &subject),
             ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
-            ("scope", "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68"),
+            (
+                "scope",
+                "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68 ITI-81",
+            ),
         ])
         .token();
     software.with_token(&token)

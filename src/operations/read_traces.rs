@@ -1,0 +1,59 @@
+//! ITI-81: who did what, as far as the caller may know it.
+
+use super::{Budget, Call, Operation, PatientKey, Traced};
+use crate::error::Failure;
+use crate::identity::scope::Transaction;
+use crate::store::{TraceCriteria, TracePage};
+
+/// The operation's name in traces.
+pub const OPERATION: Operation =
+    Operation::new("read traces", Transaction::ReadTraces, Budget::Search).evenly();
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The record, for the links of pages; `None`: no record was named, or there is none.
+    pub record_id: Option<String>,
+    /// The page.
+    pub page: TracePage,
+}
+
+/// Reads a page of traces: of a record, or one's own on all of them. A record that does not exist is an empty answer.
+///
+/// # Errors
+/// [`crate::error::Reason::NoFunctionalRight`], [`crate::error::Reason::OtherRecord`], or the store's.
+pub async fn run(
+    call: &Call,
+    patient: Option<PatientKey>,
+    criteria: TraceCriteria,
+) -> Result<Traced<Found>, Failure> {
+    call.services.tables.decide_traces_at_all(&call.caller).granted()?;
+    if let Some(patient) = &patient {
+        call.must_be_of_the_session(patient)?;
+    }
+    let reading = call.clone();
+    let (found, rule) = call
+        .services
+        .store
+        .read(move |reader| {
+            let call = &reading;
+            let tables = &call.services.tables;
+            let (grant, record_id) = match &patient {
+                None => (tables.decide_own_traces(&call.caller).granted()?, None),
+                Some(patient) => {
+                    let Some(record) = call.searched_record(reader, patient)? else {
+                        let page = TracePage { rows: Vec::new(), total: 0, next: None };
+                        return Ok((Found { record_id: None, page }, "no such record".to_owned()));
+                    };
+                    let decision = tables.decide_traces(&call.caller, &record, call.at()?);
+                    let grant = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
+                    (grant, Some(record.id))
+                }
+            };
+            let page = reader.traces(&grant, &criteria)?;
+            Ok((Found { record_id, page }, grant.rule().to_owned()))
+        })
+        .await?;
+    let trace = call.trace.granted(200, &rule, found.record_id.as_deref(), &[]);
+    call.services.store.writer().record(trace, found).await
+}
