@@ -267,8 +267,12 @@ fn changed(call: &PatientCall, result: Traced<Result<RecordSummary, Refusal>>) -
 
 /// `lecteur=titulaire|representant`.
 fn reader(request: &HttpRequest) -> Result<PatientReader, Refusal> {
+    reader_of(request::query(request)?)
+}
+
+fn reader_of(parameters: request::Parameters) -> Result<PatientReader, Refusal> {
     let mut reader = None;
-    for (name, value) in request::query(request)? {
+    for (name, value) in parameters {
         reader = match (name.as_str(), value.as_str(), reader) {
             ("lecteur", "titulaire", None) => Some(PatientReader::Holder),
             ("lecteur", "representant", None) => Some(PatientReader::Representative),
@@ -563,10 +567,11 @@ pub async fn change_document(
     .await
 }
 
-/// The last hundred accesses; to a representative without those of secret connections.
+/// The last hundred accesses; to a representative without those of secret connections. `suite`, from the answer before, gives the next hundred, and so
+/// on to the first.
 #[utoipa::path(
     get, path = "/mes/v1/dossiers/{id}/traces", tag = "Mon espace santé", operation_id = "mesReadAccesses",
-    params(("id" = String, Path, description = "The record"), ("lecteur" = String, Query, description = "titulaire or representant")),
+    params(("id" = String, Path, description = "The record"), ("lecteur" = String, Query, description = "titulaire or representant"), ("suite" = Option<i64>, Query, description = "from the page before")),
     responses(
         (status = 200, description = "Accesses, newest first", content_type = "application/json", body = super::openapi::Claims),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
@@ -576,10 +581,18 @@ pub async fn change_document(
 )]
 pub async fn accesses(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     gate::serve_patient_side(&request, records::ACCESSES, async |call| {
-        let reader = reader(&request)?;
-        let lines = records::accesses(&call, path_id(id.into_inner())?, reader).await?;
-        Ok(lines.map(|lines| {
-            let lines: Vec<Value> = lines
+        let mut parameters = request::query(&request)?;
+        let place = parameters.iter().position(|(name, _)| name == "suite");
+        let before = match place.map(|place| parameters.remove(place).1.parse()) {
+            Some(Err(_)) => return Err(super::search_parameters::invalid("suite", "not a number").into()),
+            Some(Ok(before)) => Some(before),
+            None => None,
+        };
+        let reader = reader_of(parameters)?;
+        let accesses = records::accesses(&call, path_id(id.into_inner())?, reader, before).await?;
+        Ok(accesses.map(|accesses| {
+            let lines: Vec<Value> = accesses
+                .lines
                 .iter()
                 .map(|line| {
                     json!({
@@ -594,7 +607,10 @@ pub async fn accesses(request: HttpRequest, id: web::Path<String>) -> HttpRespon
                     })
                 })
                 .collect();
-            Answer::json(200, to_json(&json!({ "total": lines.len(), "traces": lines })))
+            Answer::json(
+                200,
+                to_json(&json!({ "total": lines.len(), "traces": lines, "suite": accesses.next })),
+            )
         }))
     })
     .await

@@ -60,6 +60,8 @@ pub enum NewState {
 #[derive(Clone, Debug, Queryable, Selectable)]
 #[diesel(table_name = trace)]
 pub struct AccessLine {
+    /// Its place: where the next page begins.
+    pub sequence: i64,
     /// Microseconds.
     pub at: i64,
     /// Name of the operation.
@@ -126,7 +128,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// The last accesses to a record, newest first; for representatives without those of secret connections (R1111-50).
+    /// The last accesses to a record before one of them, newest first; for representatives without those of secret connections (R1111-50).
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
@@ -135,11 +137,15 @@ impl Reader<'_> {
         _: &PatientSideGrant,
         record_id: &str,
         for_representative: bool,
+        before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<AccessLine>, Failure> {
         let mut query = trace::table.filter(trace::record_id.eq(record_id)).into_boxed();
         if for_representative {
             query = query.filter(trace::secret.eq(false));
+        }
+        if let Some(before) = before {
+            query = query.filter(trace::sequence.lt(before));
         }
         query
             .order(trace::sequence.desc())

@@ -72,7 +72,11 @@ mod read {
     use crate::on_both_engines_and_in_xml;
     use crate::support::{Answer, Client, Engine, OTHER, TEST, World};
 
-    on_both_engines_and_in_xml!(a_professional_his_own_the_medecin_traitant_all, pages_and_parameters);
+    on_both_engines_and_in_xml!(
+        a_professional_his_own_the_medecin_traitant_all,
+        pages_and_parameters,
+        the_patient_reads_them_all
+    );
 
     /// Treated by `cps-medecin`.
     const TREATED: &str = "144027599900963";
@@ -177,6 +181,38 @@ mod read {
         ] {
             client.get("/AuditEvent?date=ge2020-01-01").assert_refused(403, "DMPAccessForbidden", phrase);
         }
+    }
+
+    /// The patient's side reads the last hundred, and on request all.
+    fn the_patient_reads_them_all(engine: Engine) {
+        use crate::support::PatientSide;
+        let world = World::start(engine);
+        let doctor = world.client("cps-medecin");
+        doctor.authorise(TREATED);
+        for _ in 0..210 {
+            assert_eq!(doctor.find(TREATED).status, 200);
+        }
+        let mes = PatientSide::of(&world);
+        let id = mes.record(TREATED).id;
+        let page = |suite: &str| {
+            let answer = mes.send("GET", &format!("/{id}/traces?lecteur=titulaire{suite}"), None, None);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            answer.json()
+        };
+        let (mut found, mut suite, mut sizes) = (0, String::new(), Vec::new());
+        loop {
+            let page = page(&suite);
+            let lines = page["traces"].as_array().unwrap();
+            sizes.push(lines.len());
+            found += lines.iter().filter(|line| line["action"] == "TD3.1 find documents").count();
+            match page["suite"].as_i64() {
+                Some(next) => suite = format!("&suite={next}"),
+                None => break,
+            }
+        }
+        assert_eq!((found, &sizes[..2]), (210, &[100, 100][..]), "{sizes:?}");
+        let bad = mes.send("GET", &format!("/{id}/traces?lecteur=titulaire&suite=x"), None, None);
+        bad.assert_refused(400, "", "not a number");
     }
 
     fn pages_and_parameters(engine: Engine) {

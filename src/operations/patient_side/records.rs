@@ -187,7 +187,16 @@ pub async fn erase(
     .await
 }
 
-/// The last accesses, newest first. To a representative those of secret connections are not told.
+/// A page of the history of accesses, newest first.
+#[derive(Debug)]
+pub struct Accesses {
+    /// A hundred at most.
+    pub lines: Vec<AccessLine>,
+    /// Where the next page begins; `None`: this is the last one.
+    pub next: Option<i64>,
+}
+
+/// The last accesses, newest first, or those before a place. To a representative those of secret connections are not told.
 ///
 /// # Errors
 /// [`Reason::NotFound`], or the store's.
@@ -195,7 +204,8 @@ pub async fn accesses(
     call: &PatientCall,
     id: String,
     reader: PatientReader,
-) -> Result<Traced<Vec<AccessLine>>, Failure> {
+    before: Option<i64>,
+) -> Result<Traced<Accesses>, Failure> {
     let grant = call.grant();
     let rule = grant.rule().to_owned();
     let key = RecordKey::Id(id.clone());
@@ -205,7 +215,14 @@ pub async fn accesses(
         .read(move |store| {
             let record = store.whole_record(&grant, &key)?.ok_or_else(unknown)?;
             let representative = reader == PatientReader::Representative;
-            store.accesses(&grant, &record.id, representative, MOST_ACCESSES)
+            let most = MOST_ACCESSES;
+            let mut lines = store.accesses(&grant, &record.id, representative, before, most + 1)?;
+            let more = i64::try_from(lines.len()).is_ok_and(|found| found > most);
+            if more {
+                lines.pop();
+            }
+            let next = lines.last().filter(|_| more).map(|last| last.sequence);
+            Ok(Accesses { lines, next })
         })
         .await?;
     let trace = call.trace.granted(200, &rule, Some(&id), &[]);
