@@ -1,5 +1,7 @@
 //! `habilis audit`: the traces, from outside the server.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +23,7 @@ Examples, for a sandbox in ./data and ./certs/sandbox
   $ habilis audit key                 the public key: keep it where the server cannot write
   $ habilis audit verify              derives every trace again; exit code 1 and the first bad row where one is not as it was
   $ habilis audit prove inclusion --request-id 5f0c…
+  $ habilis audit export --professional 810100000016 --from 2026-01-01 --until 2026-06-30 --output traces.csv
   $ habilis audit prove consistency --node 1 --from 100 --to 2000
 
 and for a server with a configuration
@@ -38,6 +41,9 @@ pub enum AuditCommand {
     Verify(Where),
     /// Print the public key of the checkpoints.
     Key(Where),
+    /// Write the traces of professionals over a period, with each row's place and hash (EX_AIR-120).
+    #[command(after_help = HELP)]
+    Export(Export),
     /// Prove that a trace is in the log, or that a log is the beginning of a later one (RFC 6962).
     #[command(subcommand)]
     Prove(Proof),
@@ -67,6 +73,25 @@ pub enum Proof {
         #[command(flatten)]
         place: Where,
     },
+}
+
+/// What is exported.
+#[derive(Args)]
+pub struct Export {
+    /// PS_IdNat or Struct_IdNat; may be repeated.
+    #[arg(long, required = true)]
+    professional: Vec<String>,
+    /// From this day on (UTC), YYYY-MM-DD.
+    #[arg(long)]
+    from: jiff::civil::Date,
+    /// To the end of this day (UTC).
+    #[arg(long)]
+    until: jiff::civil::Date,
+    /// The file to write: JSON Lines, or CSV where it ends in .csv.
+    #[arg(long)]
+    output: PathBuf,
+    #[command(flatten)]
+    place: Where,
 }
 
 /// Where the traces lie, and what they are held against.
@@ -140,6 +165,7 @@ pub fn run(command: AuditCommand) -> Result<()> {
             println!("{}", place.open()?.evidence.verifier);
             Ok(())
         }
+        AuditCommand::Export(export) => self::export(&export),
         AuditCommand::Prove(Proof::Inclusion { request_id, place }) => {
             prove_inclusion(&place.open()?, &request_id)
         }
@@ -175,6 +201,120 @@ fn verify_all(found: &Found) -> Result<()> {
         }
         faults => bail!("{faults} of {} logs are not as they were written", report.nodes),
     }
+}
+
+fn export(export: &Export) -> Result<()> {
+    let found = export.place.open()?;
+    let mut connection = DatabaseConnection::open_for_reading(&found.database)?;
+    let start = |day: jiff::civil::Date| -> Result<i64> {
+        Ok(day.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_microsecond())
+    };
+    let (from, until) = (start(export.from)?, start(export.until.tomorrow()?)?);
+    let total = TraceRow::count_of(&mut connection, &export.professional, from, until)?;
+    let bar = ProgressBar::new(u64::try_from(total)?);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {per_sec} ({elapsed})")?);
+    let path = &export.output;
+    // For nobody else to read.
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot make {}", path.display()))?;
+    let mut file = std::io::BufWriter::new(file);
+    let is_csv = path.extension().is_some_and(|extension| extension == "csv");
+    if is_csv {
+        writeln!(file, "{}", COLUMNS.join(","))?;
+    }
+    let mut written = 0;
+    for professional in &export.professional {
+        let mut after = None;
+        loop {
+            let rows = TraceRow::of_caller(&mut connection, professional, (from, until), after, 5_000)?;
+            let Some(last) = rows.last() else { break };
+            after = Some((last.at, last.request_id.clone()));
+            for row in &rows {
+                write_row(&mut file, row, is_csv)?;
+            }
+            written += rows.len() as u64;
+            bar.set_position(written);
+        }
+    }
+    let file = file.into_inner()?;
+    file.sync_all()?;
+    bar.finish_and_clear();
+    println!("{written} traces written to {}", path.display());
+    Ok(())
+}
+
+/// What an export tells of a trace.
+const COLUMNS: [&str; 21] = [
+    "at",
+    "requestId",
+    "operation",
+    "callerKind",
+    "callerId",
+    "structure",
+    "certificate",
+    "mode",
+    "authentication",
+    "role",
+    "sector",
+    "software",
+    "motif",
+    "secret",
+    "recordId",
+    "objects",
+    "status",
+    "outcome",
+    "rule",
+    "node",
+    "index",
+];
+
+fn write_row(file: &mut impl std::io::Write, row: &TraceRow, is_csv: bool) -> Result<()> {
+    let at = jiff::Timestamp::from_microsecond(row.at)?.to_string();
+    let values: [serde_json::Value; 21] = [
+        json!(at),
+        json!(row.request_id),
+        json!(row.operation),
+        json!(row.caller_kind),
+        json!(row.caller_id),
+        json!(row.caller_structure),
+        json!(row.certificate),
+        json!(row.mode),
+        json!(row.authentication),
+        json!(row.role),
+        json!(row.sector),
+        json!(row.software),
+        json!(row.motif),
+        json!(row.secret),
+        json!(row.record_id),
+        json!(row.objects),
+        json!(row.status),
+        json!(row.outcome),
+        json!(row.rule),
+        json!(row.node),
+        json!(row.leaf),
+    ];
+    if is_csv {
+        let cell = |value: &serde_json::Value| match value {
+            serde_json::Value::Null => String::new(),
+            // A cell that a spreadsheet would take for a formula is a text all the same.
+            serde_json::Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+                format!("\"'{}\"", text.replace('"', "\"\""))
+            }
+            serde_json::Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+            other => other.to_string(),
+        };
+        writeln!(file, "{}", values.iter().map(cell).collect::<Vec<_>>().join(","))?;
+    } else {
+        let object: serde_json::Map<String, serde_json::Value> =
+            COLUMNS.iter().map(|name| (*name).to_owned()).zip(values).collect();
+        writeln!(file, "{}", serde_json::Value::Object(object))?;
+    }
+    Ok(())
 }
 
 /// The hashes of a node's log, in order.

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use super::criteria::DateRange;
 use super::documents::{Backend, PageCursor};
+use super::engine::DatabaseConnection;
 use super::journal::TraceRow;
 use super::readers::Reader;
 use super::schema::trace;
@@ -93,6 +94,53 @@ impl Reader<'_> {
         let next = rows.last().filter(|_| more);
         let next = next.map(|row| PageCursor { date: row.at, id: row.request_id.clone() });
         Ok(TracePage { rows, total, next })
+    }
+}
+
+impl TraceRow {
+    /// How many traces of these people there are in a period: from the first instant to before the second, microseconds.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn count_of(
+        connection: &mut DatabaseConnection,
+        callers: &[String],
+        from: i64,
+        until: i64,
+    ) -> QueryResult<i64> {
+        trace::table
+            .filter(trace::caller_id.eq_any(callers))
+            .filter(trace::at.ge(from))
+            .filter(trace::at.lt(until))
+            .count()
+            .get_result(connection)
+    }
+
+    /// Traces of one person in a period, the oldest first, behind one of them, so many at most.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn of_caller(
+        connection: &mut DatabaseConnection,
+        caller: &str,
+        (from, until): (i64, i64),
+        after: Option<(i64, String)>,
+        most: i64,
+    ) -> QueryResult<Vec<Self>> {
+        let mut query = trace::table
+            .filter(trace::caller_id.eq(caller))
+            .filter(trace::at.ge(from))
+            .filter(trace::at.lt(until))
+            .into_boxed();
+        if let Some((at, request_id)) = after {
+            query = query.filter(trace::at.ge(at));
+            query = query.filter(trace::at.gt(at).or(trace::request_id.gt(request_id)));
+        }
+        query
+            .order((trace::at.asc(), trace::request_id.asc()))
+            .limit(most)
+            .select(TraceRow::as_select())
+            .load(connection)
     }
 }
 

@@ -285,6 +285,23 @@ fn the_traces_are_verified_and_proven() {
     let first = world.traces()[0].leaf_hash.clone().unwrap().try_into().unwrap();
     assert!(is_consistent((1, &first), (size, &root), &hashes(&consistency["proof"])));
 
+    // The traces of a professional over a period, with their places; not over another.
+    let file = |name: &str| world.data.join(name).display().to_string();
+    for (name, from, until, lines) in [
+        ("a.jsonl", "2020-01-01", "2100-01-01", 1),
+        ("a.csv", "2020-01-01", "2100-01-01", 2),
+        ("b.jsonl", "2020-01-01", "2020-12-31", 0),
+    ] {
+        let path = file(name);
+        let period =
+            ["export", "--professional", "810100000016", "--from", from, "--until", until, "--output", &path];
+        told(&of(&place, &period));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), lines, "{text}");
+        assert_eq!(text.contains(&request_id), lines > 0, "{text}");
+        assert!(refused(&of(&place, &period)).contains("cannot make"), "nothing is written over");
+    }
+
     // Somebody changes a row: it is named, and the command fails.
     let written = world.traces().remove(0);
     world.sql("UPDATE trace SET caller_id = 'x' WHERE leaf = 0");
