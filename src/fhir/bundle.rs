@@ -78,10 +78,7 @@ impl<'a> Transaction<'a> {
             return Err(malformed("resourceType is not Bundle"));
         }
         if read.r#type.0 != "transaction" {
-            return Err(malformed(&format!(
-                "a feed is a Bundle of type transaction (ITI-65), this one is « {} »",
-                read.r#type.0
-            )));
+            return Err(malformed("a feed is a Bundle of type transaction (ITI-65)"));
         }
         Ok(read)
     }

@@ -221,12 +221,10 @@ impl<'a> DocumentReference<'a> {
                 label::MASQUE_PS => labels.masked = true,
                 label::INVISIBLE_PATIENT => labels.invisible_to_patient = true,
                 label::INVISIBLE_REPRESENTANTS_LEGAUX => labels.invisible_to_representatives = true,
-                other => {
+                _ => {
                     return Err(Issue::at(
                         "DocumentReference.securityLabel",
-                        format!(
-                            "« {other} » is not a label of the DMP (N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX)"
-                        ),
+                        "a label is none of the DMP (N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX)",
                     ));
                 }
             }

@@ -69,7 +69,7 @@ pub fn pairs(text: &str) -> Result<Vec<(String, String)>, Refusal> {
         let value = match value {
             Some(Value::String(text)) => text.clone(),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-            _ => return Err(malformed(&format!("the parameter « {name} » has no plain value"))),
+            _ => return Err(malformed("a parameter has no plain value")),
         };
         pairs.push((name.to_owned(), value));
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 pub use self::fhir_path::Operation;
 use super::codes::label;
+use super::definitions;
 use super::document_reference::IS_ARCHIVED;
 use crate::error::{Reason, Refusal};
 use crate::rights::{DocumentAction, DocumentStatus, Labels};
@@ -44,9 +45,14 @@ fn malformed(why: impl Into<String>) -> Refusal {
     Refusal::new(Reason::MalformedBody, why.into())
 }
 
-fn not_updatable(element: &str) -> Refusal {
-    let why = format!("a PATCH changes status, securityLabel and isArchived, not « {element} »");
-    Refusal::at(Reason::ElementNotUpdatable, element.to_owned(), why).by("PDSm, update: three elements")
+/// `path`: as the patch has it, in whatever language. It is told by the element that it leads into, and not in its own words.
+fn not_updatable(path: &str) -> Refusal {
+    let why = "a PATCH changes status, securityLabel and isArchived, and nothing else";
+    let known = definitions::resource("DocumentReference");
+    let mut words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    let element = words.find(|word| known.is_some_and(|known| known.element(word).is_some()));
+    let at = element.map_or("DocumentReference".to_owned(), |element| format!("DocumentReference.{element}"));
+    Refusal::at(Reason::ElementNotUpdatable, at, why).by("PDSm, update: three elements")
 }
 
 /// The element of the three that a JSON Pointer leads into.
@@ -258,29 +264,27 @@ fn is_archived(extensions: &Value) -> Result<bool, Refusal> {
 /// The labels of a list of concepts, each with at least one coding. Whatever cannot be read as that is no set of labels, and not an
 /// empty one: what was meant to mask would unmask.
 fn labels_of(concepts: &Value) -> Result<Labels, Refusal> {
-    let unknown = |what: &str| {
-        let what: String = what.chars().take(40).collect();
-        let why = format!(
-            "« {what} » is not a label of the DMP (N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX)"
-        );
+    let unknown = || {
+        let why =
+            "a label is none of the DMP (N, MASQUE_PS, INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX)";
         Refusal::at(Reason::UpdateNotAllowed, "DocumentReference.securityLabel", why).by("JDV_J58")
     };
     let mut labels = Labels::default();
     let concepts = match concepts {
         Value::Null => return Ok(labels),
         Value::Array(concepts) => concepts,
-        other => return Err(unknown(other.as_str().unwrap_or("no list of concepts"))),
+        _ => return Err(unknown()),
     };
     for concept in concepts {
         // A bare text is what the guide's own example has: no CodeableConcept.
         let codings = concept["coding"].as_array().filter(|codings| !codings.is_empty());
-        for coding in codings.ok_or_else(|| unknown(concept.as_str().unwrap_or("no coding")))? {
+        for coding in codings.ok_or_else(unknown)? {
             match coding["code"].as_str().map(str::trim).unwrap_or_default() {
                 label::NORMAL => {}
                 label::MASQUE_PS => labels.masked = true,
                 label::INVISIBLE_PATIENT => labels.invisible_to_patient = true,
                 label::INVISIBLE_REPRESENTANTS_LEGAUX => labels.invisible_to_representatives = true,
-                other => return Err(unknown(other)),
+                _ => return Err(unknown()),
             }
         }
     }

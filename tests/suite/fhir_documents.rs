@@ -165,7 +165,7 @@ fn what_is_no_document_of_this_record(engine: Engine) {
         (
             METADATA,
             |document| document["entry"][0]["resource"]["type"]["coding"][0]["code"] = "1-1".into(),
-            "the type 1-1",
+            "another type",
         ),
         (METADATA, |document| document["identifier"]["value"] = "urn:oid:1.2.3".into(), "another identifier"),
         (CONTENT, |document| document["type"] = "collection".into(), "not a Bundle of type document"),

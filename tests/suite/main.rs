@@ -4,6 +4,7 @@
 mod support;
 
 mod audit;
+mod canary;
 mod certificates;
 mod commands;
 mod config;

@@ -48,7 +48,7 @@ fn bytes_and_their_type(engine: Engine) {
         ("application/dicom", &kos, None),
         ("application/dicom", &image, Some("the DMP takes key object selections")),
         ("application/fhir+json", b"{}", Some("not a resource of FHIR R4")),
-        ("image/png", b"\x89PNG\r\n\x1a\n", Some("the DMP takes no « image/png »")),
+        ("image/png", b"\x89PNG\r\n\x1a\n", Some("the DMP takes no such media type")),
     ]
     .into_iter()
     .enumerate()
@@ -83,7 +83,7 @@ fn the_body_of_a_cda_document(engine: Engine) {
         ),
         (
             format!(r#"<text mediaType="text/html" representation="B64">{html}</text>"#),
-            Some("the body of a CDA document is no « text/html »"),
+            Some("is of another media type (ASS_A12)"),
         ),
         (elsewhere.to_owned(), Some("lies somewhere else")),
     ]

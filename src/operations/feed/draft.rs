@@ -249,7 +249,7 @@ impl<'a> Draft<'a> {
                         }
                         "submissionset" if draft.list.is_none() => draft.list = Some((text, list)),
                         "submissionset" => return Err(unsupported(&path, "a second SubmissionSet")),
-                        other => return Err(unsupported(&path, &format!("a List of code « {other} »"))),
+                        _ => return Err(unsupported(&path, "a List is a submissionset or a folder")),
                     }
                     draft.order.push(EntryKind::List);
                 }
@@ -297,10 +297,10 @@ impl<'a> Draft<'a> {
                     draft.patches.push((path, target));
                 }
                 (kind, method) => {
-                    return Err(unsupported(
-                        &path,
-                        &format!("{method} of a {kind} is no part of a feed (ITI-65)"),
-                    ));
+                    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+                    let method = known.into_iter().find(|known| *known == method).unwrap_or("that");
+                    let why = format!("{method} of a {kind} is no part of a feed (ITI-65)");
+                    return Err(unsupported(&path, &why));
                 }
             }
         }

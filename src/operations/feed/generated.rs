@@ -28,7 +28,7 @@ pub(super) fn publish_of(body: &str, codes: &Codes, now: i64) -> Result<String, 
     let binary = parameters::document(body)?;
     let media_type = binary.content_type.0.split(';').next().unwrap_or_default().trim();
     if Media::of(media_type) != Some(Media::Cda) {
-        let why = format!("metadata are made of a CDA document (text/xml), not of « {media_type} »");
+        let why = "metadata are made of a CDA document (text/xml)";
         return Err(Refusal::at(Reason::InvalidContent, format!("{DOCUMENT}.contentType"), why));
     }
     let content = decode_base64(&binary.data.0, &format!("{DOCUMENT}.data"))?;

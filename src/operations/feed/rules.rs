@@ -198,9 +198,7 @@ fn codes(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
     let code = resource.r#type.code();
     let class = resource.category.first().map(|category| category.code());
     match (codes.document_type(code), class) {
-        (None, _) => {
-            findings.always(document.at("type"), format!("« {code} » is not a type of the DMP (JDV_J66)"))
-        }
+        (None, _) => findings.always(document.at("type"), "not a type of the DMP (JDV_J66)"),
         (Some(_), None) => findings.strict(document.at("category"), "the class is missing (JDV_J57)"),
         (Some(r#type), Some(class)) if r#type.class != class => findings.strict(
             document.at("category"),
@@ -211,25 +209,15 @@ fn codes(call: &Call, document: &DraftDocument<'_>, findings: &mut Findings) {
     let format = resource.content.first().and_then(|content| content.format.as_ref());
     let format = format.map(|format| format.code());
     if format.is_none_or(|format| codes.format(format).is_none()) {
-        let format = format.unwrap_or_default();
-        findings.strict(
-            document.at("content[0].format"),
-            format!("« {format} » is not a format of the DMP (JDV_J60)"),
-        );
+        findings.strict(document.at("content[0].format"), "not a format of the DMP (JDV_J60)");
     }
     let facility = resource.context.facility_type.as_ref().map_or("", |facility| facility.code());
     if codes.facility_type(facility).is_none() {
-        findings.strict(
-            document.at("context.facilityType"),
-            format!("« {facility} » is not a facility type of the DMP (JDV_J61)"),
-        );
+        findings.strict(document.at("context.facilityType"), "not a facility type of the DMP (JDV_J61)");
     }
     let setting = resource.context.practice_setting.as_ref().map_or("", |setting| setting.code());
     if codes.practice_setting(setting).is_none() {
-        findings.strict(
-            document.at("context.practiceSetting"),
-            format!("« {setting} » is not a practice setting of the DMP (JDV_J62)"),
-        );
+        findings.strict(document.at("context.practiceSetting"), "not a practice setting of the DMP (JDV_J62)");
     }
 }
 
@@ -364,11 +352,10 @@ fn submission_set(call: &Call, list: &SubmissionSet<'_>, findings: &mut Findings
     }
     match list.designation_type() {
         Some((system, code)) if call.services.codes.content_type(system, code).is_some() => {}
-        other => {
-            let (system, code) = other.unwrap_or_default();
+        _ => {
             findings.strict(
                 "List.extension('ihe-designationType')".into(),
-                format!("« {system}|{code} » is not a content type of the DMP (JDV_J59)"),
+                "not a content type of the DMP (JDV_J59)",
             );
         }
     }

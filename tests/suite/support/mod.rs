@@ -29,7 +29,7 @@ use jiff::Timestamp;
 pub use client::{Answer, Client, FHIR_JSON, FHIR_XML, speak_xml, tls_config};
 pub use database::{Database as DatabaseOfTest, Engine};
 pub use ocsp::{Behaviour as OcspBehaviour, Responder};
-pub use patient_side::PatientSide;
+pub use patient_side::{PatientSide, ins_body};
 pub use pki::{copy as pki_copy, shared_pki};
 pub use process::Process;
 

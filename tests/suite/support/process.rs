@@ -13,6 +13,15 @@ pub struct Process {
 impl Process {
     /// Starts a sandbox, with a deliberate fault or without.
     pub fn start(data: &Path, database: &str, fault: Option<&str>) -> Self {
+        Self::spawn(data, database, fault, None)
+    }
+
+    /// Starts a sandbox that writes its log, of every level, to a file.
+    pub fn logging(data: &Path, database: &str, log: &Path) -> Self {
+        Self::spawn(data, database, None, Some(log))
+    }
+
+    fn spawn(data: &Path, database: &str, fault: Option<&str>, log: Option<&Path>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_habilis"));
         command
             .args([
@@ -32,6 +41,9 @@ impl Process {
             .arg(super::shared_pki())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        if let Some(log) = log {
+            command.stderr(std::fs::File::create(log).unwrap()).env("RUST_LOG", "warn,habilis=trace");
+        }
         if let Some(fault) = fault {
             command.env("HABILIS_FAULT", fault);
         }
