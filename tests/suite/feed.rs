@@ -297,7 +297,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             |b| b["entry"][1]["resource"]["securityLabel"][0]["coding"][0]["code"] = "MASQUE_PT".into(),
             422,
             "XDSRegistryMetadataError",
-            "MASQUE_PT",
+            "none of the DMP",
         ),
         (
             "cumul",

@@ -251,3 +251,74 @@ mod read {
         assert_eq!(doctor.get(&linked).status, 200);
     }
 }
+
+mod failing {
+    //! The trace store locked or full: 503, no data, and recovery by itself.
+
+    use diesel::connection::SimpleConnection;
+    use habilis::sandbox::example::Example;
+    use habilis::store::{DatabaseConnection, DatabaseUrl};
+
+    use crate::support::{Answer, Client, Engine, OTHER, TEST, World};
+
+    fn everything(doctor: &Client, binary: &str, unique_id: &str) -> Vec<Answer> {
+        let example = Example::new(TEST, OTHER, "OUVERT", unique_id);
+        vec![
+            doctor.get(&format!("/Binary/{binary}")),
+            doctor.find(OTHER),
+            doctor.get("/AuditEvent?date=ge2020-01-01"),
+            doctor.post("", example.transaction()),
+        ]
+    }
+
+    #[track_caller]
+    fn assert_out_of_service(answers: &[Answer]) {
+        for answer in answers {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            assert_eq!(answer.header("retry-after"), "2");
+            assert!(answer.text().contains("OperationOutcome"));
+            for cause in ["lock", "full", "disk", "database", "sqlite"] {
+                assert!(!answer.text().contains(cause), "the cause is not told: {}", answer.text());
+            }
+        }
+    }
+
+    /// PostgreSQL: another session holds the table; the server waits five seconds for it, as configured, and no longer.
+    #[test]
+    fn a_locked_store_is_waited_for_and_no_longer() {
+        let world = World::start(Engine::Postgres);
+        let (_, binary) = super::super::refusals::fed(&world, "2.25.960");
+        let doctor = world.client("cps-medecin");
+        doctor.authorise(OTHER);
+        let documents = world.rows("document");
+        let url = DatabaseUrl::parse(&world.database_url).unwrap();
+        let mut holder = DatabaseConnection::open_for_writing(&url).unwrap();
+        holder.batch_execute("BEGIN; LOCK TABLE trace IN EXCLUSIVE MODE").unwrap();
+        let answers = std::thread::scope(|scope| {
+            let (reading, feeding) = (doctor.clone(), doctor.clone());
+            let read = scope.spawn(move || reading.find(OTHER));
+            let example = Example::new(TEST, OTHER, "OUVERT", "2.25.961").transaction();
+            [feeding.post("", example), read.join().unwrap()]
+        });
+        assert_out_of_service(&answers);
+        holder.batch_execute("ROLLBACK").unwrap();
+        assert_eq!(world.rows("document"), documents, "nothing was done");
+        assert_eq!(doctor.get(&format!("/Binary/{binary}")).status, 200);
+    }
+
+    /// SQLite: a database that may not grow.
+    #[test]
+    fn a_full_store_is_out_of_service() {
+        let world = World::start(Engine::Sqlite);
+        let (_, binary) = super::super::refusals::fed(&world, "2.25.962");
+        let doctor = world.client("cps-medecin");
+        doctor.authorise(OTHER);
+        let documents = world.rows("document");
+        // A trigger stands for the disk: what SQLite says of a full one comes up the same way, from the statement that wants a page.
+        world.sql("CREATE TRIGGER disk_full BEFORE INSERT ON trace BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END");
+        assert_out_of_service(&everything(&doctor, &binary, "2.25.963"));
+        assert_eq!(world.rows("document"), documents, "nothing was done");
+        world.sql("DROP TRIGGER disk_full");
+        assert_eq!(doctor.get(&format!("/Binary/{binary}")).status, 200);
+    }
+}
