@@ -33,6 +33,8 @@ pub mod store;
 
 pub mod audit;
 
+pub mod notification;
+
 pub mod api;
 
 pub mod pki;

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use habilis::api::limits::Budgets;
 use habilis::environment::Environment;
 use habilis::identity::software::Unregistered;
+use habilis::notification::NoticeSettings;
 use habilis::pki::{Holder, HolderKind, PkiFolder, Validity};
 use habilis::sandbox::{self, Sandbox, SandboxOptions};
 use habilis::server::{self, Listening};
@@ -244,6 +245,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         software: arguments.software,
         unregistered: if arguments.refuse_unregistered { Unregistered::Refused } else { Unregistered::Marked },
         ocsp: None,
+        notices: NoticeSettings::default(),
         workers: arguments.workers,
         body_deadline: server::BODY_DEADLINE,
     };

@@ -26,6 +26,8 @@ use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect::{self, ProSanteConnect};
 use crate::identity::software::{SoftwareRegistry, Unregistered};
 use crate::identity::tokens::{Keys, Lifetimes, Tokens};
+use crate::notification::NoticeSettings;
+use crate::notification::deliver::{self, Notifier};
 use crate::operations::{Services, Sessions, Strictness};
 use crate::rights::{HabilitationMatrix, Parameters, Tables};
 use crate::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
@@ -74,6 +76,8 @@ pub struct Settings {
     pub maximum_body: usize,
     /// How traces are made provable.
     pub audit: AuditSettings,
+    /// Who is told of what was done, and how.
+    pub notices: NoticeSettings,
     /// Limits of the store.
     pub store_limits: StoreLimits,
     /// First page of the portal, HTML.
@@ -335,6 +339,10 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
             Arc::clone(&services),
         )),
     ];
+    if !settings.notices.is_empty() {
+        let notifier = Notifier::new(settings.notices, environment.clone())?;
+        background.push(actix_web::rt::spawn(tell(notifier, Arc::clone(&services))));
+    }
     if let Some(ocsp) = settings.ocsp {
         let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders), environment.clock())?;
         background.push(actix_web::rt::spawn(ask_responders(refresher)));
@@ -368,6 +376,16 @@ async fn sign_traces(
             tracing::error!(error = format!("{error:#}"), "the traces are not signed");
         }
         api.traces_signed.store(checkpointer.signed(), Ordering::Relaxed);
+    }
+}
+
+/// Makes notices and delivers them. What fails is tried again in the next round.
+async fn tell(notifier: Notifier, services: Arc<Services>) {
+    loop {
+        actix_web::rt::time::sleep(deliver::INTERVAL).await;
+        if let Err(error) = notifier.round(&services.store).await {
+            tracing::warn!(%error, "notices wait");
+        }
     }
 }
 

@@ -138,6 +138,12 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
         .earliest_next_update()
         .map_or(0, |next| next.saturating_sub(now));
     let figures = services.store.writer().figures();
+    // Without the store no figures of it: the others are told all the same.
+    let notices = services.store.count_notices().await.unwrap_or_default();
+    let notices: String = notices
+        .iter()
+        .map(|(state, count)| format!("habilis_notices{{state=\"{state}\"}} {count}\n"))
+        .collect();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(format!(
         "# HELP habilis_revocation_lists_seconds Seconds until the first revocation list is due.\n\
          # TYPE habilis_revocation_lists_seconds gauge\n\
@@ -162,6 +168,9 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
          # HELP habilis_refused_handshakes_total Handshakes refused for the client's certificate.\n\
          # TYPE habilis_refused_handshakes_total counter\n\
          habilis_refused_handshakes_total {}\n\
+         # HELP habilis_notices Notices by what became of them.\n\
+         # TYPE habilis_notices gauge\n\
+         {notices}\
          # HELP habilis_trace_log_size Traces in this node's log.\n\
          # TYPE habilis_trace_log_size gauge\n\
          habilis_trace_log_size {}\n\

@@ -23,6 +23,7 @@ use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect::Client;
 use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
+use crate::notification::NoticeSettings;
 use crate::operations::{Services, Strictness};
 use crate::pki::{Authority, PkiFolder};
 use crate::rights::{HabilitationMatrix, Parameters};
@@ -68,6 +69,8 @@ pub struct SandboxOptions {
     pub unregistered: Unregistered,
     /// A responder that is asked beside the revocation lists.
     pub ocsp: Option<OcspSettings>,
+    /// Who is told of what was done, and how: nobody, unless given.
+    pub notices: NoticeSettings,
     /// Workers; as many as cores unless given.
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
@@ -135,6 +138,7 @@ impl Sandbox {
             strictness: if options.strict { Strictness::Strict } else { Strictness::Tolerant },
             authorisation_days: 365,
             maximum_body: options.maximum_body,
+            notices: options.notices.clone(),
             store_limits: StoreLimits { node: options.node.clone(), ..StoreLimits::default() },
             audit: AuditSettings {
                 origin: AUDIT_ORIGIN.to_owned(),

@@ -13,6 +13,7 @@ mod documents;
 mod engine;
 mod folders;
 mod journal;
+mod notices;
 mod patients;
 mod readers;
 mod records;
@@ -51,6 +52,7 @@ pub use documents::{
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use folders::{FolderChange, FolderKind};
 pub use journal::{TraceEntry, TraceRow};
+pub use notices::{NewNotice, NoticeRow, NoticeState, NoticesOf, Told};
 pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};
 pub use records::{Hold, NewRecord, RecordKey, family_key};

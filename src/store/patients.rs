@@ -7,8 +7,8 @@ use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
 use super::schema::{
-    authorisation, document, document_version, folder_entry, made_body, medecin_traitant, record, search_term,
-    submission_set, trace, vaccination,
+    authorisation, document, document_version, folder_entry, made_body, medecin_traitant, notice, record,
+    search_term, submission_set, trace, vaccination,
 };
 use super::unavailable;
 use super::writer::Transaction;
@@ -285,6 +285,7 @@ impl Transaction<'_> {
         diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(sets))).execute(connection)?;
         diesel::delete(folder_entry::table.filter(folder_entry::folder_id.eq_any(sets))).execute(connection)?;
         diesel::delete(document::table.filter(document::record_id.eq(record_id))).execute(connection)?;
+        diesel::delete(notice::table.filter(notice::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(vaccination::table.filter(vaccination::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(made_body::table.filter(made_body::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(submission_set::table.filter(submission_set::record_id.eq(record_id)))

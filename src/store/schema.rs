@@ -157,6 +157,33 @@ diesel::table! {
 }
 
 diesel::table! {
+    notice (id) {
+        id -> Text,
+        record_id -> Text,
+        kind -> Text,
+        channel -> Text,
+        told -> Text,
+        at -> BigInt,
+        actor -> Text,
+        actor_kind -> Text,
+        structure -> Nullable<Text>,
+        mode -> Text,
+        state -> Text,
+        due -> BigInt,
+        attempts -> BigInt,
+        leased_until -> BigInt,
+        fault -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    notice_cursor (node) {
+        node -> Text,
+        leaf -> BigInt,
+    }
+}
+
+diesel::table! {
     readable_type (set_id, type_code) {
         set_id -> Text,
         type_code -> Text,

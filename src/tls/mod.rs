@@ -11,6 +11,7 @@
 pub mod authority;
 pub mod listener;
 pub mod ocsp;
+pub mod outgoing;
 pub mod revocation;
 pub mod seal;
 pub mod trust;

@@ -328,7 +328,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             },
             422,
             "XDSRepositoryMetadataError",
-            "text/html",
+            "no such media type",
         ),
         (
             "media types differ",

@@ -22,6 +22,7 @@ mod meanwhile;
 mod media;
 mod mtls;
 mod new_enemy;
+mod notices;
 mod ocsp;
 mod openapi;
 mod pace;

@@ -24,7 +24,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("object_store::", &["store/bodies.rs"]),
     ("rustls::", &["tls/", "api/peer.rs", "identity/pro_sante_connect/", "sandbox/pro_sante_connect.rs"]),
     ("webpki::", &["tls/"]),
-    ("reqwest::", &["tls/ocsp.rs", "identity/pro_sante_connect/"]),
+    ("reqwest::", &["tls/ocsp.rs", "identity/pro_sante_connect/", "notification/webhook.rs"]),
+    ("lettre::", &["notification/mail.rs"]),
     ("jsonwebtoken::", &["identity/"]),
     ("governor::", &["api/limits.rs"]),
     (
@@ -48,7 +49,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Layers: who may know whom.
     ("crate::api", &["api/", "server.rs", "sandbox/", "config.rs"]),
     ("crate::operations", &["operations/", "api/", "server.rs", "sandbox/", "config.rs"]),
-    ("crate::store", &["store/", "operations/", "audit/", "api/", "server.rs", "sandbox/", "config.rs"]),
+    (
+        "crate::store",
+        &["store/", "operations/", "audit/", "notification/", "api/", "server.rs", "sandbox/", "config.rs"],
+    ),
     (
         "crate::tls",
         &[
@@ -59,6 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "pki/folder.rs",
             "identity/",
             "operations/mod.rs",
+            "notification/webhook.rs",
             "sandbox/",
         ],
     ),

@@ -9,6 +9,7 @@ mod ocsp;
 mod patient_side;
 mod pki;
 mod process;
+mod sinks;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -32,6 +33,7 @@ pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use patient_side::{PatientSide, ins_body};
 pub use pki::{copy as pki_copy, shared_pki};
 pub use process::Process;
+pub use sinks::{KEY, Sinks};
 
 /// System of the test INS.
 pub const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
@@ -88,6 +90,7 @@ pub struct Options {
     pub software: Option<String>,
     pub unregistered: Unregistered,
     pub ocsp: Option<OcspSettings>,
+    pub notices: habilis::notification::NoticeSettings,
     /// A second node: on the database, the folders and the clock of another.
     pub beside: Option<Beside>,
 }
@@ -113,6 +116,7 @@ impl Default for Options {
             software: None,
             unregistered: Unregistered::Marked,
             ocsp: None,
+            notices: Default::default(),
             beside: None,
         }
     }
@@ -175,6 +179,7 @@ impl World {
             software,
             unregistered: options.unregistered,
             ocsp: options.ocsp,
+            notices: options.notices,
             records,
             strict: options.strict,
             workers: Some(2),
@@ -390,7 +395,7 @@ impl Clock for MovableClock {
 }
 
 #[derive(Debug)]
-struct Random;
+pub struct Random;
 
 impl Identifiers for Random {
     #[expect(clippy::disallowed_methods, reason = "the tests' own identifiers")]

@@ -1,0 +1,2 @@
+DROP TABLE notice_cursor;
+DROP TABLE notice;

@@ -1,0 +1,314 @@
+//! Notices: made of the traces in the order in which they were written, delivered once by whoever takes them, told again where delivery failed.
+//!
+//! The log of traces is the outbox: what is to be told is durable with what was done, and costs a request nothing. The cursor of a node's log
+//! moves in the transaction that keeps what its traces give, so that a crash loses none and makes none twice.
+
+use diesel::prelude::*;
+
+use super::Store;
+use super::engine::DatabaseConnection;
+use super::journal::TraceRow;
+use super::schema::{document, medecin_traitant, notice, notice_cursor, record, trace, trace_log};
+use crate::error::Failure;
+use crate::rights::DocumentStatus;
+
+/// What a delivery is to do.
+#[derive(Clone, Debug, Insertable, PartialEq, Eq)]
+#[diesel(table_name = notice)]
+pub struct NewNotice {
+    /// Made of what it is about: the same twice is one.
+    pub id: String,
+    /// The record.
+    pub record_id: String,
+    /// `premier_acces`, `consultation`, `alimentation`, `urgence`.
+    pub kind: &'static str,
+    /// `courriel`, `webhook`.
+    pub channel: &'static str,
+    /// `patient`, or PS_IdNat.
+    pub told: String,
+    /// When it was done, microseconds.
+    pub at: i64,
+    /// Who did it: PS_IdNat or Struct_IdNat.
+    pub actor: String,
+    /// `CPS` …
+    pub actor_kind: String,
+    /// Struct_IdNat.
+    pub structure: Option<String>,
+    /// `normal`, `bris_de_glace`, `centre_15`.
+    pub mode: String,
+    /// `attente`.
+    pub state: &'static str,
+    /// When it may go out, microseconds.
+    pub due: i64,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// Until when somebody is delivering it, microseconds.
+    pub leased_until: i64,
+}
+
+/// A notice that is to be delivered.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = notice)]
+pub struct NoticeRow {
+    /// See [`NewNotice`].
+    pub id: String,
+    /// See [`NewNotice`].
+    pub record_id: String,
+    /// See [`NewNotice`].
+    pub kind: String,
+    /// See [`NewNotice`].
+    pub channel: String,
+    /// See [`NewNotice`].
+    pub told: String,
+    /// See [`NewNotice`].
+    pub at: i64,
+    /// See [`NewNotice`].
+    pub actor: String,
+    /// See [`NewNotice`].
+    pub actor_kind: String,
+    /// See [`NewNotice`].
+    pub structure: Option<String>,
+    /// See [`NewNotice`].
+    pub mode: String,
+    /// See [`NewNotice`].
+    pub attempts: i64,
+}
+
+/// What became of a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoticeState {
+    /// It was delivered.
+    Sent,
+    /// It is told no more: nobody to tell, or no right to know it any more.
+    Dropped(String),
+    /// It is tried again at an instant, microseconds.
+    Again(i64, String),
+    /// It was tried often enough. It stays, for the operator to see.
+    Dead(String),
+}
+
+/// What a record's holder wants to know, and how he is reached, as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// In use, and not erased.
+    pub open: bool,
+    /// Preferences: a JSON object.
+    pub preferences: String,
+    /// FHIR elements telecom, address, contact: a JSON object.
+    pub administrative: String,
+    /// PS_IdNat of the médecins traitants.
+    pub treating: Vec<String>,
+}
+
+/// What a trace gives, as somebody decides who knows the rules.
+#[derive(Clone, Debug, Default)]
+pub struct NoticesOf {
+    /// Whether the caller had read of this record before.
+    pub read_before: bool,
+    /// Until when one of the documents that it is about is kept from the patient; `None`: none is. `i64::MAX`: for ever.
+    pub announced_until: Option<i64>,
+    /// PS_IdNat of the médecins traitants.
+    pub treating: Vec<String>,
+}
+
+/// What waits.
+pub(super) const WAITING: &str = "attente";
+/// Traces that are looked at in one transaction.
+const BATCH: i64 = 200;
+
+impl Store {
+    /// Makes the notices of the traces that nobody has looked at, some hundred at once; how many traces there were.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: nothing was made, and nothing lost.
+    pub async fn make_notices(
+        &self,
+        decide: impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice> + Clone + Send + 'static,
+    ) -> Result<usize, Failure> {
+        self.writer()
+            .untraced(move |connection| {
+                let nodes: Vec<String> = trace_log::table.select(trace_log::node).load(connection)?;
+                let mut looked_at = 0;
+                for node in nodes {
+                    looked_at += make_of_node(connection, &node, &decide)?;
+                }
+                Ok(looked_at)
+            })
+            .await
+    }
+
+    /// Takes notices that are due, so many at most, for as long as a lease goes: no other node delivers them meanwhile.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn take_notices(&self, now: i64, lease: i64, most: i64) -> Result<Vec<NoticeRow>, Failure> {
+        self.writer()
+            .untraced(move |connection| {
+                let due = notice::table
+                    .filter(notice::state.eq(WAITING))
+                    .filter(notice::due.le(now))
+                    .filter(notice::leased_until.le(now))
+                    .order(notice::due.asc())
+                    .limit(most)
+                    .select(notice::id);
+                let ids: Vec<String> = match connection {
+                    DatabaseConnection::Sqlite(sqlite) => due.load(sqlite)?,
+                    DatabaseConnection::Postgres(postgres) => due.for_update().skip_locked().load(postgres)?,
+                };
+                let taken = || notice::table.filter(notice::id.eq_any(&ids));
+                let rows = taken().select(NoticeRow::as_select()).load(connection)?;
+                diesel::update(taken())
+                    .set((notice::leased_until.eq(now + lease), notice::attempts.eq(notice::attempts + 1)))
+                    .execute(connection)?;
+                Ok(rows)
+            })
+            .await
+    }
+
+    /// Notes what became of a notice.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn settle_notice(&self, id: &str, state: NoticeState) -> Result<(), Failure> {
+        let id = id.to_owned();
+        self.writer()
+            .untraced(move |connection| {
+                let row = notice::table.filter(notice::id.eq(&id));
+                let (name, fault, due) = match &state {
+                    NoticeState::Sent => ("envoye", None, None),
+                    NoticeState::Dropped(why) => ("abandonne", Some(why), None),
+                    NoticeState::Again(due, why) => (WAITING, Some(why), Some(*due)),
+                    NoticeState::Dead(why) => ("echec", Some(why), None),
+                };
+                diesel::update(row)
+                    .set((notice::state.eq(name), notice::fault.eq(fault), notice::leased_until.eq(0)))
+                    .execute(connection)?;
+                if let Some(due) = due {
+                    diesel::update(row).set(notice::due.eq(due)).execute(connection)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// How many notices are in each state, for the operator.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn count_notices(&self) -> Result<Vec<(String, i64)>, Failure> {
+        self.read(|reader| {
+            notice::table
+                .group_by(notice::state)
+                .select((notice::state, diesel::dsl::count_star()))
+                .load(reader.connection)
+                .map_err(super::unavailable)
+        })
+        .await
+    }
+
+    /// How a record's holder stands to being told, now.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn told(&self, record_id: &str) -> Result<Option<Told>, Failure> {
+        let record_id = record_id.to_owned();
+        self.read(move |reader| {
+            let found: Option<(bool, String, String)> = record::table
+                .filter(record::id.eq(&record_id))
+                .filter(record::erased_at.is_null())
+                .select((record::open, record::notifications, record::administrative))
+                .first(reader.connection)
+                .optional()
+                .map_err(super::unavailable)?;
+            let Some((open, preferences, administrative)) = found else { return Ok(None) };
+            let treating = treating(reader.connection, &record_id).map_err(super::unavailable)?;
+            Ok(Some(Told { open, preferences, administrative, treating }))
+        })
+        .await
+    }
+}
+
+fn treating(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult<Vec<String>> {
+    medecin_traitant::table
+        .filter(medecin_traitant::record_id.eq(record_id))
+        .select(medecin_traitant::professional_id)
+        .load(connection)
+}
+
+fn make_of_node(
+    connection: &mut DatabaseConnection,
+    node: &str,
+    decide: &impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice>,
+) -> QueryResult<usize> {
+    let begun = diesel::insert_into(notice_cursor::table)
+        .values((notice_cursor::node.eq(node), notice_cursor::leaf.eq(0_i64)))
+        .on_conflict_do_nothing();
+    match connection {
+        DatabaseConnection::Sqlite(sqlite) => begun.execute(sqlite)?,
+        DatabaseConnection::Postgres(postgres) => begun.execute(postgres)?,
+    };
+    let cursor = notice_cursor::table.filter(notice_cursor::node.eq(node)).select(notice_cursor::leaf);
+    let held: Option<i64> = match connection {
+        DatabaseConnection::Sqlite(sqlite) => cursor.first(sqlite).optional()?,
+        DatabaseConnection::Postgres(postgres) => {
+            cursor.for_update().skip_locked().first(postgres).optional()?
+        }
+    };
+    // Another node is at it.
+    let Some(from) = held else { return Ok(0) };
+    let rows = TraceRow::page(connection, node, from, BATCH)?;
+    let Some(next) = rows.last().and_then(|row| row.leaf) else { return Ok(0) };
+    for row in &rows {
+        let Some(record_id) = &row.record_id else { continue };
+        if row.outcome != "granted" {
+            continue;
+        }
+        let about = about(connection, row, record_id)?;
+        for new in decide(row, &about) {
+            let insert = diesel::insert_into(notice::table).values(new).on_conflict_do_nothing();
+            match connection {
+                DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+                DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+            };
+        }
+    }
+    diesel::update(notice_cursor::table.filter(notice_cursor::node.eq(node)))
+        .set(notice_cursor::leaf.eq(next + 1))
+        .execute(connection)?;
+    Ok(rows.len())
+}
+
+fn about(connection: &mut DatabaseConnection, row: &TraceRow, record_id: &str) -> QueryResult<NoticesOf> {
+    let read_before = trace::table
+        .filter(trace::caller_id.eq(&row.caller_id))
+        .filter(trace::record_id.eq(record_id))
+        .filter(trace::sequence.lt(row.sequence))
+        .filter(trace::outcome.eq("granted"))
+        .filter(trace::operation.like("TD3.%"))
+        .limit(1)
+        .select(trace::sequence)
+        .first::<i64>(connection)
+        .optional()?
+        .is_some();
+    let objects: Vec<&str> = row.objects.split(' ').filter(|object| !object.is_empty()).take(100).collect();
+    type Hidden = (bool, bool, Option<i64>);
+    let kept: Vec<Hidden> = document::table
+        .filter(document::id.eq_any(objects))
+        .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
+        .select((
+            document::invisible_to_patient,
+            document::invisible_to_representatives,
+            document::visible_from,
+        ))
+        .load(connection)?;
+    let announced_until = kept
+        .into_iter()
+        .filter_map(|(from_patient, from_representatives, until)| match (from_patient, from_representatives) {
+            // Whose mail it is, is not known: what representatives may not see is told to nobody.
+            (_, true) => Some(i64::MAX),
+            (true, false) => Some(until.unwrap_or(i64::MAX)),
+            (false, false) => None,
+        })
+        .max();
+    Ok(NoticesOf { read_before, announced_until, treating: treating(connection, record_id)? })
+}
