@@ -340,6 +340,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         )),
     ];
     if !settings.notices.is_empty() {
+        services.store.begin_notices().await?;
         let notifier = Notifier::new(settings.notices, environment.clone())?;
         background.push(actix_web::rt::spawn(tell(notifier, Arc::clone(&services))));
     }

@@ -117,6 +117,33 @@ pub(super) const WAITING: &str = "attente";
 const BATCH: i64 = 200;
 
 impl Store {
+    /// Where notices begin on a database that never made any: behind the traces that are there. Nobody is told of last year.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn begin_notices(&self) -> Result<(), Failure> {
+        self.writer()
+            .untraced(|connection| {
+                if notice_cursor::table.count().get_result::<i64>(connection)? > 0 {
+                    return Ok(());
+                }
+                let mut ends: Vec<(String, i64)> =
+                    trace_log::table.select((trace_log::node, trace_log::size)).load(connection)?;
+                // That they have begun, where there is no log yet: logs that come later are told of from their first trace.
+                ends.push((String::new(), 0));
+                for (node, size) in ends {
+                    let row = (notice_cursor::node.eq(node), notice_cursor::leaf.eq(size));
+                    let insert = diesel::insert_into(notice_cursor::table).values(row).on_conflict_do_nothing();
+                    match connection {
+                        DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+                        DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+                    };
+                }
+                Ok(())
+            })
+            .await
+    }
+
     /// Makes the notices of the traces that nobody has looked at, some hundred at once; how many traces there were.
     ///
     /// # Errors
