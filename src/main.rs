@@ -51,6 +51,7 @@ enum Command {
     /// Verify and prove the traces.
     #[command(subcommand)]
     Audit(commands::audit::AuditCommand),
+    Indicators(commands::indicators::IndicatorArguments),
     /// Say what one actor may do with one record or document, and by which rule.
     #[command(subcommand)]
     Rights(commands::rights::RightsCommand),
@@ -199,6 +200,7 @@ fn run_command(cli: Cli) -> Result<()> {
         }
         Command::Matrix(command) => commands::matrix::run(command),
         Command::Audit(command) => commands::audit::run(command),
+        Command::Indicators(arguments) => commands::indicators::run(&arguments),
         Command::Rights(command) => commands::rights::run(command),
         Command::Openapi { folder } => {
             std::fs::create_dir_all(&folder)?;

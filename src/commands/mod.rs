@@ -1,5 +1,6 @@
 //! Commands that need no server, one file each.
 
 pub mod audit;
+pub mod indicators;
 pub mod matrix;
 pub mod rights;

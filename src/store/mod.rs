@@ -12,6 +12,7 @@ mod criteria;
 mod documents;
 mod engine;
 mod folders;
+mod indicators;
 mod journal;
 mod notices;
 mod patients;
@@ -51,6 +52,7 @@ pub use documents::{
 };
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use folders::{FolderChange, FolderKind};
+pub use indicators::{Counted, Indicator};
 pub use journal::{TraceEntry, TraceRow};
 pub use notices::{NewNotice, NoticeRow, NoticeState, NoticesOf, Told};
 pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};

@@ -312,3 +312,42 @@ fn the_traces_are_verified_and_proven() {
     world.sql(&format!("UPDATE trace SET caller_id = '{}' WHERE leaf = 0", written.caller_id));
     assert_eq!(world.traces()[0], written);
 }
+
+fn indicators(engine: Engine) {
+    let world = World::start(engine);
+    let (doctor, staff) = (world.client("cps-medecin"), world.client("cpe-secretaire"));
+    doctor.authorise(OTHER);
+    // What the sandbox itself prepared is a doctor's too.
+    let prepared = world.rows("document");
+    let feed = |client: &crate::support::Client, number: usize, masked: bool| {
+        let unique_id = format!("2.25.980.{number}");
+        let labels: &[&str] = if masked { &["N", "MASQUE_PS"] } else { &["N"] };
+        let example = Example { labels, ..Example::new(TEST, OTHER, "X", &unique_id) };
+        assert_eq!(client.post("/DocumentReference", example.single()).status, 201);
+    };
+    (0..6).for_each(|number| feed(&doctor, number, number < 5));
+    (6..8).for_each(|number| feed(&staff, number, false));
+    (0..5).for_each(|number| assert_eq!(doctor.delete_document(&format!("2.25.980.{number}")).status, 200));
+    (0..7).for_each(|_| assert_eq!(doctor.find(OTHER).status, 200));
+    let output = world.data.join("indicators.csv").display().to_string();
+    let arguments =
+        ["indicators", "--database", &world.database_url, "--from", "2020-01-01", "--until", "2100-01-01"];
+    let said = told(&[&arguments[..], &["--threshold", "3", "--output", &output]].concat());
+    let text = std::fs::read_to_string(&output).unwrap();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    let count = |begins: &str, holds: &str| -> i64 {
+        let of = lines.iter().filter(|line| line.starts_with(begins) && line.contains(holds));
+        of.map(|line| line.rsplit(',').next().unwrap().parse::<i64>().unwrap()).sum()
+    };
+    assert_eq!(count("documents alimentés,", ",professionnel,"), 6 + prepared, "{text}");
+    assert_eq!(count("documents supprimés,", ",professionnel,"), 5);
+    assert_eq!(count("accès,CPS,normal,", ""), 7);
+    // Two of the secretary are too few to be told, and no sum tells of them.
+    assert_eq!((count("documents alimentés,", "personnel"), count("documents masqués,", "")), (0, 0));
+    assert!(said.contains("counts below 3 left out") && !said.starts_with('0'), "{said}");
+    for identifier in [OTHER, "810100000016", "3750000101", "2.25.980", "OUVERT"] {
+        assert!(!text.contains(identifier), "{identifier}");
+    }
+}
+
+crate::on_both_engines!(indicators);
