@@ -3,13 +3,16 @@
 //! `habilis serve --config habilis.toml`. Unknown keys are refused. The database URL may come from
 //! `HABILIS_DATABASE_URL`, so that a password stands in no file; S3 credentials come from the environment.
 
-use std::collections::HashMap;
+mod notices;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+
+use self::notices::NoticesSection;
 
 use crate::api::limits::{Allowance, Budgets};
 use crate::audit::checkpointer::AuditSettings;
@@ -18,7 +21,6 @@ use crate::identity::patient_side::PatientSideList;
 use crate::identity::pro_sante_connect;
 use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
-use crate::notification::{MailSettings, NoticeSettings, WebhookSettings};
 use crate::operations::Strictness;
 use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters, matrix_files};
 use crate::server::{CHECKPOINTS, DirectoryFiles, EVEN_ANSWERS, SessionSettings, Settings, SoftwareFile};
@@ -136,79 +138,6 @@ impl TokensSection {
             emergency: longest("emergency-lifetime", self.emergency_lifetime, default.emergency, 3600)?,
             indirect: longest("indirect-lifetime", self.indirect_lifetime, default.indirect, 3600)?,
         })
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-struct NoticesSection {
-    mail: Option<MailSection>,
-    webhook: Option<WebhookSection>,
-    professionals: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct MailSection {
-    host: String,
-    port: u16,
-    tls: String,
-    authority: Option<PathBuf>,
-    user: Option<String>,
-    password_file: Option<PathBuf>,
-    from: String,
-    more: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct WebhookSection {
-    url: String,
-    key_file: PathBuf,
-    authority: PathBuf,
-}
-
-impl NoticesSection {
-    fn read(self) -> Result<NoticeSettings> {
-        let text = |path: &Path| {
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let mail = self.mail.map(|mail| -> Result<MailSettings> {
-            let credentials = match (mail.user, mail.password_file) {
-                (Some(user), Some(path)) => Some((user, text(&path)?.trim_end().to_owned())),
-                (None, None) => None,
-                _ => bail!("notices.mail wants user and password-file, or neither"),
-            };
-            Ok(MailSettings {
-                host: mail.host,
-                port: mail.port,
-                implicit_tls: match mail.tls.as_str() {
-                    "implicit" => true,
-                    "starttls" => false,
-                    _ => bail!("notices.mail.tls is implicit or starttls: e-mails never leave in the clear"),
-                },
-                authority: mail.authority,
-                credentials,
-                from: mail.from,
-                more: mail.more,
-            })
-        });
-        let webhook = self.webhook.map(|webhook| -> Result<WebhookSettings> {
-            ensure!(webhook.url.starts_with("https://"), "notices.webhook.url begins with https://");
-            let key = text(&webhook.key_file)?.trim_end().as_bytes().to_vec();
-            ensure!(key.len() >= 32, "the key of notices.webhook has 32 bytes at least");
-            Ok(WebhookSettings { url: webhook.url, key, authority: webhook.authority })
-        });
-        let mut professionals = HashMap::new();
-        if let Some(path) = &self.professionals {
-            for line in text(path)?.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-                let (id, address) = line.split_once('\t').with_context(|| {
-                    format!("{}: a line is PS_IdNat, a tab, and an address", path.display())
-                })?;
-                professionals.insert(id.to_owned(), address.trim().to_owned());
-            }
-        }
-        Ok(NoticeSettings { mail: mail.transpose()?, webhook: webhook.transpose()?, professionals })
     }
 }
 

@@ -379,7 +379,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             |b| b["entry"][0]["resource"]["code"]["coding"][0]["code"] = "worklist".into(),
             422,
             "",
-            "worklist",
+            "a submissionset or a folder",
         ),
         ("method", |b| b["entry"][1]["request"]["method"] = "PUT".into(), 422, "", "PUT"),
         (

@@ -23,6 +23,11 @@ pub fn note(port: u16, answer: &reqwest::blocking::Response) {
     ANSWERED.lock().unwrap().get_or_insert_default().entry(port).or_default().push(answered);
 }
 
+/// A server begins on a port: what another had there before is not its own.
+pub fn begin(port: u16) {
+    take(port);
+}
+
 /// Takes the answers of a server that ends.
 fn take(port: u16) -> Vec<Answered> {
     ANSWERED.lock().unwrap().get_or_insert_default().remove(&port).unwrap_or_default()

@@ -200,6 +200,7 @@ impl World {
             });
         });
         let (listening, services, stand_in) = receiver.recv().expect("the server starts");
+        ledger::begin(listening.api.port());
         Self {
             listening,
             services,
