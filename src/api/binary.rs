@@ -18,6 +18,10 @@ use crate::operations::read_document::{self, Body, Content, Held, Part};
 /// The media type of imaging manifests.
 const DICOM: &str = "application/dicom";
 
+fn is_dicom(content_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(DICOM)
+}
+
 /// Read a document (TD3.2; ITI-68).
 ///
 /// The bytes as they were fed, or a Binary resource when `Accept` names `application/fhir+json` or `application/fhir+xml`. What may not be seen is
@@ -46,7 +50,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
             match accepted.form_of(described.content_type) {
                 Some(Form::Native) => partial::wanted(&request, described.sha256, described.size),
                 Some(Form::Resource(_)) => Ok(Part::Whole),
-                None if described.content_type == DICOM && accepted.takes_xml() => Ok(Part::Notice),
+                None if is_dicom(described.content_type) && accepted.takes_xml() => Ok(Part::Notice),
                 None => {
                     let why = format!("the document is {}", described.content_type);
                     Err(Refusal::new(Reason::NotAcceptable, why))

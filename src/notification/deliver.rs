@@ -14,7 +14,9 @@ use crate::store::{NoticeRow, NoticeState, Store};
 
 /// How often it is looked whether there is something to tell.
 pub const INTERVAL: Duration = Duration::from_secs(2);
-/// How long one node has for what it took, microseconds: longer than all timeouts together.
+/// What was done so long ago is told no more, microseconds: notices that were switched off for months begin with yesterday.
+const OLDEST: i64 = 7 * 86_400 * 1_000_000;
+/// How long one node has for what it took, microseconds: several times what one delivery may take.
 const LEASE: i64 = 300 * 1_000_000;
 /// Notices that are taken at once.
 const BATCH: i64 = 20;
@@ -49,23 +51,26 @@ impl Notifier {
         })
     }
 
-    /// One round: notices of what is new in the logs, then those that are due. How many were delivered.
+    /// One round: in turn some notices of what is new in the logs, and some that are due, until there is neither. How many were delivered.
     ///
     /// # Errors
     /// The store's: the next round goes on where this one stopped.
     pub async fn round(&self, store: &Store) -> Result<usize, Failure> {
-        while store.make_notices(rules::of_trace).await? > 0 {}
         let mut sent = 0;
         loop {
-            let now = self.now();
-            let taken = store.take_notices(now, LEASE, BATCH).await?;
-            if taken.is_empty() {
-                return Ok(sent);
-            }
-            for notice in &taken {
-                let state = self.deliver(notice, store).await?;
+            let oldest = self.now() - OLDEST;
+            let made = store.make_notices(oldest, rules::of_trace).await?;
+            let taken = store.take_notices(self.now(), LEASE, BATCH).await?;
+            // Side by side: a receiver that hangs holds up nobody else, and all are done well within the lease.
+            let states =
+                futures_util::future::join_all(taken.iter().map(|notice| self.deliver(notice, store))).await;
+            for (notice, state) in taken.iter().zip(states) {
+                let state = state?;
                 sent += usize::from(state == NoticeState::Sent);
-                store.settle_notice(&notice.id, state).await?;
+                store.settle_notice(notice, state).await?;
+            }
+            if made == 0 && taken.is_empty() {
+                return Ok(sent);
             }
         }
     }

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -15,8 +16,12 @@ use crate::store::NoticeRow;
 /// Sends e-mails over one relay.
 pub(super) struct Mailer {
     relay: AsyncSmtpTransport<Tokio1Executor>,
-    settings: MailSettings,
+    from: Mailbox,
+    more: String,
 }
+
+/// How long one e-mail may take, from the connection to the relay's last word.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Why an e-mail did not leave.
 pub(super) enum MailFault {
@@ -42,24 +47,32 @@ impl Mailer {
         if let Some((user, password)) = &settings.credentials {
             relay = relay.credentials(Credentials::new(user.clone(), password.clone()));
         }
-        Ok(Self { relay: relay.build(), settings: settings.clone() })
+        let from = settings.from.parse().context("notices.mail.from is no address")?;
+        Ok(Self { relay: relay.build(), from, more: settings.more.clone() })
     }
 
     pub async fn send(&self, notice: &NoticeRow, address: &str) -> Result<(), MailFault> {
-        let message = self.message(notice, address).map_err(|error| MailFault::Final(format!("{error:#}")))?;
-        match self.relay.send(message).await {
+        let address: Mailbox =
+            address.parse().map_err(|_| MailFault::Final("the address is none".to_owned()))?;
+        let message =
+            self.message(notice, address).map_err(|error| MailFault::Passing(format!("{error:#}")))?;
+        // Its own timeout ends with the connection: a relay that falls silent later would hold up everything.
+        let Ok(answer) = tokio::time::timeout(PATIENCE, self.relay.send(message)).await else {
+            return Err(MailFault::Passing("the relay does not answer in time".to_owned()));
+        };
+        match answer {
             Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => Err(MailFault::Final(reason(&error))),
+            Err(error) if refuses_the_address(&error) => Err(MailFault::Final(reason(&error))),
             Err(error) => Err(MailFault::Passing(reason(&error))),
         }
     }
 
-    fn message(&self, notice: &NoticeRow, address: &str) -> Result<Message> {
-        let domain = self.settings.from.rsplit('@').next().unwrap_or_default().trim_end_matches('>');
-        let (subject, text) = words(notice, &self.settings.more);
+    fn message(&self, notice: &NoticeRow, address: Mailbox) -> Result<Message> {
+        let domain = self.from.email.domain();
+        let (subject, text) = words(notice, &self.more);
         Message::builder()
-            .from(self.settings.from.parse().context("notices.mail.from")?)
-            .to(address.parse().context("the address is none")?)
+            .from(self.from.clone())
+            .to(address)
             .subject(subject)
             // The same each time it is sent: who gets it twice can tell.
             .message_id(Some(format!("<{}@{domain}>", notice.id)))
@@ -67,6 +80,11 @@ impl Mailer {
             .body(text)
             .context("a message")
     }
+}
+
+/// Whether it is this address that the relay will never take. What it says of us (a password, a sender) is ours to mend: nothing is given up for it.
+fn refuses_the_address(error: &lettre::transport::smtp::Error) -> bool {
+    error.status().is_some_and(|code| ["550", "551", "553"].contains(&code.to_string().as_str()))
 }
 
 /// The relay's own words may repeat the address: the class of its answer is told.

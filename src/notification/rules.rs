@@ -56,15 +56,19 @@ pub fn of_trace(row: &TraceRow, about: &NoticesOf) -> Vec<NewNotice> {
     };
     let due = match about.announced_until {
         // What he may not know yet he is not told: after the announcement (R1111-53) he is, and of what stays hidden never.
-        Some(i64::MAX) if feeds => return Vec::new(),
+        Some(i64::MAX) => return Vec::new(),
         Some(until) if feeds => until.max(row.at),
         _ => row.at,
     };
     const DAY: i64 = 86_400_000_000;
     let day = row.at.div_euclid(DAY);
-    let node = row.node.as_deref().unwrap_or_default();
     let once = match kind {
-        "alimentation" => format!("{node} {}", row.leaf.unwrap_or_default()),
+        // Fed again, byte for byte, it is the same feed.
+        "alimentation" => {
+            let mut objects: Vec<&str> = row.objects.split(' ').collect();
+            objects.sort_unstable();
+            objects.join(" ")
+        }
         "urgence" => format!("{day} {} {}", row.caller_id, row.session_id.as_deref().unwrap_or_default()),
         _ => format!("{day} {}", row.caller_id),
     };
@@ -162,8 +166,9 @@ mod tests {
         let tomorrow = TraceRow { at: read.at + 86_400_000_000, ..read.clone() };
         assert_eq!(ids(&read), ids(&later));
         assert_ne!(ids(&read), ids(&tomorrow));
-        let feed = trace("TD2 simplified publish", "normal");
-        assert_ne!(ids(&feed), ids(&TraceRow { leaf: Some(8), ..feed.clone() }));
+        let feed = TraceRow { objects: "a b".into(), ..trace("TD2 simplified publish", "normal") };
+        assert_eq!(ids(&feed), ids(&TraceRow { leaf: Some(8), objects: "b a".into(), ..feed.clone() }));
+        assert_ne!(ids(&feed), ids(&TraceRow { objects: "c".into(), ..feed.clone() }));
     }
 
     #[test]

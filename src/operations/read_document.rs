@@ -128,14 +128,13 @@ pub async fn retrieve(
     held: Held,
     choose: impl FnOnce(&Described<'_>) -> Result<Part, Refusal>,
 ) -> Result<Traced<Body>, Failure> {
-    let ((document, made), id, record_id, rule) = open(
+    let (document, id, record_id, rule) = open(
         call,
         &binary_id.clone(),
         move |reader, now| reader.document_of_binary(&binary_id, now),
-        |reader, _, document, _| {
+        |_, _, document, _| {
             // Nothing of it is shown but its title: what it replaces is not even looked up.
-            let made = reader.made_body(&document)?;
-            Ok((document, made))
+            Ok(document)
         },
     )
     .await?;
@@ -145,6 +144,7 @@ pub async fn retrieve(
     let bodies = call.services.store.bodies();
     let (content, title) = match part {
         Part::Whole | Part::Range(..) => {
+            let made = made_body(call, &document).await?;
             // All of it is read: its digest is checked before a byte of it goes out.
             let content = if made.is_none() && size > SMALL && held == Held::Short {
                 let stored = bodies.stored(&document.body_key, sha256, size);
@@ -182,6 +182,15 @@ pub async fn retrieve(
         content,
     };
     call.services.store.writer().record(trace, body).await
+}
+
+/// The bytes of a document that the server made itself.
+async fn made_body(call: &Call, document: &OpenedDocument) -> Result<Option<Vec<u8>>, Failure> {
+    if !document.is_made() {
+        return Ok(None);
+    }
+    let document = document.clone();
+    call.services.store.read(move |reader| reader.made_body(&document)).await
 }
 
 /// The notice of an imaging manifest, in place of it.

@@ -99,6 +99,7 @@ pub struct Store {
     single_rows: Option<readers::Readers>,
     writer: Writer,
     bodies: BodyStore,
+    url: DatabaseUrl,
 }
 
 impl Store {
@@ -114,7 +115,7 @@ impl Store {
             DatabaseUrl::Postgres(_) => Some(readers::Readers::open_for_single_rows(url, limits)?),
         };
         let (readers, writer) = (readers::Readers::open(url, limits)?, Writer::start(url, limits)?);
-        Ok(Self { readers, single_rows, writer, bodies })
+        Ok(Self { readers, single_rows, writer, bodies, url: url.clone() })
     }
 
     /// Takes everything of ours out of a database: a sandbox begins again.

@@ -150,18 +150,31 @@ impl Store {
     /// [`Failure::Unavailable`]: nothing was made, and nothing lost.
     pub async fn make_notices(
         &self,
-        decide: impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice> + Clone + Send + 'static,
+        oldest: i64,
+        decide: impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice> + Send + 'static,
     ) -> Result<usize, Failure> {
-        self.writer()
-            .untraced(move |connection| {
-                let nodes: Vec<String> = trace_log::table.select(trace_log::node).load(connection)?;
-                let mut looked_at = 0;
-                for node in nodes {
-                    looked_at += make_of_node(connection, &node, &decide)?;
+        let url = self.url.clone();
+        // On a connection of its own: no request waits in a commit for it.
+        let made = tokio::task::spawn_blocking(move || -> anyhow::Result<usize> {
+            let mut connection = DatabaseConnection::open_for_writing(&url)?;
+            let nodes: Vec<String> = trace_log::table.select(trace_log::node).load(&mut connection)?;
+            let mut looked_at = 0;
+            for node in nodes {
+                connection.begin()?;
+                match make_of_node(&mut connection, &node, oldest, &decide) {
+                    Ok(of_node) => {
+                        connection.commit()?;
+                        looked_at += of_node;
+                    }
+                    Err(error) => {
+                        connection.rollback()?;
+                        return Err(error.into());
+                    }
                 }
-                Ok(looked_at)
-            })
-            .await
+            }
+            Ok(looked_at)
+        });
+        made.await.map_err(Failure::internal)?.map_err(Failure::unavailable)
     }
 
     /// Takes notices that are due, so many at most, for as long as a lease goes: no other node delivers them meanwhile.
@@ -196,23 +209,29 @@ impl Store {
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub async fn settle_notice(&self, id: &str, state: NoticeState) -> Result<(), Failure> {
-        let id = id.to_owned();
+    pub async fn settle_notice(&self, taken: &NoticeRow, state: NoticeState) -> Result<(), Failure> {
+        // Whoever took it after us says what became of it.
+        let (id, attempts) = (taken.id.clone(), taken.attempts + 1);
         self.writer()
             .untraced(move |connection| {
-                let row = notice::table.filter(notice::id.eq(&id));
+                let row = notice::table
+                    .filter(notice::id.eq(&id))
+                    .filter(notice::state.eq(WAITING))
+                    .filter(notice::attempts.eq(attempts));
                 let (name, fault, due) = match &state {
                     NoticeState::Sent => ("envoye", None, None),
                     NoticeState::Dropped(why) => ("abandonne", Some(why), None),
                     NoticeState::Again(due, why) => (WAITING, Some(why), Some(*due)),
                     NoticeState::Dead(why) => ("echec", Some(why), None),
                 };
-                diesel::update(row)
-                    .set((notice::state.eq(name), notice::fault.eq(fault), notice::leased_until.eq(0)))
-                    .execute(connection)?;
-                if let Some(due) = due {
-                    diesel::update(row).set(notice::due.eq(due)).execute(connection)?;
-                }
+                match due {
+                    Some(due) => diesel::update(row)
+                        .set((notice::due.eq(due), notice::fault.eq(fault), notice::leased_until.eq(0)))
+                        .execute(connection)?,
+                    None => diesel::update(row)
+                        .set((notice::state.eq(name), notice::fault.eq(fault), notice::leased_until.eq(0)))
+                        .execute(connection)?,
+                };
                 Ok(())
             })
             .await
@@ -225,6 +244,7 @@ impl Store {
     pub async fn count_notices(&self) -> Result<Vec<(String, i64)>, Failure> {
         self.read(|reader| {
             notice::table
+                .filter(notice::state.eq_any([WAITING, "echec"]))
                 .group_by(notice::state)
                 .select((notice::state, diesel::dsl::count_star()))
                 .load(reader.connection)
@@ -258,6 +278,7 @@ impl Store {
 fn treating(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult<Vec<String>> {
     medecin_traitant::table
         .filter(medecin_traitant::record_id.eq(record_id))
+        .filter(medecin_traitant::kind.eq("medecin_traitant"))
         .select(medecin_traitant::professional_id)
         .load(connection)
 }
@@ -265,6 +286,7 @@ fn treating(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult
 fn make_of_node(
     connection: &mut DatabaseConnection,
     node: &str,
+    oldest: i64,
     decide: &impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice>,
 ) -> QueryResult<usize> {
     let begun = diesel::insert_into(notice_cursor::table)
@@ -285,19 +307,23 @@ fn make_of_node(
     let Some(from) = held else { return Ok(0) };
     let rows = TraceRow::page(connection, node, from, BATCH)?;
     let Some(next) = rows.last().and_then(|row| row.leaf) else { return Ok(0) };
+    let mut new_ones: Vec<NewNotice> = Vec::new();
     for row in &rows {
         let Some(record_id) = &row.record_id else { continue };
-        if row.outcome != "granted" {
+        if row.outcome != "granted" || row.at < oldest {
             continue;
         }
         let about = about(connection, row, record_id)?;
-        for new in decide(row, &about) {
-            let insert = diesel::insert_into(notice::table).values(new).on_conflict_do_nothing();
-            match connection {
-                DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
-            };
-        }
+        new_ones.extend(decide(row, &about));
+    }
+    // In one order on every node: two that make the same wait for each other and do not block each other.
+    new_ones.sort_by(|one, other| one.id.cmp(&other.id));
+    for new in new_ones {
+        let insert = diesel::insert_into(notice::table).values(new).on_conflict_do_nothing();
+        match connection {
+            DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+            DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+        };
     }
     diesel::update(notice_cursor::table.filter(notice_cursor::node.eq(node)))
         .set(notice_cursor::leaf.eq(next + 1))
@@ -311,7 +337,9 @@ fn about(connection: &mut DatabaseConnection, row: &TraceRow, record_id: &str) -
         .filter(trace::record_id.eq(record_id))
         .filter(trace::sequence.lt(row.sequence))
         .filter(trace::outcome.eq("granted"))
-        .filter(trace::operation.like("TD3.%"))
+        // What was read in a secret connection tells of itself by nothing (R1111-50).
+        .filter(trace::secret.eq(false))
+        .filter(trace::operation.like("TD3.1%").or(trace::operation.like("TD3.2%")))
         .limit(1)
         .select(trace::sequence)
         .first::<i64>(connection)

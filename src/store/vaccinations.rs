@@ -53,6 +53,8 @@ pub struct KeptVaccinations {
     pub current: Option<HistoryVersion>,
     /// How many histories there were, this one included.
     pub versions: usize,
+    /// What was hidden of the last one, whatever became of it.
+    hidden: (Labels, Option<i64>),
 }
 
 /// A history that the server made.
@@ -62,11 +64,9 @@ pub struct HistoryVersion {
     pub id: String,
     /// `masterIdentifier`.
     pub unique_id: String,
-    /// Of what it was made: a digest.
+    /// Of what it was made: digests, with spaces between.
     pub made_of: String,
     version: i64,
-    labels: Labels,
-    visible_from: Option<i64>,
 }
 
 /// Keeps what a note says; `false` where a current note of the record has the same vaccine on the same day (DMPFragmentCVAError).
@@ -105,6 +105,10 @@ impl Transaction<'_> {
         let facts: Vec<String> = of_record
             .inner_join(document::table.on(document::id.eq(vaccination::document_id)))
             .filter(document::status.eq(DocumentStatus::Current.code()))
+            // A note is N and nothing else; what is hidden all the same is in no history.
+            .filter(document::masked.eq(false))
+            .filter(document::invisible_to_patient.eq(false))
+            .filter(document::invisible_to_representatives.eq(false))
             .order((vaccination::day.asc(), vaccination::document_id.asc()))
             .select(vaccination::facts)
             .load(self.connection)?;
@@ -115,27 +119,25 @@ impl Transaction<'_> {
             .filter(document::type_code.eq(VACCINATION_HISTORY))
             .filter(document::author_id.eq(SERVER));
         let versions = made.count().get_result::<i64>(self.connection)?;
-        type Columns = (FactsRow, String, String, i64, Option<i64>);
-        let current: Option<Columns> = made
+        let current: Option<(String, String, String, i64)> = made
             .filter(document::status.eq(DocumentStatus::Current.code()))
-            .select((
-                FactsRow::as_select(),
-                document::unique_id,
-                document::fed_as,
-                document::version,
-                document::visible_from,
-            ))
+            .select((document::id, document::unique_id, document::fed_as, document::version))
             .first(self.connection)
             .optional()?;
-        let current = current.map(|(facts, unique_id, made_of, version, visible_from)| {
-            let facts = facts.at(now);
-            HistoryVersion { id: facts.id, unique_id, made_of, version, labels: facts.labels, visible_from }
-        });
+        let last: Option<(FactsRow, Option<i64>)> = made
+            .order((document::created_at.desc(), document::version.desc()))
+            .select((FactsRow::as_select(), document::visible_from))
+            .first(self.connection)
+            .optional()?;
+        let hidden = last
+            .map_or((Labels::default(), None), |(facts, visible_from)| (facts.at(now).labels, visible_from));
+        let current =
+            current.map(|(id, unique_id, made_of, version)| HistoryVersion { id, unique_id, made_of, version });
         let versions = usize::try_from(versions).unwrap_or_default();
-        Ok(Some(KeptVaccinations { patient, facts, current, versions }))
+        Ok(Some(KeptVaccinations { patient, facts, current, versions, hidden }))
     }
 
-    /// Puts a history in the place of the one that stands. What the patient or a professional hid of that stays hidden.
+    /// Puts a history in the place of the one that stands, if any: what somebody hid of the last one stays hidden.
     ///
     /// # Errors
     /// The database's; a text that cannot be read, which would be a fault of ours.
@@ -144,17 +146,19 @@ impl Transaction<'_> {
         grant: &HistoryGrant,
         mut submission: NewSubmission,
         bytes: &[u8],
-        current: Option<&HistoryVersion>,
+        kept: &KeptVaccinations,
+        replaced: Option<&HistoryVersion>,
     ) -> QueryResult<()> {
         let now = submission.created_at;
         insert_set(self.connection, &submission, grant.record_id(), SERVER)?;
         for new in &mut submission.documents {
             debug_assert_eq!(grant.record_id(), new.record_id);
-            if let Some(current) = current {
-                supersede(self.connection, &current.id, current.version, now)?;
-                new.replaces_id = Some(current.id.clone());
-                new.keep_labels(current.labels, current.visible_from)
-                    .map_err(|failure| diesel::result::Error::SerializationError(Box::new(failure)))?;
+            let (labels, visible_from) = kept.hidden;
+            new.keep_labels(labels, visible_from)
+                .map_err(|failure| diesel::result::Error::SerializationError(Box::new(failure)))?;
+            new.replaces_id = replaced.map(|replaced| replaced.id.clone());
+            if let Some(replaced) = replaced {
+                supersede(self.connection, &replaced.id, replaced.version, now)?;
             }
             diesel::insert_into(document::table).values(&*new).execute(self.connection)?;
             cover_older(self.connection, &new.id)?;
@@ -169,12 +173,19 @@ impl Transaction<'_> {
         insert_terms(self.connection, &submission.terms)
     }
 
-    /// Takes a history away: no note is left that it could tell of.
+    /// Takes a history away, and those that it replaced: no note is left that it could tell of, or they tell of one that is not there any more.
     ///
     /// # Errors
     /// The database's.
     pub fn end_history(&mut self, _: &HistoryGrant, current: &HistoryVersion, now: i64) -> QueryResult<()> {
         change(self.connection, &current.id, current.version, &[DocumentAction::Delete], now)
+    }
+}
+
+impl OpenedDocument {
+    /// Whether the server made it, bytes and all.
+    pub fn is_made(&self) -> bool {
+        self.body_key.starts_with(MADE)
     }
 }
 
@@ -184,9 +195,6 @@ impl Reader<'_> {
     /// # Errors
     /// [`Failure::Unavailable`].
     pub fn made_body(&mut self, document: &OpenedDocument) -> Result<Option<Vec<u8>>, Failure> {
-        if !document.body_key.starts_with(MADE) {
-            return Ok(None);
-        }
         made_body::table
             .filter(made_body::binary_id.eq(&document.binary_id))
             .select(made_body::bytes)

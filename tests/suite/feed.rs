@@ -391,7 +391,7 @@ fn what_is_refused_in_any_mode(engine: Engine) {
             "",
             "Observation",
         ),
-        ("batch", |b| b["type"] = "batch".into(), 400, "", "batch"),
+        ("batch", |b| b["type"] = "batch".into(), 400, "", "a Bundle of type transaction"),
         (
             "no patient",
             |b| {

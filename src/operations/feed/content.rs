@@ -59,7 +59,11 @@ pub(super) fn check(
         };
         return Err(Refusal::at(Reason::ContentMismatch, at_type, diagnostics));
     }
-    match Media::of(content_type) {
+    let media = Media::of(content_type);
+    if document.resource.r#type.code() == VACCINATION_NOTE && media != Some(Media::Cda) {
+        findings.always(at_type.clone(), "a vaccination note is a CDA document (EX_2.1-2010)");
+    }
+    match media {
         Some(Media::Cda) => check_cda(document, content_type, ins, findings),
         Some(Media::FhirDocument) => check_fhir_document(document, ins, findings),
         Some(media) => {

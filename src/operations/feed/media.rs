@@ -100,6 +100,11 @@ fn is(media_type: &str, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
+/// A media type without its parameters.
+pub(super) fn bare(media_type: &str) -> &str {
+    media_type.split(';').next().unwrap_or_default().trim()
+}
+
 /// The body of a CDA document of level 1.
 ///
 /// # Errors

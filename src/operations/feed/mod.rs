@@ -33,7 +33,7 @@ use crate::fhir::document_reference;
 use crate::fhir::elements::{PatientReference, Reference};
 use crate::fhir::outcome;
 use crate::identity::scope;
-use crate::rights::{FeedGrant, FeedPurpose, Labels, RecordFacts, ReplaceGrant};
+use crate::rights::{FeedGrant, FeedPurpose, Labels, RecordFacts, ReplaceGrant, VACCINATION_NOTE};
 use crate::store::{
     DocumentKey, FedDocument, FolderKind, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step,
     StoreError, Submitted, Transaction,
@@ -441,6 +441,11 @@ fn replaced(
                 Reason::NotFound => unknown().by(refusal.rule),
                 _ => refusal,
             })?;
+            // It would take over what hides the older one, and a note is N and nothing else.
+            if document.resource.r#type.code() == VACCINATION_NOTE && *replacing.keeps() != Labels::default() {
+                let why = "a vaccination note does not replace a document that is masked or hidden";
+                return Err(Refusal::at(Reason::UpdateNotAllowed, &expression, why).by("EX_2.1-2005").into());
+            }
             grants.push((replacing, kept.announced_until()));
         }
     }

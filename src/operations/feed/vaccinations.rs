@@ -8,15 +8,21 @@ use uuid::Uuid;
 use super::draft::{Draft, DraftDocument};
 use super::generated;
 use super::kept::{Ids, Owner, submission};
-use super::media::Media;
+use super::media::{self, Media};
 use super::rules::Findings;
 use crate::cda::{Head, KEEPER, Vaccination, vaccination_history};
 use crate::error::{Failure, Reason, Refusal};
 use crate::operations::Call;
 use crate::rights::{HistoryGrant, VACCINATION_NOTE};
 use crate::store::{
-    KeptVaccinations, NewDocument, NewSubmission, NewVaccination, StoreError, Transaction, hex, made_key,
+    HistoryVersion, KeptVaccinations, NewDocument, NewSubmission, NewVaccination, StoreError, Transaction, hex,
+    made_key,
 };
+
+/// Bytes of what a note says, at most: each history of the record repeats it.
+const MOST_FACTS: usize = 16 << 10;
+/// Reactions, and translations of the vaccine's code, at most.
+const MOST_ITEMS: usize = 20;
 
 /// Judges a note (EX_2.1-2010, 2020, 2030).
 ///
@@ -36,15 +42,20 @@ pub(super) fn check(document: &DraftDocument<'_>, findings: &mut Findings) -> Re
             return Ok(());
         }
     };
-    if Uuid::try_parse(&vaccination.id).is_err() {
+    if vaccination.id.len() != 36 || Uuid::try_parse(&vaccination.id).is_err() {
         findings.always(at(), "the id of the vaccination is a UUID (EX_2.1-2030)");
     }
     if vaccination.day().is_empty() {
         findings.strict(at(), "the day of the vaccination is missing");
     }
+    let lists = [vaccination.reactions.len(), vaccination.translations.len()];
+    let long = serde_json::to_string(vaccination).map_or(usize::MAX, |facts| facts.len()) > MOST_FACTS;
+    if long || lists.iter().any(|length| *length > MOST_ITEMS) {
+        findings.always(at(), "what the note says of the vaccination is too long for a history");
+    }
     let performer = vaccination.performer.as_ref().and_then(|performer| performer.id.as_ref());
     match performer {
-        Some(performer) if !document.names_author(&performer.extension) => {
+        Some(performer) if !performer.extension.is_empty() && !document.names_author(&performer.extension) => {
             findings.strict(document.at("author"), "who vaccinated is among the authors (EX_2.1-2020)");
         }
         _ => {}
@@ -63,7 +74,7 @@ pub(super) fn of_note(
     document: &DraftDocument<'_>,
     new: &NewDocument,
 ) -> Result<Option<NewVaccination>, Failure> {
-    if new.type_code != VACCINATION_NOTE || Media::of(&new.content_type) != Some(Media::Cda) {
+    if new.type_code != VACCINATION_NOTE || Media::of(media::bare(&new.content_type)) != Some(Media::Cda) {
         return Ok(None);
     }
     let Some(vaccination) = read(document)?.into_iter().next() else { return Ok(None) };
@@ -101,18 +112,41 @@ pub(in crate::operations) fn renew(
             None => Ok(()),
         };
     }
-    let made_of = hex(digest::digest(&digest::SHA256, kept.facts.join("\n").as_bytes()).as_ref());
+    let digests: Vec<String> = kept
+        .facts
+        .iter()
+        .map(|facts| hex(digest::digest(&digest::SHA256, facts.as_bytes()).as_ref()))
+        .collect();
+    let made_of = digests.join(" ");
     if kept.current.as_ref().is_some_and(|current| current.made_of == made_of) {
         return Ok(());
     }
-    let (submission, bytes) = made(call, &kept, grant, made_of)
-        .map_err(|failure| StoreError::SerializationError(Box::new(failure)))?;
-    transaction.renew_history(grant, submission, &bytes, kept.current.as_ref())
+    // A history that tells of what is not there any more does not stay behind as an older version.
+    let tells_no_more = |current: &HistoryVersion| {
+        current.made_of.split(' ').any(|told| !digests.iter().any(|digest| digest == told))
+    };
+    let replaced = kept.current.as_ref().filter(|current| !tells_no_more(current));
+    let (submission, bytes) = match made(call, &kept, replaced, grant, made_of) {
+        Ok(made) => made,
+        // The notes are what counts: nobody is kept from feeding or deleting one because of what is made of them.
+        Err(failure) => {
+            tracing::error!(%failure, "a vaccination history is not made anew");
+            return match kept.current.as_ref().filter(|current| tells_no_more(current)) {
+                Some(current) => transaction.end_history(grant, current, call.now()),
+                None => Ok(()),
+            };
+        }
+    };
+    if let Some(current) = kept.current.as_ref().filter(|current| tells_no_more(current)) {
+        transaction.end_history(grant, current, call.now())?;
+    }
+    transaction.renew_history(grant, submission, &bytes, &kept, replaced)
 }
 
 fn made(
     call: &Call,
     kept: &KeptVaccinations,
+    replaced: Option<&HistoryVersion>,
     grant: &HistoryGrant,
     made_of: String,
 ) -> Result<(NewSubmission, Vec<u8>), Failure> {
@@ -124,7 +158,7 @@ fn made(
         .map_err(Failure::internal)?;
     let bare = |id: &str| id.strip_prefix("urn:oid:").unwrap_or(id).to_owned();
     let (id, set_id) = (oid_of(&call.services.environment.next_id())?, oid_of(grant.record_id())?);
-    let replaces = kept.current.as_ref().map(|current| bare(&current.unique_id));
+    let replaces = replaced.map(|replaced| bare(&replaced.unique_id));
     let patient = &kept.patient;
     let xml = vaccination_history(
         &Head {

@@ -2,12 +2,17 @@
 
 use serde_json::Value;
 
-use super::feeding::{MASKED, NORMAL, of_type, status, statuses};
+use super::feeding::{MASKED, NORMAL, PDF, of_type, status, statuses};
 use super::{DOCTOR, Example, accepted, address, alone, of_bytes};
 use crate::on_both_engines_and_in_xml;
 use crate::support::{Answer, Client, Engine, OTHER, PatientSide, TEST, World};
 
-on_both_engines_and_in_xml!(one_history_of_all_notes, notes_that_are_none, many_notes_at_once);
+on_both_engines_and_in_xml!(
+    one_history_of_all_notes,
+    notes_that_are_none,
+    many_notes_at_once,
+    a_note_in_the_place_of_what_is_hidden
+);
 
 const UUID_1: &str = "41DAC707-7C96-47B7-B600-AC63D8002142";
 const UUID_2: &str = "41DAC707-7C96-47B7-B600-AC63D8002143";
@@ -96,6 +101,9 @@ fn one_history_of_all_notes(engine: Engine) {
     let corrected = entry(UUID_1, "68747507", "20090928", "LOT-D");
     accepted(&feed(&doctor, "2.25.820.4", Some("2.25.820.1"), &corrected));
     let (third, text) = history(&doctor);
+    // The histories that told of the note that is replaced are not there any more, in no version.
+    assert_eq!(histories(&doctor, "current,superseded").len(), 1);
+    assert!(third["relatesTo"].is_null());
     assert!(text.contains("LOT-D") && text.contains("LOT-B") && !text.contains("LOT-A"), "{text}");
 
     // A professional neither deletes the history nor feeds one; what the patient hides of it stays hidden when it is made anew.
@@ -114,8 +122,11 @@ fn one_history_of_all_notes(engine: Engine) {
     assert_eq!(doctor.delete_document("2.25.820.4").status, 200);
     let left = "SELECT CAST(count(*) AS TEXT) AS text FROM document WHERE type_code = '11369-6' AND status = 'current'";
     assert_eq!(world.text(left), "0");
-    // The day and vaccine of a note that was deleted are free again.
+    // The day and vaccine of a note that was deleted are free again. What the patient hid stays hidden, until he shows it.
     accepted(&feed(&doctor, "2.25.820.5", None, &entry(UUID_1, "68747507", "20090928", "LOT-E")));
+    assert_eq!(histories(&doctor, "current").len(), 0);
+    let id = world.text("SELECT id AS text FROM document WHERE type_code = '11369-6' AND status = 'current'");
+    assert_eq!(mes.change_document(OTHER, &id, serde_json::json!({ "masque": false })).status, 200);
     assert!(history(&doctor).1.contains("LOT-E"));
     assert_eq!(status(&world, "2.25.820.4"), "entered-in-error");
 }
@@ -136,7 +147,23 @@ fn notes_that_are_none(engine: Engine) {
     ] {
         feed(&doctor, "2.25.821.1", None, &entries).assert_refused(422, "XDSRegistryMetadataError", phrase);
     }
+    // Longer than a history can bear; and what is no CDA document at all.
+    let long = right.replace("</lotNumberText>", &format!("{}</lotNumberText>", "x".repeat(20_000)));
+    feed(&doctor, "2.25.821.1", None, &long).assert_refused(422, "XDSRegistryMetadataError", "too long");
+    let example = of_type("2.25.821.3", ("87273-9", "52"), NORMAL);
+    let pdf = of_bytes(&example, "application/pdf", "urn:asip:ci-sis:vac-note:2021", PDF);
+    doctor.post("/DocumentReference", alone(pdf, PDF)).assert_refused(
+        422,
+        "XDSRegistryMetadataError",
+        "is a CDA document (EX_2.1-2010)",
+    );
     assert_eq!((world.rows("document"), world.bodies()), before);
+    // A parameter of the media type changes nothing.
+    let (mut described, bytes) = note_of(&of_type("2.25.821.4", ("87273-9", "52"), NORMAL), &right);
+    described["content"][0]["attachment"]["contentType"] = "text/xml; charset=utf-8".into();
+    accepted(&doctor.post("/DocumentReference", alone(described, &bytes)));
+    feed(&doctor, "2.25.821.1", None, &right).assert_refused(422, "DMPFragmentCVAError", "68747507");
+    assert_eq!(doctor.delete_document("2.25.821.4").status, 200);
     accepted(&feed(&doctor, "2.25.821.1", None, &right));
     assert_eq!(histories(&doctor, "current").len(), 1, "control");
     // A history is fed by nobody, masked or not.
@@ -165,4 +192,23 @@ fn many_notes_at_once(engine: Engine) {
     let (_, text) = history(&doctor);
     assert_eq!(text.matches("<substanceAdministration").count(), 4, "{text}");
     assert_eq!(world.rows("vaccination"), 4);
+}
+
+/// A note that would take over a mask is refused: it would stand masked, and open in the history.
+fn a_note_in_the_place_of_what_is_hidden(engine: Engine) {
+    let world = World::start(engine);
+    let (author, mes) = (world.client("cps-medecin-b"), PatientSide::of(&world));
+    let report = of_type("2.25.823.1", ("11488-4", "11"), NORMAL);
+    let id = accepted(&author.post("/DocumentReference", report.single()))["id"].as_str().unwrap().to_owned();
+    assert_eq!(mes.change_document(OTHER, &id, serde_json::json!({ "masque": true })).status, 200);
+    let note = entry(UUID_1, "68747507", "20090928", "LOT-X");
+    let before = (world.rows("document"), world.bodies());
+    feed(&author, "2.25.823.2", Some("2.25.823.1"), &note).assert_refused(
+        422,
+        "XDSRegistryMetadataError",
+        "does not replace a document that is masked",
+    );
+    assert_eq!((world.rows("document"), world.bodies()), before);
+    assert_eq!(mes.change_document(OTHER, &id, serde_json::json!({ "masque": false })).status, 200);
+    accepted(&feed(&author, "2.25.823.2", Some("2.25.823.1"), &note));
 }
