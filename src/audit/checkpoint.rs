@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -237,13 +237,35 @@ fn node_of(path: &Path) -> Option<String> {
 
 fn append(path: &Path, text: &str) -> Result<()> {
     let is_new = !path.exists();
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    let length = file.metadata()?.len();
+    // What a crash or a full disk left of a note is ended: it is no note, and the next one begins behind it.
+    let ended = if ends_whole(&mut file, length)? { "" } else { TORN };
+    let written = file.write_all(format!("{ended}{text}").as_bytes()).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // The file as it was, where that is still possible.
+        let _ = file.set_len(length).and_then(|()| file.sync_all());
+        return Err(error.into());
+    }
     if let Some(folder) = path.parent().filter(|_| is_new) {
         File::open(folder)?.sync_all()?;
     }
     Ok(())
+}
+
+/// What ends a note that was not written to its end.
+const TORN: &str = "\n\n# torn\n\n";
+
+/// Whether a file ends with a signature and an empty line.
+fn ends_whole(file: &mut File, length: u64) -> Result<bool> {
+    /// Longer than any signature line of ours.
+    const TAIL: u64 = 1 << 10;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    let tail = String::from_utf8_lossy(&tail);
+    let last = tail.strip_suffix("\n\n").and_then(|tail| tail.rsplit("\n\n").next());
+    Ok(length == 0 || last.is_some_and(|last| last.starts_with("— ") || last == "# torn"))
 }
 
 fn read_folder(folder: &Path, node: &str, verifier: &Verifier) -> Result<BTreeMap<u64, Checkpoint>> {
@@ -261,17 +283,29 @@ fn read_folder(folder: &Path, node: &str, verifier: &Verifier) -> Result<BTreeMa
     for path in paths {
         let at = || path.display().to_string();
         let text = std::fs::read_to_string(&path).with_context(at)?;
-        // A note ends with a signature and an empty line. What was cut by a crash is no note, and signed nothing.
-        let mut rest = text.as_str();
-        while let Some(end) = rest.find("\n\n— ") {
-            let Some(length) = rest.get(end + 2..).and_then(|rest| rest.find("\n\n")) else { break };
-            let (note, after) = rest.split_at(end + 2 + length + 2);
-            let checkpoint = verifier.open(note.trim_end_matches('\n')).with_context(at)?;
-            ensure!(checkpoint.origin.ends_with(&format!("/{node}")), "{}: a checkpoint of another node", at());
-            if let Some(other) = found.insert(checkpoint.size, checkpoint.clone()) {
-                ensure!(other.root == checkpoint.root, "{}: two roots of the size {}", at(), checkpoint.size);
+        // A note is a body, an empty line, a signature, an empty line. What a crash cut is no note, and signed nothing; the next one is looked for
+        // behind its mark.
+        for part in text.split(TORN) {
+            let mut rest = part;
+            while let Some(end) = rest.find("\n\n— ") {
+                let Some(length) = rest.get(end + 2..).and_then(|rest| rest.find("\n\n")) else { break };
+                let (note, after) = rest.split_at(end + 2 + length + 2);
+                let checkpoint = verifier.open(note.trim_end_matches('\n')).with_context(at)?;
+                ensure!(
+                    checkpoint.origin.ends_with(&format!("/{node}")),
+                    "{}: a checkpoint of another node",
+                    at()
+                );
+                if let Some(other) = found.insert(checkpoint.size, checkpoint.clone()) {
+                    ensure!(
+                        other.root == checkpoint.root,
+                        "{}: two roots of the size {}",
+                        at(),
+                        checkpoint.size
+                    );
+                }
+                rest = after;
             }
-            rest = after;
         }
     }
     Ok(found)
@@ -337,6 +371,16 @@ mod tests {
         let whole = std::fs::read_to_string(&day).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
         assert_eq!(folders.read("n_1", &verifier).unwrap()[0].len(), 3);
+        // And what is written behind it is read all the same.
+        let of_node = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("n_1_");
+        let entries = std::fs::read_dir(folder.path().join("b")).unwrap();
+        let torn = entries.map(|entry| entry.unwrap().path()).filter(of_node).max().unwrap();
+        let whole = std::fs::read_to_string(&torn).unwrap();
+        for cut in 1..whole.len() - 1 {
+            std::fs::write(&torn, &whole.as_bytes()[..whole.floor_char_boundary(cut)]).unwrap();
+            append(&torn, &format!("{}\n", signer.sign(&at(12)))).unwrap();
+            assert_eq!(folders.read("n_1", &verifier).unwrap()[1].keys().next_back(), Some(&12), "{cut}");
+        }
         // Another key, another node, another root of a size.
         let foreign = self::signer(folder.path(), "other");
         assert!(folders.read("n_1", &foreign.verifier()).is_err());

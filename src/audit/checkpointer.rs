@@ -34,6 +34,8 @@ pub struct Checkpointer {
     node: String,
     /// As of the last checkpoint.
     signed: Frontier,
+    /// As it was found at the start: what a process that was killed left unsigned is signed by the next.
+    found: Option<Frontier>,
 }
 
 impl Checkpointer {
@@ -48,34 +50,48 @@ impl Checkpointer {
         let of_folders = folders.read(&settings.node, &signer.verifier())?;
         let last =
             of_folders.iter().filter_map(|found| found.values().next_back()).max_by_key(|last| last.size);
-        let signed = match last {
-            Some(last) => goes_on(store, &settings.node, last).await.with_context(|| {
-                format!(
-                    "the log of the node {} does not go on from its checkpoint of {} traces: see `habilis audit verify`; a server goes on \
-                     under another node's name (docs/audit.md)",
-                    settings.node, last.size
-                )
-            })?,
-            None => Frontier::default(),
-        };
+        let (signed, found) = goes_on(store, &settings.node, last).await.with_context(|| {
+            format!(
+                "the log of the node {} does not go on from its last checkpoint: see `habilis audit verify`; a server goes on under another \
+                 node's name (docs/audit.md)",
+                settings.node
+            )
+        })?;
         let origin = format!("{}/{}", settings.origin, settings.node);
-        Ok(Self { signer, folders, origin, node: settings.node.clone(), signed })
+        Ok(Self { signer, folders, origin, node: settings.node.clone(), signed, found })
     }
 
-    /// Signs how far the log goes, where it went on; whether it did.
+    /// Signs how far the log goes, where it went on; whether it did. What was signed is the beginning of it: the rows between say so.
     ///
     /// # Errors
-    /// A folder or the database cannot be written: it is tried again the next time.
+    /// A folder or the database cannot be written: it is tried again the next time. The log is not what was signed any more: then nothing is
+    /// signed under this node's name.
     pub async fn sign(&mut self, store: &Store, now: Timestamp) -> Result<bool> {
-        let Some(head) = store.writer().head() else { return Ok(false) };
-        if head.size() <= self.signed.size() {
+        let head = match (store.writer().head(), &self.found) {
+            (Some(head), Some(found)) if head.size() < found.size() => found.clone(),
+            (Some(head), _) => (*head).clone(),
+            (None, Some(found)) => found.clone(),
+            (None, None) => return Ok(false),
+        };
+        ensure!(
+            head.size() >= self.signed.size(),
+            "the log has {} traces, {} were signed: see `habilis audit verify`",
+            head.size(),
+            self.signed.size()
+        );
+        if head.size() == self.signed.size() {
             return Ok(false);
         }
+        let goes_on = extended(store, &self.node, self.signed.clone(), head.size()).await?;
+        ensure!(
+            goes_on == head,
+            "the log is not what was signed any more: nothing is signed (see `habilis audit verify`)"
+        );
         let checkpoint = Checkpoint { origin: self.origin.clone(), size: head.size(), root: head.root() };
         let note = self.signer.sign(&checkpoint);
         let (folders, node) = (self.folders.clone(), self.node.clone());
         tokio::task::spawn_blocking(move || folders.append(&node, &note, now)).await??;
-        self.signed = (*head).clone();
+        self.signed = head;
         store.note_checkpoint(&self.node, &self.signed).await?;
         Ok(true)
     }
@@ -86,22 +102,11 @@ impl Checkpointer {
     }
 }
 
-/// The tree as of a checkpoint, derived from the rows since the last one that the database noted.
-async fn goes_on(store: &Store, node: &str, last: &Checkpoint) -> Result<Frontier> {
-    let named = node.to_owned();
-    let state = store.read(move |reader| reader.log_state(&named)).await?;
-    let state = state.context("the database has no log of this node")?;
-    ensure!(
-        u64::try_from(state.size).is_ok_and(|size| size >= last.size),
-        "the database has {} traces of the node, fewer than were signed",
-        state.size
-    );
-    // What the database noted is believed where the rest of the way leads to the root that was signed.
-    let noted = state.checkpoint.filter(|noted| noted.size() <= last.size).unwrap_or_default();
-    let mut frontier = noted;
-    while frontier.size() < last.size {
+/// The tree of a node's log up to a size, derived from a smaller one and the rows since.
+async fn extended(store: &Store, node: &str, mut frontier: Frontier, size: u64) -> Result<Frontier> {
+    while frontier.size() < size {
         let (named, from) = (node.to_owned(), frontier.size());
-        let most = i64::try_from((last.size - from).min(10_000)).unwrap_or(10_000);
+        let most = i64::try_from((size - from).min(10_000)).unwrap_or(10_000);
         let rows = store.read(move |reader| reader.leaf_hashes(&named, from, most)).await?;
         ensure!(!rows.is_empty(), "the traces from {from} on are missing");
         for (leaf, hash) in rows {
@@ -111,6 +116,38 @@ async fn goes_on(store: &Store, node: &str, last: &Checkpoint) -> Result<Frontie
             frontier.push(hash.ok_or_else(|| anyhow!("the trace {} is missing", frontier.size()))?);
         }
     }
-    ensure!(frontier.root() == last.root, "the traces are others than those that were signed");
     Ok(frontier)
+}
+
+/// The tree as of the last checkpoint, and as of now, derived from the rows since the last one that the database noted.
+async fn goes_on(store: &Store, node: &str, last: Option<&Checkpoint>) -> Result<(Frontier, Option<Frontier>)> {
+    let named = node.to_owned();
+    let state = store.read(move |reader| reader.log_state(&named)).await?;
+    let Some(state) = state else {
+        ensure!(last.is_none(), "the database has no log of this node");
+        return Ok((Frontier::default(), None));
+    };
+    let size = u64::try_from(state.size).unwrap_or_default();
+    let noted = state.checkpoint.unwrap_or_default();
+    let signed = match last {
+        None => {
+            ensure!(
+                noted.size() == 0,
+                "the database knows of a checkpoint of {} traces, and the folders have none",
+                noted.size()
+            );
+            Frontier::default()
+        }
+        Some(last) => {
+            ensure!(size >= last.size, "the database has {size} traces of the node, fewer than were signed");
+            // What the database noted is believed where the rest of the way leads to the root that was signed.
+            let noted = Some(noted).filter(|noted| noted.size() <= last.size).unwrap_or_default();
+            let signed = extended(store, node, noted, last.size).await?;
+            ensure!(signed.root() == last.root, "the traces are others than those that were signed");
+            signed
+        }
+    };
+    let now = extended(store, node, signed.clone(), size).await?;
+    ensure!(state.frontier.as_ref() == Some(&now), "the log's tree is not that of its traces");
+    Ok((signed, Some(now)))
 }

@@ -20,6 +20,8 @@ pub struct Evidence {
     pub folders: CheckpointFolders,
     /// The present instant.
     pub now: Timestamp,
+    /// How many rows there were before there was a log, of which nothing can be said.
+    pub unlogged: u64,
     /// How old a trace may be, in microseconds, that no checkpoint covers yet.
     pub patience: i64,
 }
@@ -77,6 +79,10 @@ pub fn verify(
     nodes.extend(LogState::nodes_of_rows(connection)?);
     nodes.extend(evidence.folders.nodes()?);
     let mut report = Report { unlogged, nodes: nodes.len(), ..Report::default() };
+    if unlogged > evidence.unlogged {
+        let what = format!("{unlogged} rows are of no node, {} were before there was a log", evidence.unlogged);
+        report.faults.push(Fault { node: String::new(), leaf: 0, what });
+    }
     for node in &nodes {
         let checkpoints = match evidence.folders.read(node, &evidence.verifier) {
             Ok(of_folders) => of_folders,
@@ -129,6 +135,16 @@ impl Log<'_> {
         loop {
             let from = i64::try_from(self.frontier.size())?;
             let rows = TraceRow::page(connection, self.node, from, PAGE)?;
+            // What a server at work has added since is looked at the next time.
+            let all = state.and_then(|state| u64::try_from(state.size).ok());
+            let rows: Vec<TraceRow> = rows
+                .into_iter()
+                .filter(|row| {
+                    all.is_none_or(|all| {
+                        row.leaf.and_then(|leaf| u64::try_from(leaf).ok()).is_none_or(|leaf| leaf < all)
+                    })
+                })
+                .collect();
             if rows.is_empty() {
                 break;
             }
@@ -161,7 +177,15 @@ impl Log<'_> {
             }
             read(rows.len() as u64);
         }
-        Ok(self.end(last, state))
+        if let Some(fault) = self.end(last, state) {
+            return Ok(Some(fault));
+        }
+        // Rows beside the log: without a place, with one below its beginning, or behind its end while it does not go on.
+        let beside = LogState::rows_beside(connection, self.node)?;
+        if beside > 0 {
+            return Ok(self.fault(self.frontier.size(), format!("{beside} rows have no place in the log")));
+        }
+        Ok(None)
     }
 
     fn end(&self, last: u64, state: Option<&LogState>) -> Option<Fault> {

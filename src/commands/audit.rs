@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
-use habilis::audit::merkle::{Hash, consistency_proof, inclusion_proof};
+use habilis::audit::merkle::{Hash, consistency_proof, inclusion_proof, is_included};
 use habilis::audit::verify::{self, Evidence};
 use habilis::config;
 use habilis::environment::Environment;
@@ -112,6 +112,9 @@ pub struct Where {
     /// The public key, NAME+ID+KEY. Without it, that of the private key: who can change that can change the checkpoints as well.
     #[arg(long)]
     public_key: Option<String>,
+    /// How many traces are of before there was a log: `verify` says how many it finds.
+    #[arg(long, default_value_t = 0)]
+    unlogged: u64,
     /// How many seconds old a trace may be that no checkpoint covers yet.
     #[arg(long, default_value_t = 60)]
     patience: u32,
@@ -148,6 +151,7 @@ impl Where {
             verifier,
             folders: CheckpointFolders::of(&folders),
             now: Environment::system().now(),
+            unlogged: self.unlogged,
             patience: i64::from(self.patience) * 1_000_000,
         };
         Ok(Found { database, evidence })
@@ -348,6 +352,9 @@ fn prove_inclusion(found: &Found, request_id: &str) -> Result<()> {
         };
         let leaves = leaves(&mut connection, node)?;
         // The newest checkpoint that covers it: what a verifier holds already.
+        if row.right_hash().as_ref().map(Hash::as_slice) != row.leaf_hash.as_deref() {
+            bail!("the row is not what was written: see `habilis audit verify`");
+        }
         let index = usize::try_from(leaf)?;
         let checkpoints = found.evidence.folders.read(node, &found.evidence.verifier)?;
         let last =
@@ -356,6 +363,13 @@ fn prove_inclusion(found: &Found, request_id: &str) -> Result<()> {
         let covered = leaves.get(..usize::try_from(size)?).context("fewer traces than were signed")?;
         let proof = inclusion_proof(index, covered)
             .context("no checkpoint covers the trace yet: try again in some seconds")?;
+        let holds = match (last, covered.get(index)) {
+            (Some(last), Some(hash)) => is_included(u64::try_from(leaf)?, size, *hash, &proof, &last.root),
+            _ => false,
+        };
+        if !holds {
+            bail!("the log is not what was signed: see `habilis audit verify`");
+        }
         println!(
             "{}",
             serde_json::to_string_pretty(&json!({

@@ -1,8 +1,9 @@
 //! ITI-81: who did what, as far as the caller may know it.
 
 use super::{Budget, Call, Operation, PatientKey, Traced};
-use crate::error::Failure;
+use crate::error::{Failure, Reason, Refusal};
 use crate::identity::scope::Transaction;
+use crate::rights::RecordFacts;
 use crate::store::{TraceCriteria, TracePage};
 
 /// The operation's name in traces.
@@ -38,7 +39,12 @@ pub async fn run(
         .read(move |reader| {
             let call = &reading;
             let tables = &call.services.tables;
-            let (grant, record_id) = match &patient {
+            let (grant, record) = match &patient {
+                // A session that opens one record says nothing of others, not even what one did there oneself.
+                None if call.caller.session.as_ref().is_some_and(|session| session.record.is_some()) => {
+                    let why = "the session opens one record: name it in entity.identifier";
+                    return Err(Refusal::new(Reason::OtherRecord, why).into());
+                }
                 None => (tables.decide_own_traces(&call.caller).granted()?, None),
                 Some(patient) => {
                     let Some(record) = call.searched_record(reader, patient)? else {
@@ -47,10 +53,16 @@ pub async fn run(
                     };
                     let decision = tables.decide_traces(&call.caller, &record, call.at()?);
                     let grant = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
-                    (grant, Some(record.id))
+                    (grant, Some(record))
                 }
             };
-            let page = reader.traces(&grant, &criteria)?;
+            let record_id = record.as_ref().map(|record: &RecordFacts| record.id.clone());
+            let mut page = reader.traces(&grant, &criteria)?;
+            if let Some(record) = record {
+                // Of a document that the caller may not see, nothing is told, whoever fed or read it.
+                let scope = tables.decide_scope(&call.caller, &record, call.at()?).granted().ok();
+                reader.leave_out_hidden(scope.as_ref(), &mut page.rows, call.now())?;
+            }
             Ok((Found { record_id, page }, grant.rule().to_owned()))
         })
         .await?;

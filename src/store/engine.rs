@@ -170,6 +170,10 @@ where
 /// Brings the database to the version of the program.
 pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
     let mut connection = DatabaseConnection::open_for_writing(url)?;
+    if let DatabaseConnection::Postgres(postgres) = &mut connection {
+        // An index over many millions of rows takes longer than a request may; other nodes answer 503 meanwhile.
+        postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
+    }
     let applied = match &mut connection {
         DatabaseConnection::Sqlite(sqlite) => {
             sqlite.run_pending_migrations(SQLITE_MIGRATIONS).map(|run| run.len())

@@ -285,6 +285,31 @@ impl LogState {
         trace::table.filter(trace::node.is_null()).count().get_result(connection)
     }
 
+    /// Rows of a node that are not in its log: without a place, below its beginning, or behind its end, if the log as it now is does not
+    /// go so far.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn rows_beside(connection: &mut DatabaseConnection, node: &str) -> QueryResult<i64> {
+        // Rows first: what comes in meanwhile is in the log that is read behind them.
+        let of_node = || trace::table.filter(trace::node.eq(node));
+        let misplaced: i64 =
+            of_node().filter(trace::leaf.is_null().or(trace::leaf.lt(0))).count().get_result(connection)?;
+        let last: Option<Option<i64>> = of_node()
+            .order(trace::leaf.desc())
+            .filter(trace::leaf.is_not_null())
+            .select(trace::leaf)
+            .first(connection)
+            .optional()?;
+        let size: Option<i64> = trace_log::table
+            .filter(trace_log::node.eq(node))
+            .select(trace_log::size)
+            .first(connection)
+            .optional()?;
+        let behind = last.flatten().is_some_and(|last| last >= size.unwrap_or_default());
+        Ok(misplaced + i64::from(behind))
+    }
+
     /// Nodes of which there are rows.
     ///
     /// # Errors

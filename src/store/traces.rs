@@ -1,5 +1,7 @@
 //! Traces as they are read by people: a page of a person's, or of a record's.
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
 
 use super::criteria::DateRange;
@@ -10,7 +12,7 @@ use super::readers::Reader;
 use super::schema::trace;
 use super::unavailable;
 use crate::error::Failure;
-use crate::rights::{TracesGrant, TracesOf};
+use crate::rights::{Scope, TracesGrant, TracesOf};
 
 /// Which traces.
 #[derive(Clone, Debug, Default)]
@@ -43,10 +45,10 @@ fn matching<'a>(grant: &'a TracesGrant, criteria: &'a TraceCriteria) -> trace::B
     let mut query = trace::table.into_boxed();
     if let TracesOf::Caller(id) = grant.of() {
         query = query.filter(trace::caller_id.eq(id));
-        // What was hidden from him is on no record that he could name.
-        if grant.record_id().is_some() {
-            query = query.filter(trace::outcome.ne(HIDDEN));
-        }
+    }
+    // What was hidden is on no record that one could name: not one's own look-ups, nor those of others.
+    if grant.record_id().is_some() {
+        query = query.filter(trace::outcome.ne(HIDDEN));
     }
     if let Some(record_id) = grant.record_id() {
         query = query.filter(trace::record_id.eq(record_id));
@@ -77,7 +79,8 @@ impl Reader<'_> {
         let mut query = matching(grant, criteria);
         if let Some(after) = &criteria.after {
             let same = trace::at.eq(after.date).and(trace::request_id.lt(&after.id));
-            query = query.filter(trace::at.lt(after.date).or(same));
+            // The first says to the index where to begin.
+            query = query.filter(trace::at.le(after.date)).filter(trace::at.lt(after.date).or(same));
         }
         let most = i64::try_from(criteria.size).unwrap_or(i64::MAX).saturating_add(1);
         let mut rows: Vec<TraceRow> = query
@@ -141,6 +144,40 @@ impl TraceRow {
             .limit(most)
             .select(TraceRow::as_select())
             .load(connection)
+    }
+}
+
+impl Reader<'_> {
+    /// Leaves out of traces what they say of documents that a scope does not hold: of all of them without one.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn leave_out_hidden(
+        &mut self,
+        scope: Option<&Scope>,
+        rows: &mut [TraceRow],
+        now: i64,
+    ) -> Result<(), Failure> {
+        let named: Vec<&str> = rows
+            .iter()
+            .filter(|row| row.operation.starts_with("TD2") || row.operation.starts_with("TD3"))
+            .flat_map(|row| row.objects.split(' '))
+            .filter(|object| !object.is_empty())
+            .collect();
+        let mut seen = HashSet::new();
+        // Some at a time: an engine takes so many values at once.
+        for (scope, named) in
+            scope.into_iter().flat_map(|scope| named.chunks(500).map(move |named| (scope, named)))
+        {
+            seen.extend(super::documents::seen(self.connection, scope, named, now).map_err(unavailable)?);
+        }
+        for row in rows.iter_mut() {
+            if row.operation.starts_with("TD2") || row.operation.starts_with("TD3") {
+                let told: Vec<&str> = row.objects.split(' ').filter(|object| seen.contains(*object)).collect();
+                row.objects = told.join(" ");
+            }
+        }
+        Ok(())
     }
 }
 

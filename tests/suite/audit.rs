@@ -78,6 +78,7 @@ fn evidence(folders: &[PathBuf], now: i64) -> Evidence {
         verifier: habilis::audit::checkpoint::Signer::read(ORIGIN, &key).unwrap().verifier(),
         folders: CheckpointFolders::of(folders),
         now: Timestamp::from_second(now).unwrap(),
+        unlogged: 0,
         patience: 60_000_000,
     }
 }
@@ -176,9 +177,11 @@ enum Kind {
     Truncate,
     RewriteAll,
     RestoreOldCheckpoint,
+    /// A row that is in no log: without a node, without a place, below the beginning, behind the end.
+    Beside,
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::Edit,
     Kind::Insert,
     Kind::Delete,
@@ -186,6 +189,7 @@ const KINDS: [Kind; 7] = [
     Kind::Truncate,
     Kind::RewriteAll,
     Kind::RestoreOldCheckpoint,
+    Kind::Beside,
 ];
 
 struct Attack<'a> {
@@ -250,6 +254,16 @@ impl Attack<'_> {
                 self.sql(&format!("UPDATE trace SET leaf = 100000 WHERE leaf = {leaf}"));
                 self.sql(&format!("UPDATE trace SET leaf = {leaf} WHERE leaf = {other}"));
                 self.sql(&format!("UPDATE trace SET leaf = {other} WHERE leaf = 100000"));
+            }
+            Kind::Beside => {
+                let columns = "at, request_id, operation, caller_kind, caller_id, certificate, mode, objects, status, outcome, rule, authentication, secret, leaf_hash";
+                let place =
+                    [("NULL", "NULL"), ("'n'", "NULL"), ("'n'", "-1"), ("'n'", "120")][self.random.below(4)];
+                self.sql(&format!(
+                    "INSERT INTO trace ({columns}, node, leaf) SELECT {columns}, {}, {} FROM trace WHERE leaf = {leaf}",
+                    place.0, place.1
+                ));
+                return;
             }
             Kind::Truncate => self.sql(&format!("DELETE FROM trace WHERE leaf >= {leaf}")),
             Kind::RewriteAll => {
@@ -373,6 +387,7 @@ fn nothing_is_signed_that_contradicts_a_checkpoint(engine: Engine) {
         for (tampering, phrase) in [
             ("UPDATE trace_log SET size = 119", "fewer than were signed"),
             ("DELETE FROM trace_log", "no log of this node"),
+            ("UPDATE trace_log SET frontier = checkpoint, size = 121", "the traces from 120 on are missing"),
             ("UPDATE trace SET leaf_hash = NULL WHERE leaf = 7", "the trace 7 is missing"),
             ("DELETE FROM trace WHERE leaf >= 110", "the traces from 110 on are missing"),
         ] {

@@ -340,6 +340,7 @@ impl World {
                 .verifier(),
             folders: CheckpointFolders::of(&[self.data.join("checkpoints")]),
             now: jiff::Timestamp::MAX,
+            unlogged: 0,
             patience: 0,
         };
         // Of two nodes, the one that goes on has more than is signed.
