@@ -26,7 +26,7 @@ pub struct Header {
     pub patient_ids: Vec<(String, String)>,
     /// The document is an XSLT style sheet around the ClinicalDocument.
     pub is_self_presenting: bool,
-    /// How many authors there are.
+    /// How many authors there are that are persons or devices, and no mere organisation.
     pub authors: usize,
     /// The body, where it is a file of another kind (level 1, `nonXMLBody`).
     pub body: Option<Unstructured>,
@@ -143,7 +143,15 @@ fn clinical_document(document: Node<'_, '_>) -> Result<Header, CdaFault> {
         type_code: child(document, "code").and_then(|code| code.attribute("code")).map(str::to_owned),
         patient_ids,
         is_self_presenting: false,
-        authors: document.children().filter(|node| is(*node, HL7, "author")).count(),
+        authors: document
+            .children()
+            .filter(|node| is(*node, HL7, "author"))
+            .filter_map(|author| child(author, "assignedAuthor"))
+            .filter(|author| {
+                let has = |name| child(*author, name).is_some();
+                has("assignedPerson") || has("assignedAuthoringDevice") || !has("representedOrganization")
+            })
+            .count(),
         body: body(document)?,
     })
 }

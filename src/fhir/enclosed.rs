@@ -1,19 +1,38 @@
-//! The files that a resource encloses: Binaries and attachments, wherever they stand.
+//! What a resource encloses, wherever it stands: files (Binaries and attachments), and identifiers.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Shows each enclosed file: its media type as declared, and its bytes in base64. Nothing is copied but what an escape hides.
+/// Something that is enclosed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enclosed<'a> {
+    /// A file: its media type as declared, empty where none is, and its bytes in base64.
+    File {
+        /// `contentType`.
+        media_type: &'a str,
+        /// `data`.
+        data: &'a str,
+    },
+    /// A file that is elsewhere: `url`.
+    Elsewhere(&'a str),
+    /// An identifier: system and value.
+    Identifier(&'a str, &'a str),
+}
+
+/// Shows each thing that is enclosed. Nothing is copied but what an escape hides.
 ///
 /// # Errors
 /// What `look` found wrong, or that the text is no JSON.
-pub fn each_enclosed(text: &str, mut look: impl FnMut(&str, &str) -> Result<(), String>) -> Result<(), String> {
+pub fn each_enclosed(
+    text: &str,
+    mut look: impl FnMut(Enclosed<'_>) -> Result<(), String>,
+) -> Result<(), String> {
     let mut wrong = None;
-    let mut keep = |media_type: &str, data: &str| {
+    let mut keep = |found: Enclosed<'_>| {
         if wrong.is_none() {
-            wrong = look(media_type, data).err();
+            wrong = look(found).err();
         }
     };
     let mut json = serde_json::Deserializer::from_str(text);
@@ -22,7 +41,7 @@ pub fn each_enclosed(text: &str, mut look: impl FnMut(&str, &str) -> Result<(), 
 }
 
 struct Walk<'f> {
-    look: &'f mut dyn FnMut(&str, &str),
+    look: &'f mut dyn FnMut(Enclosed<'_>),
 }
 
 /// A text is given back; what holds others is walked through.
@@ -75,17 +94,29 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut media_type, mut data) = (None, None);
+        let (mut media_type, mut data, mut url, mut system, mut value) = (None, None, None, None, None);
+        // A signature and sampled data have a `data` that is no file.
+        let mut is_no_file = false;
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let value = map.next_value_seed(Walk { look: &mut *self.look })?;
+            let member = map.next_value_seed(Walk { look: &mut *self.look })?;
             match key.as_ref() {
-                "contentType" => media_type = value,
-                "data" => data = value,
+                "contentType" => media_type = member,
+                "data" => data = member,
+                "url" => url = member,
+                "system" => system = member,
+                "value" => value = member,
+                "sigFormat" | "who" | "origin" => is_no_file = true,
                 _ => {}
             }
         }
-        if let (Some(media_type), Some(data)) = (media_type, data) {
-            (self.look)(&media_type, &data);
+        if let (Some(data), false) = (data, is_no_file) {
+            (self.look)(Enclosed::File { media_type: media_type.as_deref().unwrap_or_default(), data: &data });
+        }
+        if let Some(url) = url {
+            (self.look)(Enclosed::Elsewhere(&url));
+        }
+        if let (Some(system), Some(value)) = (system, value) {
+            (self.look)(Enclosed::Identifier(&system, &value));
         }
         Ok(None)
     }
@@ -99,17 +130,23 @@ mod tests {
     fn each_file_is_shown() {
         let text = r#"{"a":[1,-1,0.5,true,null,{"contentType":"text/plain","data":"QQ=="}],
             "photo":{"data":"Q\u0051==","title":"x","contentType":"image/jpeg","url":"y"},
-            "sampled":{"data":"1 2 3"},"away":{"contentType":"application/pdf"},"odd":{"contentType":"x","data":{"data":"z"}}}"#;
+            "sampled":{"origin":{"value":1},"data":"1 2 3"},"bare":{"data":"z"},
+            "who":[{"identifier":[{"value":"v","system":"s"}]}],"odd":{"contentType":"x","data":{"data":"z"}}}"#;
         let mut shown = Vec::new();
-        let walked = each_enclosed(text, |media_type, data| {
-            shown.push(format!("{media_type} {data}"));
+        let walked = each_enclosed(text, |found| {
+            shown.push(match found {
+                Enclosed::File { media_type, data } => format!("{media_type} {data}"),
+                Enclosed::Elsewhere(url) => format!("at {url}"),
+                Enclosed::Identifier(system, value) => format!("{system}|{value}"),
+            });
             Ok(())
         });
-        assert_eq!((walked, shown), (Ok(()), vec!["text/plain QQ==".to_owned(), "image/jpeg QQ==".to_owned()]));
+        assert_eq!(walked, Ok(()));
+        assert_eq!(shown, ["text/plain QQ==", "image/jpeg QQ==", "at y", " z", "s|v", " z"]);
         assert_eq!(
-            each_enclosed(text, |media_type, _| Err(media_type.to_owned())),
-            Err("text/plain".to_owned())
+            each_enclosed(text, |found| Err(format!("{found:?}"))).unwrap_err().matches("text/plain").count(),
+            1
         );
-        assert!(each_enclosed("{", |_, _| Ok(())).is_err());
+        assert!(each_enclosed("{", |_| Ok(())).is_err());
     }
 }

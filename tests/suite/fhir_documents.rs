@@ -132,7 +132,7 @@ fn what_is_no_document_of_this_record(engine: Engine) {
     const CONTENT: &str = "XDSRepositoryMetadataError";
     const METADATA: &str = "XDSRegistryMetadataError";
     type Change = fn(&mut Value);
-    let faults: [(&str, Change, &str); 8] = [
+    let faults: [(&str, Change, &str); 9] = [
         (
             METADATA,
             |document| document["entry"][1]["resource"]["identifier"][0]["value"] = PATIENT.into(),
@@ -141,6 +141,18 @@ fn what_is_no_document_of_this_record(engine: Engine) {
         (
             METADATA,
             |document| document["entry"][1]["resource"]["identifier"][0]["system"] = "urn:x".into(),
+            "another patient",
+        ),
+        // Named by nothing but an identifier.
+        (
+            METADATA,
+            |document| {
+                let observation = json!({
+                    "resourceType": "Observation", "status": "final", "code": { "text": "Poids" },
+                    "subject": { "identifier": { "system": TEST, "value": PATIENT } },
+                });
+                document["entry"].as_array_mut().unwrap().push(json!({ "resource": observation }));
+            },
             "another patient",
         ),
         // Contained in what the Composition is not about: in the document all the same.
@@ -200,17 +212,22 @@ fn what_is_no_document_of_this_record(engine: Engine) {
     // What the document encloses is judged as what is fed alone.
     let enclosing = |media_type: &str, bytes: &[u8]| {
         let mut sent = document("2.25.787", OTHER);
-        let binary =
-            json!({ "resourceType": "Binary", "contentType": media_type, "data": BASE64.encode(bytes) });
+        let mut binary = json!({ "resourceType": "Binary", "data": BASE64.encode(bytes) });
+        if !media_type.is_empty() {
+            binary["contentType"] = media_type.into();
+        }
         sent["entry"].as_array_mut().unwrap().push(json!({ "resource": binary }));
         sent
     };
+    let of_another = Example::new(TEST, PATIENT, "X", "2.25.788").cda();
     for (media_type, bytes, phrase) in [
         ("application/pdf", b"<html>".as_slice(), "not application/pdf"),
         ("text/html", b"<html>", "the DMP takes no"),
         ("image/svg+xml", b"<svg/>", "the DMP takes no"),
         ("text/xml", b"<!DOCTYPE x><x/>", "DTD"),
         ("image/png", b"GIF89a", "not image/png"),
+        ("text/xml", of_another.as_bytes(), "about another patient"),
+        ("", b"MZ", "the DMP takes no such"),
     ] {
         let sent = transaction("2.25.787", &enclosing(media_type, bytes));
         author.post("", sent.to_string()).assert_refused(422, METADATA, phrase);

@@ -212,9 +212,19 @@ fn inert_attribute(attribute: roxmltree::Attribute<'_, '_>) -> bool {
         (Some(XML), "lang" | "space") => true,
         (Some(_), _) => false,
         (None, "href" | "src" | "longdesc" | "cite") => is_plain_address(&value),
-        (None, "style") => !["url(", "expression(", "import", "behavior", "binding", "\\"]
-            .iter()
-            .any(|active| value.contains(active)),
+        (None, "style") => ![
+            "url(",
+            "expression(",
+            "@import",
+            "behavior:url",
+            "-moz-binding",
+            "image-set(",
+            "image(",
+            "src(",
+            "\\",
+        ]
+        .iter()
+        .any(|active| value.contains(active)),
         (None, name) => ATTRIBUTES.contains(&name),
     }
 }

@@ -144,6 +144,7 @@ fn narratives_are_inert() {
     };
     for inert in [
         "<p style=\"color:red\">x</p>",
+        "<p style=\"color:red !important; scroll-behavior:smooth\">x</p>",
         "<a href=\"https://example.org/a:b\">x</a>",
         "<a href=\"Patient/1?a=b:c\" title=\"t\">x</a>",
         "<img src=\"data:image/png;base64,AA==\" alt=\"a\"/>",
@@ -163,6 +164,8 @@ fn narratives_are_inert() {
         "<a href=\"data:text/html,x\"/>",
         "<img src=\"data:image/svg+xml,x\"/>",
         "<p style=\"background:url(https://example.org)\"/>",
+        "<p style=\"background:image-set('https://example.org' 1x)\"/>",
+        "<p style=\"@import 'x'\"/>",
         "<p style=\"background:\\75rl(x)\"/>",
         "<x xmlns=\"http://www.w3.org/2000/svg\"/>",
         "<p xmlns:x=\"http://www.w3.org/1999/xlink\" x:href=\"y\"/>",

@@ -11,7 +11,7 @@ use super::vaccinations;
 use crate::cda::Header;
 use crate::error::{Issue, Reason, Refusal};
 use crate::fhir::document::FhirDocument;
-use crate::fhir::enclosed::each_enclosed;
+use crate::fhir::enclosed::{Enclosed, each_enclosed};
 use crate::fhir::{json, xml};
 use crate::identity::identifiers::ins_system;
 use crate::operations::Call;
@@ -110,7 +110,22 @@ fn check_fhir_document(
     })?;
     xml::check(text).map_err(|fault| invalid(format!("not a resource of FHIR R4: {fault}")))?;
     let read = FhirDocument::read(text).map_err(|why| invalid(why.to_owned()))?;
-    each_enclosed(text, media::check_enclosed).map_err(|why| {
+    let mut others = 0;
+    each_enclosed(text, |found| match found {
+        Enclosed::File { media_type, data } => media::check_enclosed(media_type, data, (system, value)),
+        Enclosed::Elsewhere(url)
+            if url.trim_start().get(..5).is_some_and(|begin| begin.eq_ignore_ascii_case("data:")) =>
+        {
+            Err("it stands in its own address".to_owned())
+        }
+        Enclosed::Elsewhere(_) => Ok(()),
+        // Wherever another patient is named: as a subject, in a Bundle within, in whatever else.
+        Enclosed::Identifier(of, is) => {
+            others += usize::from(ins_system::is_key(of) && (of != system || is != value));
+            Ok(())
+        }
+    })
+    .map_err(|why| {
         Refusal::at(
             Reason::ContentMismatch,
             at("content[0].attachment"),
@@ -121,8 +136,7 @@ fn check_fhir_document(
     let mut mismatches = Vec::new();
     // Whom it is about is the patient of the record, and nobody with another INS is in it.
     let is_own = |(of, is): &(String, String)| of == system && is == value;
-    let mut all = read.subject_ids.iter().chain(&read.patient_ids);
-    if !read.subject_ids.iter().any(is_own) || all.any(|one| ins_system::is_key(&one.0) && !is_own(one)) {
+    if !read.subject_ids.iter().any(is_own) || others > 0 {
         mismatches.push(Issue::at(at("subject"), "the FHIR document is about another patient"));
     }
     if read.type_code != document.resource.r#type.code() {

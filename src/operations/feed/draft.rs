@@ -160,7 +160,10 @@ impl DraftDocument<'_> {
             let id = author.literal().strip_prefix('#');
             let target =
                 id.and_then(|id| self.resource.contained.iter().find(|contained| contained.id.0 == id));
-            target.is_some_and(|target| target.resource_type.0 == "Organization")
+            let is_role_of_nobody = |target: &Contained<'_>| {
+                target.practitioner.is_none() && target.organization.is_some() && target.identifier.is_empty()
+            };
+            target.is_some_and(|target| target.resource_type.0 == "Organization" || is_role_of_nobody(target))
         };
         self.resource.author.len() - self.resource.author.iter().filter(is_organisation).count()
     }

@@ -4,6 +4,7 @@
 //! unreadable, or an attempt on the reader's machine.
 
 use crate::cda::{Header, Unstructured};
+use crate::identity::identifiers::ins_system;
 
 /// The SOP class of a key object selection, the only DICOM object of the DMP (JDV_J60).
 const KEY_OBJECT_SELECTION: &str = "1.2.840.10008.5.1.4.1.1.88.59";
@@ -121,12 +122,27 @@ pub(super) fn check_body(body: &Unstructured) -> Result<(), String> {
 ///
 /// # Errors
 /// Why it is none that the DMP takes.
-pub(super) fn check_enclosed(declared: &str, data: &str) -> Result<(), String> {
-    let media_type = declared.split(';').next().unwrap_or_default().trim();
+pub(super) fn check_enclosed(declared: &str, data: &str, ins: (&str, &str)) -> Result<(), String> {
+    let mut parts = declared.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let charset =
+        parts.find_map(|part| part.split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
     let bytes = super::decode_base64(data, "data").map_err(|_| "not base64".to_owned())?;
     match Media::of(media_type) {
-        Some(Media::Cda) => Header::read(&bytes).map(|_| ()).map_err(|fault| fault.to_string()),
-        Some(media) if media != Media::FhirDocument => media.check(&bytes, Some("utf-8")),
+        Some(Media::Cda) => {
+            let header = Header::read(&bytes).map_err(|fault| fault.to_string())?;
+            let other = |(root, value): &(String, String)| {
+                let system = format!("urn:oid:{root}");
+                ins_system::is_key(&system) && (system != ins.0 || value != ins.1)
+            };
+            if header.patient_ids.iter().any(other) {
+                return Err("a CDA document is about another patient".to_owned());
+            }
+            header.body.as_ref().map_or(Ok(()), check_body)
+        }
+        Some(media) if media != Media::FhirDocument => {
+            media.check(&bytes, Some(charset.map_or("utf-8", |(_, charset)| charset)))
+        }
         None if media_type == "image/png" => is(media_type, &bytes),
         _ => Err("the DMP takes no such media type".into()),
     }
