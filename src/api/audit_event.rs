@@ -100,7 +100,6 @@ async fn find(
 
 fn entry(row: &TraceRow, base: &str) -> SearchEntry {
     let event = Event {
-        place: (row.node.as_deref().unwrap_or_default(), row.leaf.unwrap_or(-row.sequence)),
         at: row.at,
         request_id: &row.request_id,
         operation: &row.operation,
@@ -117,7 +116,7 @@ fn entry(row: &TraceRow, base: &str) -> SearchEntry {
         status: row.status,
         base,
     };
-    let path = format!("{KIND}/{}", id_of(event.place));
+    let path = format!("{KIND}/{}", id_of(event.request_id, event.at));
     SearchEntry { path, resource: audit_event(&event), link: None }
 }
 

@@ -10,6 +10,9 @@ use crate::error::{Reason, Refusal};
 use crate::operations::feed::FHIR_DOCUMENT;
 use crate::operations::read_document::{self, Held, Part};
 
+/// All the memory that bodies have together: a document for which it is not enough is read when nothing else is under way.
+const ALL_MEMORY: u64 = (super::BODY_MEMORY as u64) << 10;
+
 /// Retrieve a FHIR document (TD3.2, ITI-68).
 ///
 /// The Bundle as it was fed, in JSON or XML. What may not be seen is answered like what does not exist.
@@ -35,7 +38,11 @@ pub async fn read(request: HttpRequest, api: web::Data<Api>, id: web::Path<Strin
             if partial::holds_it(&request, described.sha256) {
                 return Ok(Part::NotModified);
             }
-            match request::hold_memory(&request, &api.body_memory, described.size.saturating_mul(3)) {
+            match request::hold_memory(
+                &request,
+                &api.body_memory,
+                described.size.saturating_mul(3).min(ALL_MEMORY),
+            ) {
                 true => Ok(Part::Whole),
                 false => Err(Refusal {
                     retry_after: Some(2),

@@ -209,7 +209,15 @@ impl CheckpointFolders {
     /// # Errors
     /// A file that cannot be read, a note that cannot be opened, two roots of one size: names the file.
     pub fn read(&self, node: &str, verifier: &Verifier) -> Result<Vec<BTreeMap<u64, Checkpoint>>> {
-        self.0.iter().map(|folder| read_folder(folder, node, verifier)).collect()
+        self.0.iter().map(|folder| read_folder(folder, node, verifier, usize::MAX)).collect()
+    }
+
+    /// The last of them in each folder: of the newest days alone, however old the log is.
+    ///
+    /// # Errors
+    /// As [`CheckpointFolders::read`].
+    pub fn read_last(&self, node: &str, verifier: &Verifier) -> Result<Vec<BTreeMap<u64, Checkpoint>>> {
+        self.0.iter().map(|folder| read_folder(folder, node, verifier, 2)).collect()
     }
 
     /// The nodes of which there are checkpoints.
@@ -268,7 +276,12 @@ fn ends_whole(file: &mut File, length: u64) -> Result<bool> {
     Ok(length == 0 || last.is_some_and(|last| last.starts_with("— ") || last == "# torn"))
 }
 
-fn read_folder(folder: &Path, node: &str, verifier: &Verifier) -> Result<BTreeMap<u64, Checkpoint>> {
+fn read_folder(
+    folder: &Path,
+    node: &str,
+    verifier: &Verifier,
+    days: usize,
+) -> Result<BTreeMap<u64, Checkpoint>> {
     let mut found = BTreeMap::new();
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
@@ -280,7 +293,7 @@ fn read_folder(folder: &Path, node: &str, verifier: &Verifier) -> Result<BTreeMa
         }
     }
     paths.sort();
-    for path in paths {
+    for path in paths.split_off(paths.len().saturating_sub(days)) {
         let at = || path.display().to_string();
         let text = std::fs::read_to_string(&path).with_context(at)?;
         // A note is a body, an empty line, a signature, an empty line. What a crash cut is no note, and signed nothing; the next one is looked for

@@ -47,7 +47,7 @@ impl Checkpointer {
     pub async fn open(settings: &AuditSettings, store: &Store) -> Result<Self> {
         let signer = Signer::read(&settings.origin, &settings.key)?;
         let folders = CheckpointFolders::open(&settings.checkpoints)?;
-        let of_folders = folders.read(&settings.node, &signer.verifier())?;
+        let of_folders = folders.read_last(&settings.node, &signer.verifier())?;
         let last =
             of_folders.iter().filter_map(|found| found.values().next_back()).max_by_key(|last| last.size);
         let (signed, found) = goes_on(store, &settings.node, last).await.with_context(|| {

@@ -15,8 +15,6 @@ const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 /// What is told of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Event<'a> {
-    /// The node that wrote it, and its place: what its id is made of.
-    pub place: (&'a str, i64),
     /// Microseconds.
     pub at: i64,
     /// `X-Request-Id`.
@@ -74,16 +72,16 @@ fn coding(system: &str, code: &str) -> Value {
     json!({ "system": system, "code": code })
 }
 
-/// The id of an AuditEvent: of its place, which it does not tell.
-pub fn id_of((node, leaf): (&str, i64)) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{node}/{leaf}").as_bytes()).hyphenated().to_string()
+/// The id of an AuditEvent: of its request and its instant, and not of its place in the log, which would tell how much happens.
+pub fn id_of(request_id: &str, at: i64) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{request_id} {at}").as_bytes()).hyphenated().to_string()
 }
 
 /// The text of an AuditEvent.
 pub fn audit_event(event: &Event<'_>) -> String {
     let (interaction, action, balp) = kind(event.operation);
     let granted = event.status < 400;
-    let id = id_of(event.place);
+    let id = id_of(event.request_id, event.at);
     let balp = balp.filter(|_| granted && event.record_id.is_some() && event.objects.len() == 1);
     let profiles: Vec<String> =
         std::iter::once(TDE.to_owned()).chain(balp.map(|name| format!("{BALP}{name}"))).collect();
@@ -199,9 +197,8 @@ mod tests {
         assert_eq!(profiles(&Event { objects: vec!["d", "e"], ..read.clone() }).0, 1);
         assert_eq!(profiles(&Event { record_id: None, ..read.clone() }).0, 1);
         assert_eq!(profiles(&Event { operation: "TD3.1 find documents", ..read.clone() }).0, 1);
-        let id = |leaf: i64| {
-            let json: Value =
-                serde_json::from_str(&audit_event(&Event { place: ("n", leaf), ..read.clone() })).unwrap();
+        let id = |at: i64| {
+            let json: Value = serde_json::from_str(&audit_event(&Event { at, ..read.clone() })).unwrap();
             json["id"].clone()
         };
         assert_eq!(id(1), id(1));
