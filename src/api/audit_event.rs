@@ -4,8 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::negotiation::Accepted;
 use super::pages::Pages;
+use super::record_search::{link, place};
 use super::respond::Answer;
-use super::search_parameters::{DEFAULT_COUNT, MAXIMUM_COUNT, bounded, encoded, invalid, patient_key, range};
+use super::search_parameters::{DEFAULT_COUNT, MAXIMUM_COUNT, bounded, invalid, patient_key, range};
 use super::{Api, gate, request};
 use crate::audit::Traced;
 use crate::error::{Failure, Reason, Refusal};
@@ -82,7 +83,8 @@ async fn find(
     let (repeated, after) = (search.repeated, search.criteria.after.clone());
     let found = read_traces::run(&call, search.patient, search.criteria).await?;
     Ok(found.map(|found| {
-        let link = |after: Option<&PageCursor>| link(&repeated, found.record_id.as_deref(), after, &pages);
+        let link =
+            |after: Option<&PageCursor>| link(KIND, &repeated, found.record_id.as_deref(), after, &pages);
         let entries: Vec<SearchEntry> = found.page.rows.iter().map(|row| entry(row, &api.base)).collect();
         let (this, next) = (link(after.as_ref()), found.page.next.as_ref().map(|next| link(Some(next))));
         let bundle = SearchSet {
@@ -137,7 +139,7 @@ impl Search {
         bounded(&parameters)?;
         let known: Vec<&str> = AUDIT_EVENT_SEARCH.iter().map(|(name, _)| *name).collect();
         let mut criteria = TraceCriteria { size: DEFAULT_COUNT, ..TraceCriteria::default() };
-        let (mut patient, mut named, mut after) = (None, String::new(), None);
+        let (mut patient, mut named, mut after) = (None, None, None);
         let (mut ignored, mut repeated, mut dated) = (Vec::new(), Vec::new(), false);
         for (name, value) in parameters {
             match name.as_str() {
@@ -146,7 +148,7 @@ impl Search {
                     if patient.replace(key).is_some() {
                         return Err(invalid(&name, "the patient is named twice"));
                     }
-                    named = value;
+                    named = Some(value);
                     continue;
                 }
                 "_after" => {
@@ -178,36 +180,7 @@ impl Search {
             let why = "a search of traces carries date with a lower bound, as ge2026-01-01 (ITI-81)";
             return Err(Refusal::at(Reason::MissingSearchParameter, "date", why));
         }
-        if let Some(link) = after {
-            let record_id = named.strip_prefix("Patient/").unwrap_or(&named);
-            let place = pages.open(KIND, &sealed(&repeated, record_id), &link);
-            criteria.after = Some(place.ok_or_else(|| {
-                invalid("_after", "not a page that this server made for this caller and this search")
-            })?);
-        }
+        criteria.after = place(KIND, &repeated, named.as_deref(), after.as_deref(), pages)?;
         Ok(Self { patient, criteria, ignored, repeated })
     }
-}
-
-/// What a page link is good for.
-fn sealed(repeated: &[(String, String)], record_id: &str) -> Vec<(String, String)> {
-    let patient = (!record_id.is_empty()).then(|| ("patient".to_owned(), format!("Patient/{record_id}")));
-    patient.into_iter().chain(repeated.iter().cloned()).collect()
-}
-
-/// A search as a link that a client may follow: the record by our own identifier.
-fn link(
-    repeated: &[(String, String)],
-    record_id: Option<&str>,
-    after: Option<&PageCursor>,
-    pages: &Pages<'_>,
-) -> String {
-    let mut parameters = sealed(repeated, record_id.unwrap_or_default());
-    if let Some(after) = after {
-        let place = pages.link(KIND, &parameters, after);
-        parameters.push(("_after".to_owned(), place));
-    }
-    let query: Vec<String> =
-        parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
-    format!("{KIND}?{}", query.join("&"))
 }

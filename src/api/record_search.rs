@@ -1,4 +1,4 @@
-//! What the searches of one record have in common: the patient, pages, what is left aside, links.
+//! What the searches of records have in common: the patient, pages, what is left aside, links.
 
 use super::pages::Pages;
 use super::search_parameters::{Handling, bounded, encoded, invalid, patient_key};
@@ -63,13 +63,27 @@ impl RecordSearch {
     /// # Errors
     /// [`Reason::InvalidSearchParameter`]: the link was made for another caller or another search, or not here.
     pub fn place(&self, kind: &str, pages: &Pages<'_>) -> Result<Option<PageCursor>, Refusal> {
-        let Some(link) = &self.after else { return Ok(None) };
-        let record_id = self.named.strip_prefix("Patient/").unwrap_or(&self.named);
-        let place = pages.open(kind, &sealed(&self.repeated, record_id), link);
-        place.map(Some).ok_or_else(|| {
-            invalid("_after", "not a page that this server made for this caller and this search")
-        })
+        place(kind, &self.repeated, Some(&self.named), self.after.as_deref(), pages)
     }
+}
+
+/// Where the page begins that a search asks for; the patient as it names him, if it does.
+///
+/// # Errors
+/// [`Reason::InvalidSearchParameter`]: the link was made for another caller or another search, or not here.
+pub fn place(
+    kind: &str,
+    repeated: &[(String, String)],
+    named: Option<&str>,
+    after: Option<&str>,
+    pages: &Pages<'_>,
+) -> Result<Option<PageCursor>, Refusal> {
+    let Some(link) = after else { return Ok(None) };
+    let record_id = named.map(|named| named.strip_prefix("Patient/").unwrap_or(named));
+    let place = pages.open(kind, &sealed(repeated, record_id), link);
+    place
+        .map(Some)
+        .ok_or_else(|| invalid("_after", "not a page that this server made for this caller and this search"))
 }
 
 /// A search as a link that a client may follow: the record by our own identifier.
@@ -80,10 +94,7 @@ pub fn link(
     after: Option<&PageCursor>,
     pages: &Pages<'_>,
 ) -> String {
-    let mut parameters = match record_id {
-        Some(record_id) => sealed(repeated, record_id),
-        None => repeated.to_vec(),
-    };
+    let mut parameters = sealed(repeated, record_id);
     if let Some(after) = after {
         let place = pages.link(kind, &parameters, after);
         parameters.push(("_after".to_owned(), place));
@@ -94,7 +105,7 @@ pub fn link(
 }
 
 /// What a page link is good for.
-fn sealed(repeated: &[(String, String)], record_id: &str) -> Vec<(String, String)> {
-    let patient = ("patient".to_owned(), format!("Patient/{record_id}"));
-    std::iter::once(patient).chain(repeated.iter().cloned()).collect()
+fn sealed(repeated: &[(String, String)], record_id: Option<&str>) -> Vec<(String, String)> {
+    let patient = record_id.map(|record_id| ("patient".to_owned(), format!("Patient/{record_id}")));
+    patient.into_iter().chain(repeated.iter().cloned()).collect()
 }

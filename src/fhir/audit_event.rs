@@ -77,6 +77,11 @@ pub fn id_of(request_id: &str, at: i64) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{request_id} {at}").as_bytes()).hyphenated().to_string()
 }
 
+/// Whether the objects of an operation's trace are documents, rather than consents or values.
+pub fn about_documents(operation: &str) -> bool {
+    operation.starts_with("TD2") || operation.starts_with("TD3")
+}
+
 /// The text of an AuditEvent.
 pub fn audit_event(event: &Event<'_>) -> String {
     let (interaction, action, balp) = kind(event.operation);
@@ -129,7 +134,7 @@ pub fn audit_event(event: &Event<'_>) -> String {
     }
     for object in &event.objects {
         // A document by its resource; what else there is, by its identifier.
-        let what = match event.operation.starts_with("TD2") || event.operation.starts_with("TD3") {
+        let what = match about_documents(event.operation) {
             true => json!({ "reference": format!("DocumentReference/{object}") }),
             false => json!({ "identifier": { "value": object } }),
         };

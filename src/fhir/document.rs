@@ -68,8 +68,6 @@ pub struct FhirDocument {
     pub type_code: String,
     /// System and value of each identifier of whom the Composition is about; empty where its subject leads nowhere.
     pub subject_ids: Identifiers,
-    /// Those of every Patient in it, contained in whatever resource.
-    pub patient_ids: Identifiers,
 }
 
 impl FhirDocument {
@@ -126,12 +124,10 @@ impl FhirDocument {
         let is_named = |names: &[String]| !named.is_empty() && names.iter().any(|name| name == named);
         subject_ids
             .extend(patients.iter().filter(|(names, _)| is_named(names)).flat_map(|(_, ids)| ids.clone()));
-        let patient_ids = patients.into_iter().flat_map(|(_, ids)| ids).collect();
         Ok(Self {
             identifier: bundle.identifier.as_ref().map(|identifier| identifier.value().to_owned()),
             type_code: composition.r#type.code().to_owned(),
             subject_ids,
-            patient_ids,
         })
     }
 }
@@ -148,7 +144,6 @@ mod tests {
         let read = FhirDocument::read(text).unwrap();
         assert_eq!((read.identifier.as_deref(), read.type_code.as_str()), (Some("urn:oid:1.2"), "11488-4"));
         assert_eq!(read.subject_ids, [("s".to_owned(), "1".to_owned())]);
-        assert_eq!(read.patient_ids, [("s".to_owned(), "2".to_owned())]);
         let subject = |reference: &str, contained: &str| {
             let entry = r#"{"fullUrl":"urn:uuid:7","resource":{"resourceType":"Patient","id":"p","#;
             let text = text.replace(r#"{"resource":{"resourceType":"Patient","#, entry);
@@ -168,8 +163,6 @@ mod tests {
             r#"{"resourceType":"Patient","identifier":[{"system":"s","value":"2"}]}"#,
             r##"{"resourceType":"Observation","contained":[{"resourceType":"Patient","id":"c","identifier":[{"system":"s","value":"4"}]}],"subject":{"reference":"#c"}}"##,
         );
-        let read = FhirDocument::read(&elsewhere).unwrap();
-        assert_eq!(read.patient_ids, [("s".to_owned(), "4".to_owned())]);
         let named = r##""subject":{"reference":"#c"}"##;
         let named = elsewhere.replace(r#""subject":{"identifier":{"system":"s","value":"1"}}"#, named);
         assert!(FhirDocument::read(&named).unwrap().subject_ids.is_empty());

@@ -14,7 +14,7 @@ use crate::store::{NoticeRow, NoticeState, Store};
 
 /// How often it is looked whether there is something to tell.
 pub const INTERVAL: Duration = Duration::from_secs(2);
-/// What was done so long ago is told no more, microseconds: notices that were switched off for months begin with yesterday.
+/// What was done so long ago is told no more, microseconds: notices that were switched off for months begin with the last seven days.
 const OLDEST: i64 = 7 * 86_400 * 1_000_000;
 /// How long one node has for what it took, microseconds: several times what one delivery may take.
 const LEASE: i64 = 300 * 1_000_000;

@@ -87,10 +87,7 @@ pub fn of_trace(row: &TraceRow, about: &NoticesOf) -> Vec<NewNotice> {
             actor_kind: row.caller_kind.clone(),
             structure: row.caller_structure.clone(),
             mode: row.mode.clone(),
-            state: "attente",
             due,
-            attempts: 0,
-            leased_until: 0,
         }
     };
     let mut notices = vec![notice(PATIENT, MAIL), notice(PATIENT, WEBHOOK)];

@@ -36,14 +36,8 @@ pub struct NewNotice {
     pub structure: Option<String>,
     /// `normal`, `bris_de_glace`, `centre_15`.
     pub mode: String,
-    /// `attente`.
-    pub state: &'static str,
     /// When it may go out, microseconds.
     pub due: i64,
-    /// How often it was tried.
-    pub attempts: i64,
-    /// Until when somebody is delivering it, microseconds.
-    pub leased_until: i64,
 }
 
 /// A notice that is to be delivered.
@@ -112,7 +106,7 @@ pub struct NoticesOf {
 }
 
 /// What waits.
-pub(super) const WAITING: &str = "attente";
+const WAITING: &str = "attente";
 /// Traces that are looked at in one transaction.
 const BATCH: i64 = 200;
 
@@ -132,12 +126,7 @@ impl Store {
                 // That they have begun, where there is no log yet: logs that come later are told of from their first trace.
                 ends.push((String::new(), 0));
                 for (node, size) in ends {
-                    let row = (notice_cursor::node.eq(node), notice_cursor::leaf.eq(size));
-                    let insert = diesel::insert_into(notice_cursor::table).values(row).on_conflict_do_nothing();
-                    match connection {
-                        DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                        DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
-                    };
+                    begin_cursor(connection, &node, size)?;
                 }
                 Ok(())
             })
@@ -283,19 +272,24 @@ fn treating(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult
         .load(connection)
 }
 
+/// Where the notices of a node's log begin, unless they have.
+fn begin_cursor(connection: &mut DatabaseConnection, node: &str, leaf: i64) -> QueryResult<()> {
+    let row = (notice_cursor::node.eq(node), notice_cursor::leaf.eq(leaf));
+    let insert = diesel::insert_into(notice_cursor::table).values(row).on_conflict_do_nothing();
+    match connection {
+        DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+        DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+    };
+    Ok(())
+}
+
 fn make_of_node(
     connection: &mut DatabaseConnection,
     node: &str,
     oldest: i64,
     decide: &impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice>,
 ) -> QueryResult<usize> {
-    let begun = diesel::insert_into(notice_cursor::table)
-        .values((notice_cursor::node.eq(node), notice_cursor::leaf.eq(0_i64)))
-        .on_conflict_do_nothing();
-    match connection {
-        DatabaseConnection::Sqlite(sqlite) => begun.execute(sqlite)?,
-        DatabaseConnection::Postgres(postgres) => begun.execute(postgres)?,
-    };
+    begin_cursor(connection, node, 0)?;
     let cursor = notice_cursor::table.filter(notice_cursor::node.eq(node)).select(notice_cursor::leaf);
     let held: Option<i64> = match connection {
         DatabaseConnection::Sqlite(sqlite) => cursor.first(sqlite).optional()?,
@@ -319,7 +313,8 @@ fn make_of_node(
     // In one order on every node: two that make the same wait for each other and do not block each other.
     new_ones.sort_by(|one, other| one.id.cmp(&other.id));
     for new in new_ones {
-        let insert = diesel::insert_into(notice::table).values(new).on_conflict_do_nothing();
+        let untried = (notice::state.eq(WAITING), notice::attempts.eq(0), notice::leased_until.eq(0));
+        let insert = diesel::insert_into(notice::table).values((new, untried)).on_conflict_do_nothing();
         match connection {
             DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
             DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,

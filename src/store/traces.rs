@@ -12,6 +12,7 @@ use super::readers::Reader;
 use super::schema::trace;
 use super::unavailable;
 use crate::error::Failure;
+use crate::fhir::audit_event::about_documents;
 use crate::rights::{Scope, TracesGrant, TracesOf};
 
 /// Which traces.
@@ -160,7 +161,7 @@ impl Reader<'_> {
     ) -> Result<(), Failure> {
         let named: Vec<&str> = rows
             .iter()
-            .filter(|row| row.operation.starts_with("TD2") || row.operation.starts_with("TD3"))
+            .filter(|row| about_documents(&row.operation))
             .flat_map(|row| row.objects.split(' '))
             .filter(|object| !object.is_empty())
             .collect();
@@ -172,7 +173,7 @@ impl Reader<'_> {
             seen.extend(super::documents::seen(self.connection, scope, named, now).map_err(unavailable)?);
         }
         for row in rows.iter_mut() {
-            if row.operation.starts_with("TD2") || row.operation.starts_with("TD3") {
+            if about_documents(&row.operation) {
                 let told: Vec<&str> = row.objects.split(' ').filter(|object| seen.contains(*object)).collect();
                 row.objects = told.join(" ");
             }
