@@ -30,7 +30,8 @@ const YEAR: i64 = 365 * 86_400 * 1_000_000;
 async fn fill(url: &str, folder: &Path, key: &Path, rows: i64, bar: &ProgressBar) {
     let bodies = BodyStore::open(&BodyStoreLocation::Folder(folder.join("bodies"))).expect("bodies");
     let limits = StoreLimits { readers: 1, ..StoreLimits::default() };
-    let store = Store::open(&DatabaseUrl::parse(url).expect("a URL"), bodies, &limits).expect("a store");
+    let vault = habilis::sandbox::operator_keys(folder).expect("keys").vault().expect("a vault");
+    let store = Store::open(&DatabaseUrl::parse(url).expect("a URL"), bodies, vault, &limits).expect("a store");
     let settings = AuditSettings {
         origin: habilis::sandbox::AUDIT_ORIGIN.to_owned(),
         node: "1".to_owned(),

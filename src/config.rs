@@ -23,6 +23,7 @@ use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::operations::Strictness;
 use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters, matrix_files};
+use crate::sealing::EncryptionSettings;
 use crate::server::{CHECKPOINTS, DirectoryFiles, EVEN_ANSWERS, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::TrustFolder;
@@ -47,6 +48,7 @@ struct File {
     feed: FeedSection,
     tokens: TokensSection,
     audit: AuditSection,
+    encryption: EncryptionSection,
     #[serde(default)]
     directory: DirectorySection,
     #[serde(default)]
@@ -175,16 +177,45 @@ impl AuditSection {
     }
 }
 
-/// The sections that say where the traces lie and how they are proven: for `habilis audit`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct EncryptionSection {
+    keys: PathBuf,
+    current: String,
+}
+
+impl EncryptionSection {
+    fn settings(self) -> EncryptionSettings {
+        EncryptionSettings { keys: self.keys, current: self.current }
+    }
+}
+
+/// Where everything lies that a server keeps: for the commands that work on it from outside.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The database.
+    pub database: DatabaseUrl,
+    /// The bodies.
+    pub bodies: BodyStoreLocation,
+    /// The operator's keys.
+    pub encryption: EncryptionSettings,
+    /// How traces are proven.
+    pub audit: AuditSettings,
+}
+
+/// The sections that say where things lie.
 ///
 /// # Errors
 /// As [`read`], for these sections.
-pub fn read_audit(path: &Path) -> Result<(DatabaseUrl, AuditSettings)> {
+pub fn read_places(path: &Path) -> Result<Places> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let url = std::env::var("HABILIS_DATABASE_URL").ok().or(file.database.url);
-    let url = url.context("database.url is missing, and HABILIS_DATABASE_URL is not set")?;
-    Ok((DatabaseUrl::parse(&url)?, file.audit.settings()?))
+    Ok(Places {
+        database: file.database.read()?,
+        bodies: file.bodies.read()?,
+        encryption: file.encryption.settings(),
+        audit: file.audit.settings()?,
+    })
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -325,11 +356,30 @@ struct DatabaseSection {
     url: Option<String>,
 }
 
+impl DatabaseSection {
+    fn read(self) -> Result<DatabaseUrl> {
+        let url = std::env::var("HABILIS_DATABASE_URL").ok().or(self.url);
+        DatabaseUrl::parse(&url.context("database.url is missing, and HABILIS_DATABASE_URL is not set")?)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct BodiesSection {
     folder: Option<PathBuf>,
     s3: Option<S3Section>,
+}
+
+impl BodiesSection {
+    fn read(self) -> Result<BodyStoreLocation> {
+        match (self.folder, self.s3) {
+            (Some(folder), None) => Ok(BodyStoreLocation::Folder(folder)),
+            (None, Some(S3Section { bucket, region, endpoint })) => {
+                Ok(BodyStoreLocation::S3 { bucket, region, endpoint })
+            }
+            _ => bail!("[bodies] wants either folder or s3"),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -510,16 +560,8 @@ pub fn read_rights(path: &Path) -> Result<DecidedBy> {
 pub fn read(path: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let url = std::env::var("HABILIS_DATABASE_URL").ok().or(file.database.url);
-    let database =
-        DatabaseUrl::parse(&url.context("database.url is missing, and HABILIS_DATABASE_URL is not set")?)?;
-    let bodies = match (file.bodies.folder, file.bodies.s3) {
-        (Some(folder), None) => BodyStoreLocation::Folder(folder),
-        (None, Some(S3Section { bucket, region, endpoint })) => {
-            BodyStoreLocation::S3 { bucket, region, endpoint }
-        }
-        _ => bail!("[bodies] wants either folder or s3"),
-    };
+    let database = file.database.read()?;
+    let bodies = file.bodies.read()?;
     let matrix = file.rights.matrix()?;
     ensure!(!matrix.is_demonstration(), "a demonstration matrix does not serve real records");
     if let Some(ocsp) = &file.trust.ocsp {
@@ -574,6 +616,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         maximum_body: file.feed.maximum_body,
         store_limits: StoreLimits { node: audit.node.clone(), ..StoreLimits::default() },
         audit,
+        encryption: file.encryption.settings(),
         notices: file.notices.read()?,
         home: "<h1>Habilis</h1><p>Volet professionnel du DMP. <a href=\"/docs\">Opérations</a>.</p>".to_owned(),
         workers: None,

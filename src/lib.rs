@@ -31,6 +31,8 @@ pub mod operations;
 
 pub mod store;
 
+pub mod sealing;
+
 pub mod audit;
 
 pub mod notification;

@@ -52,6 +52,12 @@ enum Command {
     #[command(subcommand)]
     Audit(commands::audit::AuditCommand),
     Indicators(commands::indicators::IndicatorArguments),
+    /// Erase what is kept no longer; show certificates of erasure.
+    #[command(subcommand)]
+    Retention(commands::retention::RetentionCommand),
+    /// Make and rotate the keys of encryption at rest.
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
     /// Say what one actor may do with one record or document, and by which rule.
     #[command(subcommand)]
     Rights(commands::rights::RightsCommand),
@@ -201,6 +207,8 @@ fn run_command(cli: Cli) -> Result<()> {
         Command::Matrix(command) => commands::matrix::run(command),
         Command::Audit(command) => commands::audit::run(command),
         Command::Indicators(arguments) => commands::indicators::run(&arguments),
+        Command::Retention(command) => run(commands::retention::run(command)),
+        Command::Keys(command) => run(commands::keys::run(command)),
         Command::Rights(command) => commands::rights::run(command),
         Command::Openapi { folder } => {
             std::fs::create_dir_all(&folder)?;
@@ -314,7 +322,7 @@ fn reset(data: &Path, certs: &Path) -> Result<()> {
         for entry in std::fs::read_dir(certs).with_context(|| format!("cannot read {}", certs.display()))? {
             let path = entry?.path();
             let made_here = path.extension().is_some_and(|end| end == "pem" || end == "key" || end == "p12")
-                || ["authorities", "trust", "complete", "directory.tsv"]
+                || ["authorities", "trust", "complete", "directory.tsv", "operator-keys"]
                     .iter()
                     .any(|name| path.ends_with(name));
             if made_here {

@@ -28,8 +28,10 @@ use crate::identity::software::{SoftwareRegistry, Unregistered};
 use crate::identity::tokens::{Keys, Lifetimes, Tokens};
 use crate::notification::NoticeSettings;
 use crate::notification::deliver::{self, Notifier};
+use crate::operations::by_clock::{self, Ended};
 use crate::operations::{Services, Sessions, Strictness};
 use crate::rights::{HabilitationMatrix, Parameters, Tables};
+use crate::sealing::EncryptionSettings;
 use crate::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
 use crate::tls::ocsp::{OcspFigures, OcspSettings, Refresher};
 use crate::tls::verifier::{HandshakeRefusal, ReloadableVerifier};
@@ -76,6 +78,8 @@ pub struct Settings {
     pub maximum_body: usize,
     /// How traces are made provable.
     pub audit: AuditSettings,
+    /// Where the operator's keys lie, which wrap those of records.
+    pub encryption: EncryptionSettings,
     /// Who is told of what was done, and how.
     pub notices: NoticeSettings,
     /// Limits of the store.
@@ -199,7 +203,7 @@ impl Listening {
 /// Database or body store cannot be opened, or a table is malformed.
 pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc<Services>> {
     let bodies = BodyStore::open(&settings.bodies)?;
-    let store = Store::open(&settings.database, bodies, &settings.store_limits)?;
+    let store = Store::open(&settings.database, bodies, settings.encryption.vault()?, &settings.store_limits)?;
     let matrix = std::mem::replace(&mut settings.matrix, HabilitationMatrix::known()?);
     store.register_readable_types(&settings.database, &matrix)?;
     const DAY: i64 = 24 * 3600 * 1_000_000;
@@ -331,6 +335,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
             Arc::clone(&api),
         )),
         actix_web::rt::spawn(sweep(Arc::clone(&services))),
+        actix_web::rt::spawn(end_by_clock(Arc::clone(&services))),
         actix_web::rt::spawn(trace_refusals(refused, Arc::clone(&api))),
         actix_web::rt::spawn(tidy(Arc::clone(&api))),
         actix_web::rt::spawn(reload_tables(
@@ -585,6 +590,22 @@ fn modified_files(paths: impl Iterator<Item = PathBuf>) -> Seen {
         .collect();
     files.sort();
     files
+}
+
+/// Does what ends by itself, now and every few minutes. Decisions do not wait for it.
+async fn end_by_clock(services: Arc<Services>) {
+    const OFTEN: Duration = Duration::from_secs(300);
+    loop {
+        let parameters = services.tables.parameters;
+        match by_clock::run(&services.store, &services.environment, parameters).await {
+            Ok(ended) if ended == Ended::default() => {}
+            Ok(Ended { announcements, majorities, authorisations }) => {
+                tracing::info!(announcements, majorities, authorisations, "ended by the clock");
+            }
+            Err(error) => tracing::warn!(%error, "what ends by the clock is done later"),
+        }
+        actix_web::rt::time::sleep(OFTEN).await;
+    }
 }
 
 /// Removes what interrupted feeds left, now and every day. A day is far longer than any feed takes.

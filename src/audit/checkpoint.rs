@@ -220,6 +220,26 @@ impl CheckpointFolders {
         self.0.iter().map(|folder| read_folder(folder, node, verifier, 2)).collect()
     }
 
+    /// The newest note of a node as it was signed, and what it says; `None`: there is none.
+    ///
+    /// # Errors
+    /// As [`CheckpointFolders::read`].
+    pub fn newest(&self, node: &str, verifier: &Verifier) -> Result<Option<(String, Checkpoint)>> {
+        let mut newest: Option<(String, Checkpoint)> = None;
+        for folder in &self.0 {
+            for path in files_of(folder, node)?.iter().rev().take(2) {
+                let at = || path.display().to_string();
+                let text = std::fs::read_to_string(path).with_context(at)?;
+                let Some(note) = notes_of(&text).pop() else { continue };
+                let checkpoint = verifier.open(note).with_context(at)?;
+                if newest.as_ref().is_none_or(|(_, found)| found.size < checkpoint.size) {
+                    newest = Some((note.to_owned(), checkpoint));
+                }
+            }
+        }
+        Ok(newest)
+    }
+
     /// The nodes of which there are checkpoints.
     ///
     /// # Errors
@@ -283,6 +303,23 @@ fn read_folder(
     days: usize,
 ) -> Result<BTreeMap<u64, Checkpoint>> {
     let mut found = BTreeMap::new();
+    let mut paths = files_of(folder, node)?;
+    for path in paths.split_off(paths.len().saturating_sub(days)) {
+        let at = || path.display().to_string();
+        let text = std::fs::read_to_string(&path).with_context(at)?;
+        for note in notes_of(&text) {
+            let checkpoint = verifier.open(note).with_context(at)?;
+            ensure!(checkpoint.origin.ends_with(&format!("/{node}")), "{}: a checkpoint of another node", at());
+            if let Some(other) = found.insert(checkpoint.size, checkpoint.clone()) {
+                ensure!(other.root == checkpoint.root, "{}: two roots of the size {}", at(), checkpoint.size);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The files of a node, the oldest first.
+fn files_of(folder: &Path, node: &str) -> Result<Vec<PathBuf>> {
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
     let mut paths = Vec::new();
@@ -293,35 +330,23 @@ fn read_folder(
         }
     }
     paths.sort();
-    for path in paths.split_off(paths.len().saturating_sub(days)) {
-        let at = || path.display().to_string();
-        let text = std::fs::read_to_string(&path).with_context(at)?;
-        // A note is a body, an empty line, a signature, an empty line. What a crash cut is no note, and signed nothing; the next one is looked for
-        // behind its mark.
-        for part in text.split(TORN) {
-            let mut rest = part;
-            while let Some(end) = rest.find("\n\n— ") {
-                let Some(length) = rest.get(end + 2..).and_then(|rest| rest.find("\n\n")) else { break };
-                let (note, after) = rest.split_at(end + 2 + length + 2);
-                let checkpoint = verifier.open(note.trim_end_matches('\n')).with_context(at)?;
-                ensure!(
-                    checkpoint.origin.ends_with(&format!("/{node}")),
-                    "{}: a checkpoint of another node",
-                    at()
-                );
-                if let Some(other) = found.insert(checkpoint.size, checkpoint.clone()) {
-                    ensure!(
-                        other.root == checkpoint.root,
-                        "{}: two roots of the size {}",
-                        at(),
-                        checkpoint.size
-                    );
-                }
-                rest = after;
-            }
+    Ok(paths)
+}
+
+/// The notes of a file. A note is a body, an empty line, a signature, an empty line. What a crash cut is no note, and signed nothing; the
+/// next one is looked for behind its mark.
+fn notes_of(text: &str) -> Vec<&str> {
+    let mut notes = Vec::new();
+    for part in text.split(TORN) {
+        let mut rest = part;
+        while let Some(end) = rest.find("\n\n— ") {
+            let Some(length) = rest.get(end + 2..).and_then(|rest| rest.find("\n\n")) else { break };
+            let (note, after) = rest.split_at(end + 2 + length + 2);
+            notes.push(note.trim_end_matches('\n'));
+            rest = after;
         }
     }
-    Ok(found)
+    notes
 }
 
 #[cfg(test)]

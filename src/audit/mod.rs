@@ -9,8 +9,14 @@
 
 pub mod checkpoint;
 pub mod checkpointer;
+mod erased;
+pub mod erasure;
 pub mod merkle;
+pub mod proof;
 pub mod verify;
+
+/// The kind of caller that is nobody: the server itself, by its clock.
+pub const SERVER: &str = "server";
 
 use crate::certificate::CertificateFacts;
 use crate::error::{Failure, Reason};
@@ -76,6 +82,12 @@ impl TraceContext {
             session_id: caller.and_then(|caller| Some(caller.session.as_ref()?.id.clone())),
             secret: caller.is_some_and(|caller| caller.session.as_ref().is_some_and(|session| session.secret)),
         }
+    }
+
+    /// The beginning of the trace of what the server does by itself: nobody asked for it.
+    pub fn of_server(at: i64, request_id: String, operation: &'static str) -> Self {
+        let nobody = Self::new(at, request_id, operation, "", None, None);
+        Self { caller_kind: SERVER.to_owned(), caller_id: "DMP".to_owned(), ..nobody }
     }
 
     /// The same beginning, now that it is known who acts: a token was asked for, and made.

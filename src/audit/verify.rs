@@ -8,6 +8,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 
 use super::checkpoint::{Checkpoint, CheckpointFolders, Verifier};
+use super::erased::Erasures;
 use super::merkle::{Frontier, Hash};
 use crate::store::{DatabaseConnection, LogState, TraceRow};
 
@@ -83,6 +84,7 @@ pub fn verify(
         let what = format!("{unlogged} rows are of no node, {} were before there was a log", evidence.unlogged);
         report.faults.push(Fault { node: String::new(), leaf: 0, what });
     }
+    let (mut erasures, mut sizes, mut all_sound) = (Erasures::default(), BTreeMap::new(), true);
     for node in &nodes {
         let checkpoints = match evidence.folders.read(node, &evidence.verifier) {
             Ok(of_folders) => of_folders,
@@ -93,12 +95,19 @@ pub fn verify(
             }
         };
         let mut log = Log { node, evidence, frontier: Frontier::default(), unsigned_since: None };
-        let fault = log.derive(connection, &checkpoints, states.get(node), |read| {
+        let fault = log.derive(connection, &checkpoints, states.get(node), &mut erasures, |read| {
             report.traces += read;
             progress(report.traces, total);
         })?;
         report.checkpoints += checkpoints.iter().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>().len() as u64;
+        let sound = fault.is_none();
         report.faults.extend(fault);
+        sizes.insert(node.clone(), log.frontier.size());
+        all_sound &= sound;
+    }
+    // Of a log that is not sound, the first fault is told: what it says of erasures is not believed anyway.
+    if all_sound {
+        report.faults.extend(erasures.check(connection, &sizes)?);
     }
     Ok(report)
 }
@@ -121,6 +130,7 @@ impl Log<'_> {
         connection: &mut DatabaseConnection,
         of_folders: &[BTreeMap<u64, Checkpoint>],
         state: Option<&LogState>,
+        erasures: &mut Erasures,
         mut read: impl FnMut(u64),
     ) -> Result<Option<Fault>> {
         let mut roots: BTreeMap<u64, Hash> = BTreeMap::new();
@@ -153,7 +163,7 @@ impl Log<'_> {
                 if row.leaf != i64::try_from(at).ok() {
                     return Ok(self.fault(at, "the trace is missing"));
                 }
-                let right = row.right_hash();
+                let right = erasures.meet(self.node, at, row);
                 if right.is_none() || row.leaf_hash.as_deref() != right.as_ref().map(Hash::as_slice) {
                     let what = format!("the row (sequence {}) is not what was written", row.sequence);
                     return Ok(self.fault(at, what));
@@ -171,7 +181,7 @@ impl Log<'_> {
                     }
                     None => {}
                 }
-                if size > last {
+                if size > last && row.erased_by.is_none() {
                     self.unsigned_since.get_or_insert(row.at);
                 }
             }

@@ -2,14 +2,16 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
-use habilis::audit::merkle::{Hash, consistency_proof, inclusion_proof, is_included};
+use habilis::audit::erasure::ErasureCertificate;
+use habilis::audit::merkle::{Hash, consistency_proof};
+use habilis::audit::proof::{InclusionProof, leaves};
 use habilis::audit::verify::{self, Evidence};
 use habilis::config;
 use habilis::environment::Environment;
@@ -22,7 +24,8 @@ Examples, for a sandbox in ./data and ./certs/sandbox
 
   $ habilis audit key                 the public key: keep it where the server cannot write
   $ habilis audit verify              derives every trace again; exit code 1 and the first bad row where one is not as it was
-  $ habilis audit prove inclusion --request-id 5f0c…
+  $ habilis audit prove inclusion --request-id 5f0c… > proof.json
+  $ habilis audit check proof.json    what a third party does with it: the file and the public key are all it needs
   $ habilis audit export --professional 810100000016 --from 2026-01-01 --until 2026-06-30 --output traces.csv
   $ habilis audit prove consistency --node 1 --from 100 --to 2000
 
@@ -47,6 +50,14 @@ pub enum AuditCommand {
     /// Prove that a trace is in the log, or that a log is the beginning of a later one (RFC 6962).
     #[command(subcommand)]
     Prove(Proof),
+    /// See whether a proof of inclusion, or a certificate of erasure, holds: with the public key alone.
+    #[command(after_help = HELP)]
+    Check {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        place: Where,
+    },
 }
 
 #[derive(Subcommand)]
@@ -129,7 +140,7 @@ impl Where {
     fn open(&self) -> Result<Found> {
         let (database, origin, key, folders) = match &self.config {
             Some(config) => {
-                let (database, audit) = config::read_audit(config)?;
+                let config::Places { database, audit, .. } = config::read_places(config)?;
                 (database, audit.origin, audit.key, audit.checkpoints)
             }
             None => (
@@ -170,6 +181,7 @@ pub fn run(command: AuditCommand) -> Result<()> {
             Ok(())
         }
         AuditCommand::Export(export) => self::export(&export),
+        AuditCommand::Check { file, place } => check(&place.open()?, &file),
         AuditCommand::Prove(Proof::Inclusion { request_id, place }) => {
             prove_inclusion(&place.open()?, &request_id)
         }
@@ -321,71 +333,32 @@ fn write_row(file: &mut impl std::io::Write, row: &TraceRow, is_csv: bool) -> Re
     Ok(())
 }
 
-/// The hashes of a node's log, in order.
-fn leaves(connection: &mut DatabaseConnection, node: &str) -> Result<Vec<Hash>> {
-    let mut leaves = Vec::new();
-    loop {
-        let rows = TraceRow::page(connection, node, i64::try_from(leaves.len())?, 10_000)?;
-        if rows.is_empty() {
-            return Ok(leaves);
-        }
-        for row in rows {
-            let hash = row.leaf_hash.as_deref().and_then(|hash| Hash::try_from(hash).ok());
-            leaves.push(hash.with_context(|| format!("the trace {} of {node} has no hash", leaves.len()))?);
-        }
-    }
-}
-
-fn written(hashes: &[Hash]) -> Vec<String> {
-    hashes.iter().map(|hash| BASE64.encode(hash)).collect()
-}
-
 fn prove_inclusion(found: &Found, request_id: &str) -> Result<()> {
     let mut connection = DatabaseConnection::open_for_reading(&found.database)?;
     let rows = TraceRow::of_request(&mut connection, request_id)?;
     if rows.is_empty() {
         bail!("there is no trace of the request {request_id}");
     }
+    let Evidence { verifier, folders, .. } = &found.evidence;
     for row in rows {
-        let (Some(node), Some(leaf)) = (&row.node, row.leaf) else {
-            bail!("the trace was written before there was a log");
-        };
-        let leaves = leaves(&mut connection, node)?;
-        // The newest checkpoint that covers it: what a verifier holds already.
-        if row.right_hash().as_ref().map(Hash::as_slice) != row.leaf_hash.as_deref() {
-            bail!("the row is not what was written: see `habilis audit verify`");
-        }
-        let index = usize::try_from(leaf)?;
-        let checkpoints = found.evidence.folders.read(node, &found.evidence.verifier)?;
-        let last =
-            checkpoints.iter().filter_map(|found| found.values().next_back()).max_by_key(|last| last.size);
-        let size = last.map_or(0, |last| last.size);
-        let covered = leaves.get(..usize::try_from(size)?).context("fewer traces than were signed")?;
-        let proof = inclusion_proof(index, covered)
-            .context("no checkpoint covers the trace yet: try again in some seconds")?;
-        let holds = match (last, covered.get(index)) {
-            (Some(last), Some(hash)) => is_included(u64::try_from(leaf)?, size, *hash, &proof, &last.root),
-            _ => false,
-        };
-        if !holds {
-            bail!("the log is not what was signed: see `habilis audit verify`");
-        }
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&json!({
-                "node": node,
-                "index": leaf,
-                "leafHash": row.leaf_hash.map(|hash| BASE64.encode(hash)),
-                "size": size,
-                "root": last.map(|last| BASE64.encode(last.root)),
-                "proof": written(&proof),
-                "trace": {
-                    "at": row.at, "operation": row.operation, "callerKind": row.caller_kind, "callerId": row.caller_id,
-                    "recordId": row.record_id, "objects": row.objects, "status": row.status, "outcome": row.outcome, "rule": row.rule,
-                },
-            }))?
-        );
+        let proof = InclusionProof::of(&mut connection, folders, verifier, &row)?;
+        println!("{}", serde_json::to_string_pretty(&proof)?);
     }
+    Ok(())
+}
+
+fn check(found: &Found, path: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let value: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+    // A certificate of erasure holds its proof under a name of its own.
+    let proof = value.get("proof").filter(|proof| proof.is_object()).unwrap_or(&value);
+    let proof: InclusionProof =
+        serde_json::from_value(proof.clone()).context("the file is no proof of inclusion")?;
+    proof.check(&found.evidence.verifier)?;
+    if value.get("certificate").is_some() {
+        ErasureCertificate::read(&value)?.check(&found.evidence.verifier)?;
+    }
+    println!("the trace {} of the node {} is what was written and signed", proof.index, proof.node);
     Ok(())
 }
 
@@ -395,6 +368,7 @@ fn prove_consistency(found: &Found, node: &str, from: u64, to: u64) -> Result<()
     let (older, newer) = (usize::try_from(from)?, usize::try_from(to)?);
     let all = leaves.get(..newer).with_context(|| format!("the log has {} traces", leaves.len()))?;
     let proof = consistency_proof(older, all).context("--from is at most --to")?;
+    let written = |hashes: &[Hash]| hashes.iter().map(|hash| BASE64.encode(hash)).collect::<Vec<_>>();
     println!(
         "{}",
         serde_json::to_string_pretty(

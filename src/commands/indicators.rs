@@ -54,7 +54,7 @@ pub struct IndicatorArguments {
 pub fn run(arguments: &IndicatorArguments) -> Result<()> {
     let database = match (&arguments.database, &arguments.config) {
         (Some(url), _) => DatabaseUrl::parse(url)?,
-        (None, Some(config)) => config::read_audit(config)?.0,
+        (None, Some(config)) => config::read_places(config)?.database,
         (None, None) => DatabaseUrl::Sqlite(arguments.data.join("habilis.db")),
     };
     ensure!(arguments.from <= arguments.until, "--from is at most --until");

@@ -2,5 +2,8 @@
 
 pub mod audit;
 pub mod indicators;
+pub mod keys;
 pub mod matrix;
+pub mod place;
+pub mod retention;
 pub mod rights;

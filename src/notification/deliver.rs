@@ -86,6 +86,10 @@ impl Notifier {
         if !told.open {
             return dropped("the record is closed");
         }
+        // A document that was announced may have been deleted before its month was over.
+        if !notice.objects.is_empty() && !store.may_be_told(&notice.objects, self.now()).await? {
+            return dropped("none of its documents is there to be told of");
+        }
         let address = match notice.told.as_str() {
             PATIENT if !rules::wanted(&notice.kind, &notice.channel, &told) => {
                 return dropped("the holder does not want it");

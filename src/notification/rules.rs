@@ -88,6 +88,7 @@ pub fn of_trace(row: &TraceRow, about: &NoticesOf) -> Vec<NewNotice> {
             structure: row.caller_structure.clone(),
             mode: row.mode.clone(),
             due,
+            objects: if kind == "alimentation" { row.objects.clone() } else { String::new() },
         }
     };
     let mut notices = vec![notice(PATIENT, MAIL), notice(PATIENT, WEBHOOK)];

@@ -2,6 +2,7 @@
 //!
 //! An operation takes a [`Call`] and what was asked, and gives a [`Traced`] value: the proof that its trace is durable.
 
+pub mod by_clock;
 pub mod close_record;
 pub mod declare_authorisation;
 pub mod feed;
@@ -17,6 +18,7 @@ pub mod read_document;
 pub mod read_patient;
 pub mod read_traces;
 pub mod refresh_documents;
+pub mod retention;
 pub mod revoke_authorisation;
 pub mod session_request;
 pub mod test_existence;

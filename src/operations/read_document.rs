@@ -11,7 +11,7 @@ use crate::fhir::document_reference::DocumentReference;
 use crate::fhir::elements::Coding;
 use crate::identity::scope::Transaction;
 use crate::rights::{DocumentFacts, Scope};
-use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody, hex};
+use crate::store::{BodyName, KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody, hex};
 
 /// The name of reading bytes in traces.
 pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
@@ -46,6 +46,15 @@ pub enum Part {
 }
 
 impl Part {
+    /// Of so many bytes, the first that is wanted, and the one behind the last.
+    const fn bounds(self, size: u64) -> (u64, u64) {
+        match self {
+            Part::Whole | Part::Notice => (0, size),
+            Part::Range(first, last) => (first, last.saturating_add(1)),
+            Part::NotModified => (0, 0),
+        }
+    }
+
     /// HTTP status of the answer.
     pub const fn status(self) -> u16 {
         match self {
@@ -108,11 +117,7 @@ impl Body {
 
     /// The first byte that is wanted, and the one behind the last.
     pub fn bounds(&self) -> (u64, u64) {
-        match self.part {
-            Part::Whole | Part::Notice => (0, self.size),
-            Part::Range(first, last) => (first, last.saturating_add(1)),
-            Part::NotModified => (0, 0),
-        }
+        self.part.bounds(self.size)
     }
 }
 
@@ -145,15 +150,20 @@ pub async fn retrieve(
     let (content, title) = match part {
         Part::Whole | Part::Range(..) => {
             let made = made_body(call, &document).await?;
-            // All of it is read: its digest is checked before a byte of it goes out.
+            // What is wanted of it is read: that it is what was fed is seen before a byte of it goes out.
+            let name = || -> Result<BodyName, Failure> {
+                let record_key = call.services.store.key_of(&document)?;
+                Ok(BodyName { key: document.body_key.clone(), sha256: sha256.clone(), size, record_key })
+            };
             let content = if made.is_none() && size > SMALL && held == Held::Short {
-                let stored = bodies.stored(&document.body_key, sha256, size);
-                stored.verify().await?;
+                let stored = bodies.stored(name()?).await?;
+                let (first, end) = part.bounds(size);
+                stored.verify(first, end).await?;
                 Content::Stored(stored)
             } else {
                 let all = match made {
                     Some(bytes) => Bytes::from(bytes),
-                    None => bodies.get(&document.body_key, sha256, size).await?,
+                    None => bodies.get(&name()?).await?,
                 };
                 Content::Held(match part {
                     Part::Range(first, last) => {
@@ -189,8 +199,8 @@ async fn made_body(call: &Call, document: &OpenedDocument) -> Result<Option<Vec<
     if !document.is_made() {
         return Ok(None);
     }
-    let document = document.clone();
-    call.services.store.read(move |reader| reader.made_body(&document)).await
+    let (document, key) = (document.clone(), call.services.store.key_of(document)?);
+    call.services.store.read(move |reader| reader.made_body(&document, key.as_ref())).await
 }
 
 /// The notice of an imaging manifest, in place of it.

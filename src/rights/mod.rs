@@ -9,12 +9,13 @@
 //!
 //! Every branch carries the rule that decided: a cell of the functional-rights sheet, a cell of the habilitation
 //! matrix with its version, or an article. The trace and the refusal quote it. Grants have private fields and are made
-//! in [`records`] and [`documents`] alone, so a store call without a decision does not compile:
+//! in [`records`], [`documents`], [`retention`] and [`by_clock`] alone, so a store call without a decision does not compile:
 //!
 //! ```compile_fail
 //! let forged = habilis::rights::FeedGrant { record_id: "1".into(), author_id: "2".into(), structure: None, is_minor: false, rule: "".into() };
 //! ```
 
+mod by_clock;
 mod decision;
 mod documents;
 mod facts;
@@ -24,8 +25,13 @@ mod matrix;
 pub mod matrix_files;
 mod parameters;
 mod records;
+mod retention;
 mod traces;
 
+pub use by_clock::{
+    AuthorisationEnd, EndedLabel, LabelEnd, decide_announcement_end, decide_authorisation_end,
+    decide_majority_end,
+};
 pub use decision::{Decision, Tables};
 pub use documents::{DocumentAction, VACCINATION_HISTORY, VACCINATION_NOTE, one_month_after};
 pub use facts::{
@@ -41,3 +47,7 @@ pub use grant::{
 pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, ReadableTypes};
 pub use parameters::{ArchivingByDoctors, Parameters};
 pub use records::{FeedPurpose, ListOf};
+pub use retention::{
+    ClosedRecord, ErasureBasis, ErasureGrant, TraceErasureGrant, decide_retention, decide_trace_retention,
+    ten_years_after, ten_years_before,
+};

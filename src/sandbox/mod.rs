@@ -27,6 +27,7 @@ use crate::notification::NoticeSettings;
 use crate::operations::{Services, Strictness};
 use crate::pki::{Authority, PkiFolder};
 use crate::rights::{HabilitationMatrix, Parameters};
+use crate::sealing::{EncryptionSettings, make_key_file};
 use crate::server::{self, DirectoryFiles, Listening, SessionSettings, Settings, SoftwareFile};
 use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
 use crate::tls::ocsp::OcspSettings;
@@ -140,6 +141,7 @@ impl Sandbox {
             maximum_body: options.maximum_body,
             notices: options.notices.clone(),
             store_limits: StoreLimits { node: options.node.clone(), ..StoreLimits::default() },
+            encryption: operator_keys(&options.certs)?,
             audit: AuditSettings {
                 origin: AUDIT_ORIGIN.to_owned(),
                 node: options.node.clone(),
@@ -296,4 +298,22 @@ fn create_pki(pki: &PkiFolder, environment: &Environment, progress: &(dyn Fn(&st
         progress(name);
     }
     pki.revoke("cps-revoque", now)
+}
+
+/// Where the sandbox keeps the operator's keys: with its other secrets, apart from the data.
+///
+/// # Errors
+/// A key cannot be made.
+pub fn operator_keys(certs: &Path) -> Result<EncryptionSettings> {
+    const NAME: &str = "sandbox";
+    let keys = certs.join("operator-keys");
+    let made = keys.join(format!("{NAME}.key"));
+    // Of two sandboxes that begin at once, one makes it.
+    if !made.exists()
+        && let Err(error) = make_key_file(&keys, NAME)
+        && !made.exists()
+    {
+        return Err(error);
+    }
+    Ok(EncryptionSettings { keys, current: NAME.to_owned() })
 }

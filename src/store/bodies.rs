@@ -1,8 +1,9 @@
 //! The bytes of documents: an object store, local files with fsync or S3.
 //!
-//! A key is the SHA-256 of the bytes and the id of the Binary. So a body is never written over, two records never share
-//! one (a shared body would tell that the other exists, and could not be erased with its record), and a sweep can tell
-//! an orphan from a body whose row is about to come by its age alone.
+//! A body lies under the id of its Binary, sealed with the key of its record ([`crate::sealing`]). So a body is never written over, two
+//! records never share one (a shared body would tell that the other exists, and could not be erased with its record), its name says
+//! nothing of its bytes, and a sweep can tell an orphan from a body whose row is about to come by its age alone. Bodies of before there
+//! were keys lie under the digest of their bytes too, and are read as they are.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
+use super::keys::sealing;
 use crate::error::Failure;
+use crate::sealing::{HEADER, Opener, SealingKey, Segments, seal};
 
 /// Where bodies lie.
 #[derive(Clone, Debug)]
@@ -48,22 +51,39 @@ pub const SMALL: u64 = 256 << 10;
 /// By how much a longer one is read.
 const PIECE: u64 = 512 << 10;
 
+/// How the names of sealed bodies end.
+const SEALED: &str = ".sealed";
+
+/// Which body, and what opens it.
+#[derive(Clone, Debug)]
+pub struct BodyName {
+    /// Where it lies.
+    pub key: String,
+    /// Digest of what was fed, hexadecimal.
+    pub sha256: String,
+    /// Bytes of what was fed.
+    pub size: u64,
+    /// The key of its record; none: it was never sealed.
+    pub record_key: Option<SealingKey>,
+}
+
 /// A body that is read in pieces as it is sent: memory holds two of them, however long it is.
 #[derive(Clone, Debug)]
 pub struct StoredBody {
     bodies: BodyStore,
-    key: String,
-    sha256: String,
-    size: u64,
+    name: BodyName,
+    opener: Option<Arc<Opener>>,
 }
 
 impl StoredBody {
-    /// Reads all of it once, and checks that it is the one that was fed: before a byte of it goes out.
+    /// Reads the bytes from `first` to before `end` once, and sees whether they are those that were fed: before one of them goes out. What is
+    /// sealed says so segment by segment; of what never was, all is read.
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: the store is away, the body gone or altered.
-    pub async fn verify(&self) -> Result<(), Failure> {
-        let mut pieces = Box::pin(self.clone().pieces(0, self.size));
+    pub async fn verify(&self, first: u64, end: u64) -> Result<(), Failure> {
+        let (first, end) = if self.opener.is_some() { (first, end) } else { (0, self.name.size) };
+        let mut pieces = Box::pin(self.clone().pieces(first, end));
         while let Some(piece) = pieces.next().await {
             piece?;
         }
@@ -73,32 +93,58 @@ impl StoredBody {
     /// The bytes from `first` to before `end`. Of the whole, the last piece is held back until the digest is the one that was fed: an
     /// answer of altered bytes breaks off.
     pub fn pieces(self, first: u64, end: u64) -> impl Stream<Item = Result<Bytes, Failure>> {
-        let whole = first == 0 && end == self.size;
+        let whole = first == 0 && end == self.name.size;
         let state = (self, first, whole.then(|| digest::Context::new(&digest::SHA256)));
         futures_util::stream::try_unfold(state, move |(body, at, mut digest)| async move {
             if at >= end {
                 return Ok(None);
             }
-            let until = end.min(at.saturating_add(PIECE));
-            let piece = body.bodies.objects.get_range(&Path::from(body.key.as_str()), at..until).await;
-            let piece = piece.map_err(unavailable)?;
-            let altered =
-                || Failure::unavailable(format_args!("the body {} is not the one that was fed", body.key));
-            if piece.len() as u64 != until - at {
-                return Err(altered());
+            let piece = body.piece(at, end).await?;
+            let until = at + piece.len() as u64;
+            if piece.is_empty() {
+                return Err(body.altered());
             }
             if let Some(digest) = &mut digest {
                 digest.update(&piece);
             }
             if until == end
                 && let Some(digest) = digest.take()
-                && hex(digest.finish().as_ref()) != body.sha256
+                && hex(digest.finish().as_ref()) != body.name.sha256
             {
-                return Err(altered());
+                return Err(body.altered());
             }
             Ok(Some((piece, (body, until, digest))))
         })
     }
+
+    /// Bytes from a place on, [`PIECE`] or so of them, and none behind `end`.
+    async fn piece(&self, at: u64, end: u64) -> Result<Bytes, Failure> {
+        let Some(opener) = &self.opener else {
+            let until = end.min(at.saturating_add(PIECE));
+            let piece = self.bodies.range(&self.name.key, at..until).await?;
+            return if piece.len() as u64 == until - at { Ok(piece) } else { Err(self.altered()) };
+        };
+        let layout = Segments::of(self.name.size);
+        let (from, last) = (layout.holding(at), layout.holding(end - 1).min(layout.holding(at + PIECE)));
+        let place = layout.place(from, last + 1);
+        let mut sealed = Vec::from(self.bodies.range(&self.name.key, place).await?);
+        let plain = Bytes::from(opener.open(from, &mut sealed).map_err(sealing)?);
+        let begins = layout.begins(from);
+        let skipped = usize::try_from(at - begins).map_err(Failure::internal)?;
+        let until = usize::try_from(end - begins).map_err(Failure::internal)?.min(plain.len());
+        if skipped >= until {
+            return Err(self.altered());
+        }
+        Ok(plain.slice(skipped..until))
+    }
+
+    fn altered(&self) -> Failure {
+        altered(&self.name.key)
+    }
+}
+
+fn altered(key: &str) -> Failure {
+    Failure::unavailable(format_args!("the body {key} is not the one that was fed"))
 }
 
 impl BodyStore {
@@ -128,38 +174,43 @@ impl BodyStore {
         Ok(Self { objects, folder: local })
     }
 
-    /// The key of a body.
-    pub fn key(sha256: &str, binary_id: &str) -> String {
+    /// Where the body of a Binary lies.
+    pub fn key(binary_id: &str) -> String {
         // 256 folders: a folder of its own for each body would cost a directory and its fsync each time.
-        format!("{}/{sha256}-{binary_id}", sha256.get(..2).unwrap_or_default())
+        format!("{}/{binary_id}{SEALED}", binary_id.get(..2).unwrap_or_default())
     }
 
-    /// The id of the Binary in a key, after the digest.
+    /// The id of the Binary in a key: before its ending, or behind the digest where it was never sealed.
     pub(super) fn binary_of(key: &str) -> Option<&str> {
-        key.rsplit('/').next()?.split_once('-').map(|(_, binary_id)| binary_id)
+        let name = key.rsplit('/').next()?;
+        match name.strip_suffix(SEALED) {
+            Some(binary_id) => Some(binary_id),
+            None => name.split_once('-').map(|(_, binary_id)| binary_id),
+        }
     }
 
-    /// Writes a body durably. Never over another.
+    /// Seals a body and writes it durably. Never over another.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`]: the store is full or away.
-    pub async fn put(&self, key: &str, body: Bytes) -> Result<(), Failure> {
+    /// [`Failure::Unavailable`]: the store is full or away, or nothing can be sealed.
+    pub async fn put(&self, key: &str, body: &[u8], record_key: &SealingKey) -> Result<(), Failure> {
+        let sealed = seal(record_key, key, body).map_err(sealing)?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         self.objects
-            .put_opts(&Path::from(key), PutPayload::from_bytes(body), options)
+            .put_opts(&Path::from(key), PutPayload::from(sealed), options)
             .await
             .map(|_| ())
             .map_err(unavailable)
     }
 
-    /// Reads a body of a known size, and checks that it is the one that was fed.
+    /// Reads a body, and checks that it is the one that was fed.
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: the store is away, the body gone or altered.
-    pub async fn get(&self, key: &str, sha256: &str, size: u64) -> Result<Bytes, Failure> {
-        let path = Path::from(key);
+    pub async fn get(&self, name: &BodyName) -> Result<Bytes, Failure> {
+        let path = Path::from(name.key.as_str());
         let body = match &self.folder {
-            Some(folder) if size <= SMALL => {
+            Some(folder) if name.size <= SMALL => {
                 let file = folder.path_to_filesystem(&path).map_err(unavailable)?;
                 Bytes::from(std::fs::read(file).map_err(Failure::unavailable)?)
             }
@@ -168,15 +219,36 @@ impl BodyStore {
                 body.bytes().await.map_err(unavailable)?
             }
         };
-        if hex(digest::digest(&digest::SHA256, &body).as_ref()) != sha256 {
-            return Err(Failure::unavailable(format_args!("the body {key} is not the one that was fed")));
+        let body = match name.sealed()? {
+            Some(key) => {
+                Bytes::from(Opener::open_all(key, &name.key, Vec::from(body), name.size).map_err(sealing)?)
+            }
+            None => body,
+        };
+        if hex(digest::digest(&digest::SHA256, &body).as_ref()) != name.sha256 {
+            return Err(altered(&name.key));
         }
         Ok(body)
     }
 
-    /// A body of a known size, to be read in pieces.
-    pub fn stored(&self, key: &str, sha256: &str, size: u64) -> StoredBody {
-        StoredBody { bodies: self.clone(), key: key.to_owned(), sha256: sha256.to_owned(), size }
+    /// A body to be read in pieces.
+    ///
+    /// # Errors
+    /// As [`BodyStore::get`].
+    pub async fn stored(&self, name: BodyName) -> Result<StoredBody, Failure> {
+        let opener = match name.sealed()? {
+            Some(key) => {
+                let header = self.range(&name.key, 0..HEADER as u64).await?;
+                let opener = Opener::new(key, &name.key, &header, Segments::of(name.size)).map_err(sealing)?;
+                Some(Arc::new(opener))
+            }
+            None => None,
+        };
+        Ok(StoredBody { bodies: self.clone(), name, opener })
+    }
+
+    async fn range(&self, key: &str, place: std::ops::Range<u64>) -> Result<Bytes, Failure> {
+        self.objects.get_range(&Path::from(key), place).await.map_err(unavailable)
     }
 
     /// Removes a body; one that is not there is no error.
@@ -203,6 +275,17 @@ impl BodyStore {
             .map_ok(|meta| meta.location.to_string())
             .map_err(unavailable)
             .boxed()
+    }
+}
+
+impl BodyName {
+    /// What opens it; `None`: it lies as it was fed.
+    fn sealed(&self) -> Result<Option<&SealingKey>, Failure> {
+        match (self.key.ends_with(SEALED), &self.record_key) {
+            (false, _) => Ok(None),
+            (true, Some(key)) => Ok(Some(key)),
+            (true, None) => Err(Failure::unavailable(format_args!("the body {} has no key", self.key))),
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use diesel::prelude::*;
 use super::bodies::BodyStore;
 use super::criteria::{SearchCriteria, narrowed};
 use super::engine::DatabaseConnection;
+use super::keys::KeyRow;
 use super::readers::Reader;
-use super::schema::{document, readable_type};
+use super::schema::{document, readable_type, record_key};
 use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;
@@ -19,6 +20,7 @@ use crate::rights::{
     DocumentFacts, DocumentStatus, HabilitationMatrix, Labels, MaskedDocuments, Own, PatientSideGrant,
     ReadGrant, References, Scope,
 };
+use crate::sealing::WrappedKey;
 
 /// Who fed a document that the patient deposited himself, in place of a professional's identifier.
 pub const PATIENT: &str = "patient";
@@ -62,6 +64,7 @@ pub struct KeptDocument {
     /// What a decision needs.
     pub facts: DocumentFacts,
     content: ContentRow,
+    sealed_by: Option<WrappedKey>,
     visible_from: Option<i64>,
 }
 
@@ -161,6 +164,9 @@ pub struct OpenedDocument {
     pub version: i64,
     /// `Binary.id`.
     pub binary_id: String,
+    pub(super) record_id: String,
+    /// The record's key, as it is kept.
+    pub(super) sealed_by: Option<WrappedKey>,
     replaces_id: Option<String>,
     visible_from: Option<i64>,
 }
@@ -205,6 +211,8 @@ impl KeptDocument {
             resource: content.resource,
             version: content.version,
             binary_id: content.binary_id,
+            record_id: self.facts.record_id,
+            sealed_by: self.sealed_by,
             replaces_id: content.replaces_id,
             visible_from: self.visible_from,
         }
@@ -559,12 +567,16 @@ pub(super) fn kept(
     query: document::BoxedQuery<'_, Backend>,
     now: i64,
 ) -> QueryResult<Option<KeptDocument>> {
-    let row: Option<(FactsRow, ContentRow)> =
-        query.select((FactsRow::as_select(), ContentRow::as_select())).first(connection).optional()?;
-    Ok(row.map(|(facts, content)| {
+    // With the record's key, which opens the body: no round trip of its own.
+    let row: Option<(FactsRow, ContentRow, Option<KeyRow>)> = query
+        .left_join(record_key::table.on(record_key::record_id.eq(document::record_id)))
+        .select((FactsRow::as_select(), ContentRow::as_select(), Option::<KeyRow>::as_select()))
+        .first(connection)
+        .optional()?;
+    Ok(row.map(|(facts, content, key)| {
         // What is over is over: the text is shown without it.
         let visible_from = facts.visible_from.filter(|_| facts.invisible_to_patient);
-        KeptDocument { facts: facts.at(now), content, visible_from }
+        KeptDocument { facts: facts.at(now), content, sealed_by: key.map(WrappedKey::from), visible_from }
     }))
 }
 

@@ -58,9 +58,10 @@ pub enum DatabaseConnection {
     Postgres(PgConnection),
 }
 
-/// WAL and `synchronous=FULL`: measured to lose nothing acknowledged in a power cut, where NORMAL does.
+/// WAL and `synchronous=FULL`: measured to lose nothing acknowledged in a power cut, where NORMAL does. `secure_delete`: what is erased is
+/// overwritten.
 const SQLITE_WRITER: &str = "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; \
-     PRAGMA foreign_keys=ON; PRAGMA busy_timeout=10000; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY;";
+     PRAGMA foreign_keys=ON; PRAGMA busy_timeout=10000; PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY; PRAGMA secure_delete=ON;";
 const SQLITE_READER: &str = "PRAGMA busy_timeout=10000; PRAGMA query_only=ON; \
      PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY;";
 

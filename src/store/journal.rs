@@ -104,6 +104,8 @@ pub struct TraceRow {
     pub leaf: Option<i64>,
     /// Its hash in the node's tree (RFC 6962, 2.1).
     pub leaf_hash: Option<Vec<u8>>,
+    /// The request that erased what it said; place, hash and record are left of it.
+    pub erased_by: Option<String>,
 }
 
 impl TraceRow {

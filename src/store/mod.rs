@@ -7,13 +7,16 @@
 //! Whatever returns or changes health data takes a grant of `rights` as a parameter.
 
 mod bodies;
+mod by_clock;
 mod changes;
 mod criteria;
 mod documents;
 mod engine;
+mod erasure;
 mod folders;
 mod indicators;
 mod journal;
+mod keys;
 mod notices;
 mod patients;
 mod readers;
@@ -38,9 +41,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::audit::merkle::Frontier;
 use crate::error::Failure;
 use crate::rights::HabilitationMatrix;
+use crate::sealing::Vault;
 
 pub(crate) use bodies::hex;
-pub use bodies::{BodyStore, BodyStoreLocation, SMALL, StoredBody};
+pub use bodies::{BodyName, BodyStore, BodyStoreLocation, SMALL, StoredBody};
+pub use by_clock::{EndingAuthorisation, EndingDocument};
 pub use changes::{Changes, Known, told_until};
 pub use criteria::{
     DateRange, LabelTest, MOST_PREFIXES, NewTerm, PeriodRange, SearchCriteria, TermKind, TermTest,
@@ -51,9 +56,11 @@ pub use documents::{
     DocumentSummary, KeptDocument, OpenedDocument, PATIENT, Page, PageCursor, PatientDocument, SearchPage,
 };
 pub use engine::{DatabaseConnection, DatabaseUrl};
+pub use erasure::{ERASING, Erased, ErasedTraces, ErasureRow};
 pub use folders::{FolderChange, FolderKind};
 pub use indicators::{Counted, Indicator};
 pub use journal::{TraceEntry, TraceRow};
+pub use keys::FedRecord;
 pub use notices::{NewNotice, NoticeRow, NoticeState, NoticesOf, Told};
 pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};
@@ -99,6 +106,7 @@ pub struct Store {
     single_rows: Option<readers::Readers>,
     writer: Writer,
     bodies: BodyStore,
+    vault: Vault,
     url: DatabaseUrl,
 }
 
@@ -107,15 +115,33 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be reached, belongs to a newer program, or the body store does not work.
-    pub fn open(url: &DatabaseUrl, bodies: BodyStore, limits: &StoreLimits) -> Result<Self> {
+    pub fn open(url: &DatabaseUrl, bodies: BodyStore, vault: Vault, limits: &StoreLimits) -> Result<Self> {
         engine::migrate(url)?;
         records::fill_family_keys(&mut DatabaseConnection::open_for_writing(url)?)?;
+        Self::of(url, bodies, vault, limits)
+    }
+
+    /// Opens database and bodies beside a server that runs: nothing is migrated.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; the database belongs to another version of the program.
+    pub fn open_beside(
+        url: &DatabaseUrl,
+        bodies: BodyStore,
+        vault: Vault,
+        limits: &StoreLimits,
+    ) -> Result<Self> {
+        engine::must_be_of_this_version(&mut DatabaseConnection::open_for_reading(url)?)?;
+        Self::of(url, bodies, vault, limits)
+    }
+
+    fn of(url: &DatabaseUrl, bodies: BodyStore, vault: Vault, limits: &StoreLimits) -> Result<Self> {
         let single_rows = match url {
             DatabaseUrl::Sqlite(_) => None,
             DatabaseUrl::Postgres(_) => Some(readers::Readers::open_for_single_rows(url, limits)?),
         };
         let (readers, writer) = (readers::Readers::open(url, limits)?, Writer::start(url, limits)?);
-        Ok(Self { readers, single_rows, writer, bodies, url: url.clone() })
+        Ok(Self { readers, single_rows, writer, bodies, vault, url: url.clone() })
     }
 
     /// Takes everything of ours out of a database: a sandbox begins again.

@@ -38,6 +38,8 @@ pub struct NewNotice {
     pub mode: String,
     /// When it may go out, microseconds.
     pub due: i64,
+    /// Of a feed: its documents, with spaces between.
+    pub objects: String,
 }
 
 /// A notice that is to be delivered.
@@ -66,6 +68,8 @@ pub struct NoticeRow {
     pub mode: String,
     /// See [`NewNotice`].
     pub attempts: i64,
+    /// See [`NewNotice`].
+    pub objects: String,
 }
 
 /// What became of a notice.
@@ -264,6 +268,51 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether one of these documents is there, and hidden from nobody on the patient's side: else nothing is told of their feed.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn may_be_told(&self, objects: &str, now: i64) -> Result<bool, Failure> {
+        let objects: Vec<String> = objects.split(' ').take(MOST_OBJECTS).map(str::to_owned).collect();
+        self.read(move |reader| {
+            let over =
+                document::visible_from.is_not_null().and(document::visible_from.le(now).assume_not_null());
+            let told = document::table
+                .filter(document::id.eq_any(objects))
+                .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
+                .filter(document::invisible_to_representatives.eq(false))
+                .filter(document::invisible_to_patient.eq(false).or(over))
+                .select(document::id)
+                .limit(1);
+            Ok(!told.load::<String>(reader.connection).map_err(super::unavailable)?.is_empty())
+        })
+        .await
+    }
+
+    /// Forgets notices that went out, or were told to nobody, before an instant; how many.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn forget_notices(&self, before: i64) -> Result<usize, Failure> {
+        const MOST: i64 = 1_000;
+        self.writer()
+            .untraced(move |connection| {
+                let old: Vec<String> = notice::table
+                    .filter(notice::state.eq_any(["envoye", "abandonne"]))
+                    .filter(notice::at.lt(before))
+                    .limit(MOST)
+                    .select(notice::id)
+                    .load(connection)?;
+                diesel::delete(notice::table.filter(notice::id.eq_any(old))).execute(connection)
+            })
+            .await
+    }
+}
+
+/// Documents of a feed that are looked at, at most.
+const MOST_OBJECTS: usize = 100;
+
 fn treating(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult<Vec<String>> {
     medecin_traitant::table
         .filter(medecin_traitant::record_id.eq(record_id))
@@ -340,7 +389,8 @@ fn about(connection: &mut DatabaseConnection, row: &TraceRow, record_id: &str) -
         .first::<i64>(connection)
         .optional()?
         .is_some();
-    let objects: Vec<&str> = row.objects.split(' ').filter(|object| !object.is_empty()).take(100).collect();
+    let objects: Vec<&str> =
+        row.objects.split(' ').filter(|object| !object.is_empty()).take(MOST_OBJECTS).collect();
     type Hidden = (bool, bool, Option<i64>);
     let kept: Vec<Hidden> = document::table
         .filter(document::id.eq_any(objects))

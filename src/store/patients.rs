@@ -6,10 +6,7 @@ use super::criteria::beginning;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
-use super::schema::{
-    authorisation, document, document_version, folder_entry, made_body, medecin_traitant, notice, record,
-    search_term, submission_set, trace, vaccination,
-};
+use super::schema::{authorisation, record, trace};
 use super::unavailable;
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -266,50 +263,6 @@ impl Transaction<'_> {
     pub fn closed_record(&mut self, grant: &ClosureGrant) -> QueryResult<RecordSummary> {
         let key = RecordKey::Id(grant.record_id().to_owned());
         whole_record(self.connection, &key)?.ok_or(diesel::result::Error::NotFound)
-    }
-
-    /// Erases a record: documents, submissions, relations and traits. A row without traits keeps the place, so that traces still
-    /// name something. The bodies are removed by the sweep, which no row holds back any more.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn erase(&mut self, _: &PatientSideGrant, record_id: &str, now: i64) -> QueryResult<()> {
-        let connection = &mut *self.connection;
-        let documents = document::table.filter(document::record_id.eq(record_id)).select(document::id);
-        let sets =
-            submission_set::table.filter(submission_set::record_id.eq(record_id)).select(submission_set::id);
-        diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(documents)))
-            .execute(connection)?;
-        diesel::delete(document_version::table.filter(document_version::document_id.eq_any(documents)))
-            .execute(connection)?;
-        diesel::delete(search_term::table.filter(search_term::owner_id.eq_any(sets))).execute(connection)?;
-        diesel::delete(folder_entry::table.filter(folder_entry::folder_id.eq_any(sets))).execute(connection)?;
-        diesel::delete(document::table.filter(document::record_id.eq(record_id))).execute(connection)?;
-        diesel::delete(notice::table.filter(notice::record_id.eq(record_id))).execute(connection)?;
-        diesel::delete(vaccination::table.filter(vaccination::record_id.eq(record_id))).execute(connection)?;
-        diesel::delete(made_body::table.filter(made_body::record_id.eq(record_id))).execute(connection)?;
-        diesel::delete(submission_set::table.filter(submission_set::record_id.eq(record_id)))
-            .execute(connection)?;
-        diesel::delete(authorisation::table.filter(authorisation::record_id.eq(record_id)))
-            .execute(connection)?;
-        diesel::delete(medecin_traitant::table.filter(medecin_traitant::record_id.eq(record_id)))
-            .execute(connection)?;
-        diesel::update(record::table)
-            .filter(record::id.eq(record_id))
-            .set((
-                record::ins_value.eq(format!("erased {record_id}")),
-                record::family_name.eq(""),
-                record::given_name.eq(""),
-                record::birth_date.eq(""),
-                record::gender.eq("unknown"),
-                record::family_key.eq(""),
-                record::administrative.eq("{}"),
-                record::notifications.eq("{}"),
-                record::open.eq(false),
-                record::erased_at.eq(now),
-            ))
-            .execute(connection)?;
-        Ok(())
     }
 }
 

@@ -215,18 +215,6 @@ impl Reader<'_> {
     ) -> Result<Option<RecordSummary>, Failure> {
         whole_record(self.connection, key).map_err(unavailable)
     }
-
-    /// The INS of a record that the caller may feed, for the DocumentReference that is kept.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`].
-    pub fn ins_of(&mut self, grant: &crate::rights::FeedGrant) -> Result<(String, String), Failure> {
-        record::table
-            .filter(record::id.eq(grant.record_id()))
-            .select((record::ins_system, record::ins_value))
-            .first(self.connection)
-            .map_err(unavailable)
-    }
 }
 
 /// The control of the test of new enemies: a cache of one second.
@@ -382,7 +370,7 @@ pub enum Hold {
     Alone,
 }
 
-fn hold_record(connection: &mut DatabaseConnection, key: &RecordKey, hold: Hold) -> QueryResult<()> {
+pub(super) fn hold_record(connection: &mut DatabaseConnection, key: &RecordKey, hold: Hold) -> QueryResult<()> {
     let DatabaseConnection::Postgres(postgres) = connection else { return Ok(()) };
     match (key, hold) {
         (RecordKey::Id(id), Hold::Shared) => {

@@ -406,6 +406,7 @@ impl Transaction<'_> {
                     authorisation::profession.eq(&new.profession),
                     authorisation::declared_by.eq(&new.declared_by),
                     authorisation::secret.eq(new.secret),
+                    authorisation::ended_at.eq(None::<i64>),
                 ))
                 .execute(self.connection)?,
             None => diesel::insert_into(authorisation::table).values(new).execute(self.connection)?,

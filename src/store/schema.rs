@@ -41,6 +41,7 @@ diesel::table! {
         profession -> Nullable<Text>,
         declared_by -> Text,
         secret -> Bool,
+        ended_at -> Nullable<BigInt>,
     }
 }
 
@@ -157,6 +158,28 @@ diesel::table! {
 }
 
 diesel::table! {
+    record_key (record_id) {
+        record_id -> Text,
+        operator_key -> Text,
+        wrapped -> Binary,
+    }
+}
+
+diesel::table! {
+    erasure (record_id) {
+        record_id -> Text,
+        at -> BigInt,
+        basis -> Text,
+        request_id -> Text,
+        documents -> BigInt,
+        bytes -> BigInt,
+        key_destroyed -> Bool,
+        traces_at -> Nullable<BigInt>,
+        traces_request_id -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     notice (id) {
         id -> Text,
         record_id -> Text,
@@ -173,6 +196,7 @@ diesel::table! {
         attempts -> BigInt,
         leased_until -> BigInt,
         fault -> Nullable<Text>,
+        objects -> Text,
     }
 }
 
@@ -216,6 +240,7 @@ diesel::table! {
         node -> Nullable<Text>,
         leaf -> Nullable<BigInt>,
         leaf_hash -> Nullable<Binary>,
+        erased_by -> Nullable<Text>,
     }
 }
 
@@ -244,6 +269,8 @@ diesel::table! {
 }
 
 diesel::joinable!(authorisation -> record (record_id));
+diesel::joinable!(record_key -> record (record_id));
+diesel::joinable!(erasure -> record (record_id));
 diesel::joinable!(medecin_traitant -> record (record_id));
 diesel::allow_tables_to_appear_in_same_query!(
     document,
@@ -254,4 +281,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     submission_set,
     vaccination
 );
-diesel::allow_tables_to_appear_in_same_query!(record, authorisation, medecin_traitant, document);
+diesel::allow_tables_to_appear_in_same_query!(
+    record,
+    authorisation,
+    medecin_traitant,
+    document,
+    record_key,
+    erasure
+);

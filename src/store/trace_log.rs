@@ -237,7 +237,78 @@ impl<'a> From<&'a TraceRow> for Fields<'a> {
     }
 }
 
+/// The texts that a hash covers, in its order.
+const HASHED: [&str; 17] = [
+    "requestId",
+    "operation",
+    "callerKind",
+    "callerId",
+    "structure",
+    "certificate",
+    "mode",
+    "authentication",
+    "role",
+    "sector",
+    "software",
+    "motif",
+    "session",
+    "recordId",
+    "objects",
+    "outcome",
+    "rule",
+];
+
 impl TraceRow {
+    /// Everything that its hash covers but its place, in the order of the hash: a text that is absent is null.
+    pub fn hashed(&self) -> serde_json::Map<String, serde_json::Value> {
+        let fields = Fields::from(self);
+        let texts = HASHED.iter().zip(fields.texts).map(|(name, text)| ((*name).to_owned(), text.into()));
+        let mut hashed: serde_json::Map<String, serde_json::Value> = texts.collect();
+        hashed.insert("at".into(), self.at.into());
+        hashed.insert("status".into(), self.status.into());
+        hashed.insert("secret".into(), self.secret.into());
+        hashed
+    }
+
+    /// The counterpart of [`TraceRow::hashed`]; `None`: something is missing or of another type.
+    pub fn of_hashed(
+        hashed: &serde_json::Map<String, serde_json::Value>,
+        node: &str,
+        leaf: u64,
+    ) -> Option<Self> {
+        let optional = |name: &str| match hashed.get(name)? {
+            serde_json::Value::Null => Some(None),
+            serde_json::Value::String(text) => Some(Some(text.clone())),
+            _ => None,
+        };
+        let text = |name: &str| optional(name)?;
+        Some(Self {
+            request_id: text("requestId")?,
+            operation: text("operation")?,
+            caller_kind: text("callerKind")?,
+            caller_id: text("callerId")?,
+            caller_structure: optional("structure")?,
+            certificate: text("certificate")?,
+            mode: text("mode")?,
+            authentication: text("authentication")?,
+            role: optional("role")?,
+            sector: optional("sector")?,
+            software: optional("software")?,
+            motif: optional("motif")?,
+            session_id: optional("session")?,
+            record_id: optional("recordId")?,
+            objects: text("objects")?,
+            outcome: text("outcome")?,
+            rule: text("rule")?,
+            at: hashed.get("at")?.as_i64()?,
+            status: i32::try_from(hashed.get("status")?.as_i64()?).ok()?,
+            secret: hashed.get("secret")?.as_bool()?,
+            node: Some(node.to_owned()),
+            leaf: i64::try_from(leaf).ok(),
+            ..Self::default()
+        })
+    }
+
     /// The hash that the row should have, at the place that it names; `None`: it names none.
     pub fn right_hash(&self) -> Option<Hash> {
         let leaf = u64::try_from(self.leaf?).ok()?;

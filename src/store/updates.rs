@@ -213,6 +213,7 @@ pub(super) fn change(
     for action in actions {
         match action {
             DocumentAction::HideFromPatient => visible_from = Some(one_month_after(now)),
+            DocumentAction::ShowToPatient => visible_from = None,
             DocumentAction::Archive => archived = true,
             DocumentAction::Unarchive => archived = false,
             DocumentAction::Delete => status = DocumentStatus::EnteredInError,

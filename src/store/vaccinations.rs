@@ -1,9 +1,12 @@
 //! What the vaccination notes of a record say, and the history that the server makes of them: in the commit of the note, bytes and all.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use diesel::prelude::*;
 
 use super::documents::{FactsRow, OpenedDocument};
 use super::engine::DatabaseConnection;
+use super::keys::{in_database, sealing};
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
 use super::schema::{document, made_body, vaccination};
@@ -14,6 +17,7 @@ use super::writer::Transaction;
 use crate::error::Failure;
 use crate::fhir::patient::RecordSummary;
 use crate::rights::{DocumentAction, DocumentStatus, HistoryGrant, Labels, VACCINATION_HISTORY};
+use crate::sealing::{Opener, SealingError, SealingKey, Segments, Vault, seal};
 
 /// Who feeds what the server itself makes, in place of a professional's identifier.
 pub const SERVER: &str = "DMP";
@@ -38,8 +42,36 @@ pub struct NewVaccination {
     pub vaccine: String,
     /// YYYYMMDD; empty where it is not known.
     pub day: String,
-    /// All of it, as JSON.
+    /// All of it, as JSON; sealed where it is kept ([`NewVaccination::sealed`]).
     pub facts: String,
+}
+
+impl NewVaccination {
+    /// As it is kept: what the note says is sealed as the note is.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn sealed(mut self, key: &SealingKey) -> Result<Self, Failure> {
+        let sealed = seal(key, &facts_name(&self.document_id), self.facts.as_bytes()).map_err(sealing)?;
+        self.facts = BASE64.encode(sealed);
+        Ok(self)
+    }
+}
+
+fn facts_name(document_id: &str) -> String {
+    format!("vaccination/{document_id}")
+}
+
+/// What a note says; kept as it is where it was fed before there were keys.
+fn opened(key: &SealingKey, document_id: &str, facts: String) -> QueryResult<String> {
+    if facts.starts_with('{') {
+        return Ok(facts);
+    }
+    let altered = || in_database(SealingError::NotOpened("what a vaccination note says"));
+    let sealed = BASE64.decode(facts).map_err(|_| altered())?;
+    let size = Segments::plain_of(sealed.len() as u64).ok_or_else(altered)?;
+    let opened = Opener::open_all(key, &facts_name(document_id), sealed, size).map_err(in_database)?;
+    String::from_utf8(opened).map_err(|_| altered())
 }
 
 /// What a history is made of.
@@ -97,12 +129,17 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// The database's.
-    pub fn vaccinations(&mut self, grant: &HistoryGrant, now: i64) -> QueryResult<Option<KeptVaccinations>> {
+    pub fn vaccinations(
+        &mut self,
+        grant: &HistoryGrant,
+        vault: &Vault,
+        now: i64,
+    ) -> QueryResult<Option<KeptVaccinations>> {
         let of_record = vaccination::table.filter(vaccination::record_id.eq(grant.record_id()));
         if of_record.count().get_result::<i64>(self.connection)? == 0 {
             return Ok(None);
         }
-        let facts: Vec<String> = of_record
+        let facts: Vec<(String, String)> = of_record
             .inner_join(document::table.on(document::id.eq(vaccination::document_id)))
             .filter(document::status.eq(DocumentStatus::Current.code()))
             // A note is N and nothing else; what is hidden all the same is in no history.
@@ -110,8 +147,13 @@ impl Transaction<'_> {
             .filter(document::invisible_to_patient.eq(false))
             .filter(document::invisible_to_representatives.eq(false))
             .order((vaccination::day.asc(), vaccination::document_id.asc()))
-            .select(vaccination::facts)
+            .select((vaccination::document_id, vaccination::facts))
             .load(self.connection)?;
+        let key = self.history_key(grant, vault)?;
+        let facts = facts
+            .into_iter()
+            .map(|(document_id, facts)| opened(&key, &document_id, facts))
+            .collect::<QueryResult<Vec<String>>>()?;
         let key = RecordKey::Id(grant.record_id().to_owned());
         let patient = whole_record(self.connection, &key)?.ok_or(diesel::result::Error::NotFound)?;
         let made = document::table
@@ -146,6 +188,7 @@ impl Transaction<'_> {
         grant: &HistoryGrant,
         mut submission: NewSubmission,
         bytes: &[u8],
+        key: &SealingKey,
         kept: &KeptVaccinations,
         replaced: Option<&HistoryVersion>,
     ) -> QueryResult<()> {
@@ -162,11 +205,12 @@ impl Transaction<'_> {
             }
             diesel::insert_into(document::table).values(&*new).execute(self.connection)?;
             cover_older(self.connection, &new.id)?;
+            let sealed = seal(key, &new.body_key, bytes).map_err(in_database)?;
             diesel::insert_into(made_body::table)
                 .values((
                     made_body::binary_id.eq(&new.binary_id),
                     made_body::record_id.eq(grant.record_id()),
-                    made_body::bytes.eq(bytes),
+                    made_body::bytes.eq(sealed),
                 ))
                 .execute(self.connection)?;
         }
@@ -194,12 +238,27 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn made_body(&mut self, document: &OpenedDocument) -> Result<Option<Vec<u8>>, Failure> {
-        made_body::table
+    pub fn made_body(
+        &mut self,
+        document: &OpenedDocument,
+        key: Option<&SealingKey>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let bytes: Option<Vec<u8>> = made_body::table
             .filter(made_body::binary_id.eq(&document.binary_id))
             .select(made_body::bytes)
             .first(self.connection)
             .optional()
-            .map_err(unavailable)
+            .map_err(unavailable)?;
+        match (bytes, key) {
+            // Made before there were keys: as long as it says.
+            (Some(bytes), _) if bytes.len() as u64 == document.size => Ok(Some(bytes)),
+            (Some(bytes), Some(key)) => {
+                Opener::open_all(key, &document.body_key, bytes, document.size).map(Some).map_err(sealing)
+            }
+            (Some(_), None) => {
+                Err(Failure::unavailable(format_args!("the body {} has no key", document.body_key)))
+            }
+            (None, _) => Ok(None),
+        }
     }
 }

@@ -148,10 +148,23 @@ impl Writer {
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: nothing was done.
-    pub async fn commit<T, F>(&self, work: F) -> Result<Traced<T>, Failure>
+    pub async fn commit<T, F>(&self, mut work: F) -> Result<Traced<T>, Failure>
     where
         T: Send + 'static,
         F: FnMut(&mut Transaction<'_>) -> QueryResult<Step<T>> + Send + 'static,
+    {
+        let traced = self.commit_if(move |transaction| work(transaction).map(Some)).await?;
+        traced.ok_or_else(|| Failure::internal("a unit of work without a result"))
+    }
+
+    /// As [`Writer::commit`], for work that may find nothing to do: then nothing is kept, and there is no trace.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: nothing was done.
+    pub async fn commit_if<T, F>(&self, work: F) -> Result<Option<Traced<T>>, Failure>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>) -> QueryResult<Option<Step<T>>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.enqueue(Box::new(Work { work, step: None, failure: None, reply }))?;
@@ -219,13 +232,13 @@ struct Work<T, F> {
     work: F,
     step: Option<Step<T>>,
     failure: Option<Failure>,
-    reply: oneshot::Sender<Result<Traced<T>, Failure>>,
+    reply: oneshot::Sender<Result<Option<Traced<T>>, Failure>>,
 }
 
 impl<T, F> Unit for Work<T, F>
 where
     T: Send,
-    F: FnMut(&mut Transaction<'_>) -> QueryResult<Step<T>> + Send,
+    F: FnMut(&mut Transaction<'_>) -> QueryResult<Option<Step<T>>> + Send,
 {
     fn writes(&self) -> bool {
         true
@@ -233,10 +246,8 @@ where
 
     fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool> {
         (self.step, self.failure) = (None, None);
-        let step = (self.work)(&mut Transaction { connection })?;
-        let keep = step.keep;
-        self.step = Some(step);
-        Ok(keep)
+        self.step = (self.work)(&mut Transaction { connection })?;
+        Ok(self.step.as_ref().is_some_and(|step| step.keep))
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -250,10 +261,9 @@ where
 
     fn answer(self: Box<Self>, committed: Result<(), String>) {
         let result = match (committed, self.step, self.failure) {
-            (Ok(()), Some(step), None) => Ok(Traced { value: step.value }),
+            (Ok(()), step, None) => Ok(step.map(|step| Traced { value: step.value })),
             (Err(cause), ..) => Err(Failure::Unavailable { cause }),
             (Ok(()), _, Some(failure)) => Err(failure),
-            (Ok(()), None, None) => Err(Failure::internal("a unit of work without a result")),
         };
         // A caller that has gone away has its effect and its trace all the same.
         let _ = self.reply.send(result);

@@ -11,6 +11,7 @@ use habilis::audit::checkpointer::{AuditSettings, Checkpointer};
 use habilis::audit::merkle::Frontier;
 use habilis::audit::verify::{Evidence, Report, verify};
 use habilis::audit::{TraceContext, TraceEntry};
+use habilis::sandbox::operator_keys;
 use habilis::store::{
     BodyStore, BodyStoreLocation, DatabaseConnection, DatabaseUrl, LogState, Store, StoreLimits, TraceRow,
 };
@@ -41,7 +42,7 @@ struct Log {
 fn open(url: &DatabaseUrl, folder: &Path, node: &str) -> Store {
     let bodies = BodyStore::open(&BodyStoreLocation::Folder(folder.join("bodies"))).unwrap();
     let limits = StoreLimits { readers: 1, node: node.to_owned(), ..StoreLimits::default() };
-    Store::open(url, bodies, &limits).unwrap()
+    Store::open(url, bodies, operator_keys(shared_pki()).unwrap().vault().unwrap(), &limits).unwrap()
 }
 
 fn settings(folder: &Path, node: &str) -> AuditSettings {

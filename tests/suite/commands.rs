@@ -265,8 +265,9 @@ fn the_traces_are_verified_and_proven() {
         bytes.try_into().unwrap()
     };
     let hashes = |value: &serde_json::Value| value.as_array().unwrap().iter().map(hash).collect::<Vec<_>>();
-    let (index, size) = (inclusion["index"].as_u64().unwrap(), inclusion["size"].as_u64().unwrap());
-    let (leaf, root) = (hash(&inclusion["leafHash"]), hash(&inclusion["root"]));
+    let note: Vec<&str> = inclusion["checkpoint"].as_str().unwrap().lines().collect();
+    let (index, size) = (inclusion["index"].as_u64().unwrap(), note[1].parse::<u64>().unwrap());
+    let (leaf, root) = (hash(&inclusion["leafHash"]), hash(&note[2].into()));
     assert!(is_included(index, size, leaf, &hashes(&inclusion["proof"]), &root));
     assert!(!is_included(index, size, root, &hashes(&inclusion["proof"]), &root), "control");
     assert_eq!(inclusion["trace"]["operation"], "TD0.2 test existence");

@@ -17,6 +17,7 @@ pub fn file(folder: &Path, change: impl FnOnce(String) -> String) -> std::path::
          certificate = \"{pki}/server.pem\"\nkey = \"{pki}/server.key\"\n\
          [tokens]\nkey = \"{pki}/token.key\"\n\
          [audit]\norigin = \"dmp.example\"\nnode = \"1\"\nkey = \"{pki}/audit.key\"\ncheckpoints = [\"{folder}/checkpoints\"]\n\
+         [encryption]\nkeys = \"{folder}/operator-keys\"\ncurrent = \"2026-11\"\n\
          [trust]\nanchors = \"{anchor}\"\nauthorities = \"{anchor}\"\n\
          revocation-lists = \"{pki}/trust/crl\"\n\
          [database]\nurl = \"sqlite:{folder}/habilis.db\"\n[bodies]\nfolder = \"{folder}/bodies\"\n",

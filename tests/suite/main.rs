@@ -4,6 +4,7 @@
 mod support;
 
 mod audit;
+mod by_clock;
 mod canary;
 mod certificates;
 mod commands;
@@ -29,6 +30,7 @@ mod pace;
 mod portal;
 mod refresh;
 mod refusals;
+mod retention;
 mod retrieve;
 mod rights;
 mod search;

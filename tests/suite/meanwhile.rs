@@ -99,6 +99,11 @@ fn a_new_document_after_a_block(engine: Engine) {
     let world = World::start(engine);
     let author = world.client("cps-medecin-b");
     author.authorise(OTHER);
+    // The record has its key: making one is a commit of its own, before the body is kept.
+    assert_eq!(
+        author.post("/DocumentReference", Example::new(TEST, OTHER, "X", "2.25.899").single()).status,
+        201
+    );
     let example = Example::new(TEST, OTHER, "X", "2.25.900");
     let (documents, bodies) = (world.rows("document"), world.bodies());
     let block = format!("UPDATE authorisation SET blocked = TRUE WHERE holder = '{AUTHOR}'");

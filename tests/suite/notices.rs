@@ -203,6 +203,14 @@ fn preferences_and_rights_count_at_delivery(engine: Engine) {
     world.clock.advance(40);
     assert_eq!(round(&world, &notifier), 2);
     assert_eq!((sinks.mails().len(), sinks.posts().len()), (1, 2));
+    // Of one that is deleted before its month is over, never.
+    feed(&author, "2.25.971.5", &["N", "INVISIBLE_PATIENT"]);
+    assert_eq!(round(&world, &notifier), 0);
+    assert_eq!(author.delete_document("2.25.971.5").status, 200);
+    world.clock.advance(40);
+    let dropped = state(&world, "abandonne");
+    assert_eq!((round(&world, &notifier), state(&world, "abandonne")), (0, dropped + 2));
+    assert_eq!((sinks.mails().len(), sinks.posts().len()), (1, 2));
     // Who is no longer the médecin traitant is not told of an emergency any more.
     assert_eq!(bris_de_glace(&world, "cps-medecin-b", TREATED).find(TREATED).status, 200);
     mes.forget(TREATED, "810100000016");

@@ -67,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sandbox/",
         ],
     ),
+    ("crate::sealing", &["sealing/", "store/", "operations/feed/", "server.rs", "sandbox/", "config.rs"]),
     ("crate::pki", &["pki/", "sandbox/"]),
     ("crate::sandbox", &["sandbox/"]),
 ];

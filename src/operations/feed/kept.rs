@@ -198,7 +198,7 @@ fn new_document(
         author_id: owner.author_id.to_owned(),
         author_structure: owner.structure.map(str::to_owned),
         created_at: now,
-        body_key: BodyStore::key(&sha256, binary_id),
+        body_key: BodyStore::key(binary_id),
         fed_as: document.fed_as(labels, draft),
         sha256,
         size: i64::try_from(size).map_err(Failure::internal)?,

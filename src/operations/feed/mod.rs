@@ -34,9 +34,10 @@ use crate::fhir::elements::{PatientReference, Reference};
 use crate::fhir::outcome;
 use crate::identity::scope;
 use crate::rights::{FeedGrant, FeedPurpose, Labels, RecordFacts, ReplaceGrant, VACCINATION_NOTE};
+use crate::sealing::WrappedKey;
 use crate::store::{
-    DocumentKey, FedDocument, FolderKind, Hold, KeptDocument, NewSubmission, Reader, RecordKey, Step,
-    StoreError, Submitted, Transaction,
+    DocumentKey, FedDocument, FedRecord, FolderKind, Hold, KeptDocument, NewSubmission, Reader, RecordKey,
+    Step, StoreError, Submitted, Transaction,
 };
 
 /// The name of ITI-65 in traces.
@@ -105,6 +106,8 @@ struct Prepared {
     replaced: Vec<ReplaceGrant>,
     submission: NewSubmission,
     bodies: Vec<(String, Bytes)>,
+    /// The record's key, where it has one already.
+    key: Option<WrappedKey>,
     order: Vec<EntryKind>,
 }
 
@@ -171,13 +174,14 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
         }
         Form::Single => Draft::of_document(body)?,
     };
-    let (record, grant, ins) = store.read_here(|reader| {
+    let (record, grant, fed) = store.read_here(|reader| {
         let record = the_one_record(call, &draft, reader)?;
         let decision = call.services.tables.decide_feed(&call.caller, &record, draft.purpose(), call.at()?);
         let grant = decision.granted().map_err(|refusal| refusal.concerning(&record.id, None))?;
-        let ins = reader.ins_of(&grant)?;
-        Ok((record, grant, ins))
+        let fed = reader.fed_record(&grant)?;
+        Ok((record, grant, fed))
     })?;
+    let FedRecord { ins, key } = fed;
     let about = |refusal: Refusal| refusal.concerning(&record.id, None);
     rules::check(call, &draft, &ins, *grant.is_minor()).map_err(about)?;
 
@@ -235,6 +239,7 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
         replaced,
         submission,
         bodies,
+        key,
         order: draft.order,
     })))
 }
@@ -242,10 +247,13 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
 /// Bodies first, then rows and trace in one commit.
 async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
     let store = &call.services.store;
-    let Prepared { grant, purpose, replaced, submission, bodies, order } = prepared;
+    let Prepared { grant, purpose, replaced, mut submission, bodies, key, order } = prepared;
+    let record_key = store.record_key(&grant, key).await?;
     for (key, body) in &bodies {
-        store.bodies().put(key, body.clone()).await?;
+        store.bodies().put(key, body, &record_key).await?;
     }
+    let notes = std::mem::take(&mut submission.vaccinations).into_iter();
+    submission.vaccinations = notes.map(|note| note.sealed(&record_key)).collect::<Result<_, _>>()?;
     let answer = Fed::of(&submission, &order);
     let (kept_call, kept_answer, at) = (call.clone(), answer.clone(), call.at()?);
     let traced = store

@@ -105,7 +105,9 @@ pub(in crate::operations) fn renew(
     transaction: &mut Transaction<'_>,
     grant: &HistoryGrant,
 ) -> Result<(), StoreError> {
-    let Some(kept) = transaction.vaccinations(grant, call.now())? else { return Ok(()) };
+    let Some(kept) = transaction.vaccinations(grant, call.services.store.vault(), call.now())? else {
+        return Ok(());
+    };
     if kept.facts.is_empty() {
         return match &kept.current {
             Some(current) => transaction.end_history(grant, current, call.now()),
@@ -140,7 +142,8 @@ pub(in crate::operations) fn renew(
     if let Some(current) = kept.current.as_ref().filter(|current| tells_no_more(current)) {
         transaction.end_history(grant, current, call.now())?;
     }
-    transaction.renew_history(grant, submission, &bytes, &kept, replaced)
+    let key = transaction.history_key(grant, call.services.store.vault())?;
+    transaction.renew_history(grant, submission, &bytes, &key, &kept, replaced)
 }
 
 fn made(

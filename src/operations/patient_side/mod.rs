@@ -51,10 +51,27 @@ impl PatientCall {
         &self,
         id: String,
         if_match: Option<i64>,
-        mut change: F,
+        change: F,
     ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure>
     where
         F: FnMut(&mut Transaction<'_>, &PatientSideGrant, &RecordSummary) -> Result<Outcome, StoreError>
+            + Send
+            + 'static,
+    {
+        let changed = self.change_with(id, if_match, change).await?;
+        Ok(changed.map(|changed| changed.map(|(record, _)| record)))
+    }
+
+    /// The same, with what else the change gave.
+    async fn change_with<T, F>(
+        &self,
+        id: String,
+        if_match: Option<i64>,
+        mut change: F,
+    ) -> Result<Traced<Result<(RecordSummary, Option<T>), Refusal>>, Failure>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Transaction<'_>, &PatientSideGrant, &RecordSummary) -> Result<Outcome<T>, StoreError>
             + Send
             + 'static,
     {
@@ -76,21 +93,24 @@ impl PatientCall {
             if !transaction.next_version(&grant, &id, version)? {
                 return Ok(refused(other_version().concerning(&record.id, None)));
             }
-            let objects = match change(transaction, &grant, &record)? {
-                Outcome::Done(objects) => objects,
+            let (rule, objects, given) = match change(transaction, &grant, &record)? {
+                Outcome::Done(objects) => (grant.rule().to_owned(), objects, None),
+                Outcome::With(rule, given) => (rule, Vec::new(), Some(given)),
                 Outcome::Refused(refusal) => return Ok(refused(refusal.concerning(&record.id, None))),
             };
             let after = transaction.whole_record(&grant, &key)?.unwrap_or(record);
-            let trace = call.trace.granted(200, grant.rule(), Some(&id), &objects);
-            Ok(Step { value: Ok(after), trace, keep: true })
+            let trace = call.trace.granted(200, &rule, Some(&id), &objects);
+            Ok(Step { value: Ok((after, given)), trace, keep: true })
         };
         self.services.store.writer().commit(work).await
     }
 }
 
 /// What a change came to: the objects that it touched, or why it was not made.
-enum Outcome {
+enum Outcome<T = ()> {
     Done(Vec<String>),
+    /// By a rule that says more, and with what else is to be done behind the commit.
+    With(String, T),
     Refused(Refusal),
 }
 

@@ -1,11 +1,12 @@
 //! Open, find, read, change, close, reopen and erase a record.
 
+use super::super::retention;
 use super::{Operation, Outcome, PatientCall, PatientReader, Traced, operation, unknown};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::consent::HeldConsent;
 use crate::fhir::patient::RecordSummary;
 use crate::identity::identifiers::Ins;
-use crate::store::{AccessLine, NewRecord, NewState, RecordKey, Step, Switches, family_key};
+use crate::store::{AccessLine, ERASING, NewRecord, NewState, RecordKey, Step, Switches, family_key};
 
 /// Open.
 pub const OPEN: Operation = operation("MES open record");
@@ -16,7 +17,7 @@ pub const READ: Operation = operation("MES read record");
 /// Change, close, reopen.
 pub const CHANGE: Operation = operation("MES change record");
 /// Erase.
-pub const ERASE: Operation = operation("MES erase record");
+pub const ERASE: Operation = operation(ERASING[0]);
 /// The history of accesses.
 pub const ACCESSES: Operation = operation("MES read accesses");
 
@@ -179,12 +180,23 @@ pub async fn erase(
     id: String,
     if_match: Option<i64>,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
-    let now = call.now();
-    call.change(id.clone(), if_match, move |transaction, grant, _| {
-        transaction.erase(grant, &id, now)?;
-        Ok(Outcome::Done(Vec::new()))
-    })
-    .await
+    let (now, request_id) = (call.now(), call.trace.request_id.clone());
+    let erased = call
+        .change_with(id.clone(), if_match, move |transaction, grant, _| {
+            let grant = grant.erasure(&id);
+            let erased = transaction.erase(&grant, &request_id, now)?;
+            Ok(Outcome::With(format!("{}; {}", grant.rule(), erased.told()), erased.bodies))
+        })
+        .await?;
+    let mut bodies = Vec::new();
+    let erased = erased.map(|erased| {
+        erased.map(|(record, of_record)| {
+            bodies = of_record.unwrap_or_default();
+            record
+        })
+    });
+    retention::remove_bodies(&call.services.store, bodies).await;
+    Ok(erased)
 }
 
 /// A page of the history of accesses, newest first.

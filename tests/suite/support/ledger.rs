@@ -45,6 +45,17 @@ pub fn assert_traced(port: u16, traces: &[TraceRow]) {
     for Answered { request_id, status } in take(port) {
         answered.entry(request_id).or_default().push(status);
     }
+    // Of an erased trace place and hash are left: so many answers and no more are without one that names them.
+    let erased = traces.iter().filter(|trace| trace.erased_by.is_some()).count();
+    if erased > 0 {
+        let all = answered.len();
+        answered.retain(|request_id, _| traced.contains_key(request_id.as_str()));
+        assert!(
+            all - answered.len() <= erased,
+            "{} answers without a trace, {erased} erased",
+            all - answered.len()
+        );
+    }
     for (request_id, statuses) in &mut answered {
         let of_request = traced.get_mut(request_id.as_str()).map(std::mem::take).unwrap_or_default();
         if statuses.iter().any(|status| [500, 503].contains(status)) {

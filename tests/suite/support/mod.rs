@@ -309,7 +309,7 @@ impl World {
                 if path.is_dir() {
                     find(&path, name)
                 } else {
-                    path.to_str().unwrap().ends_with(name).then_some(path)
+                    path.file_name().unwrap().to_str().unwrap().contains(name).then_some(path)
                 }
             })
         }

@@ -1,0 +1,79 @@
+//! Where a server's things lie, for commands that work on them beside it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
+use habilis::audit::checkpointer::AuditSettings;
+use habilis::config::{self, Places};
+use habilis::sandbox;
+use habilis::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
+
+/// Where a server's things lie.
+#[derive(Args)]
+pub struct Place {
+    /// A server's configuration; without it, a sandbox's folders.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The sandbox's data folder.
+    #[arg(long, default_value = "./data")]
+    data: PathBuf,
+    /// The sandbox's PKI.
+    #[arg(long, default_value = "./certs/sandbox")]
+    certs: PathBuf,
+    /// The database, where it is not the one that the folder or the configuration says.
+    #[arg(long)]
+    database: Option<String>,
+}
+
+impl Place {
+    /// Reads where.
+    ///
+    /// # Errors
+    /// The configuration cannot be read.
+    pub fn read(&self) -> Result<Places> {
+        let mut places = match &self.config {
+            Some(config) => config::read_places(config)?,
+            None => {
+                ensure!(self.certs.is_dir(), "there is no sandbox in {}: name --config", self.certs.display());
+                Places {
+                    database: DatabaseUrl::Sqlite(self.data.join("habilis.db")),
+                    bodies: BodyStoreLocation::Folder(self.data.join("bodies")),
+                    encryption: sandbox::operator_keys(&self.certs)?,
+                    audit: AuditSettings {
+                        origin: sandbox::AUDIT_ORIGIN.to_owned(),
+                        node: "1".to_owned(),
+                        key: self.certs.join("audit.key"),
+                        checkpoints: vec![self.data.join("checkpoints")],
+                        interval: Duration::from_secs(5),
+                    },
+                }
+            }
+        };
+        if let Some(url) = &self.database {
+            places.database = DatabaseUrl::parse(url)?;
+        }
+        Ok(places)
+    }
+}
+
+/// The store, beside the server that has it open.
+///
+/// # Errors
+/// Database, bodies or keys cannot be opened.
+pub fn store(places: &Places) -> Result<Store> {
+    let limits = StoreLimits { readers: 2, node: places.audit.node.clone(), ..StoreLimits::default() };
+    let bodies = BodyStore::open(&places.bodies)?;
+    Store::open_beside(&places.database, bodies, places.encryption.vault()?, &limits)
+}
+
+/// What proofs are held against.
+///
+/// # Errors
+/// The key cannot be read.
+pub fn evidence(places: &Places) -> Result<(CheckpointFolders, Verifier)> {
+    let signer = Signer::read(&places.audit.origin, &places.audit.key)?;
+    Ok((CheckpointFolders::of(&places.audit.checkpoints), signer.verifier()))
+}
