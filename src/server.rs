@@ -1,10 +1,13 @@
 //! Assembles listeners, workers and background tasks.
 
+mod background;
+mod reloading;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -15,9 +18,7 @@ use arc_swap::ArcSwap;
 use crate::api::limits::{Budgets, Limits};
 use crate::api::pace::Pace;
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
-use crate::audit::TraceContext;
 use crate::audit::checkpointer::{AuditSettings, Checkpointer};
-use crate::certificate;
 use crate::environment::Environment;
 use crate::fhir::codes::Codes;
 use crate::identity::directory::Directory;
@@ -27,15 +28,14 @@ use crate::identity::pro_sante_connect::{self, ProSanteConnect};
 use crate::identity::software::{SoftwareRegistry, Unregistered};
 use crate::identity::tokens::{Keys, Lifetimes, Tokens};
 use crate::notification::NoticeSettings;
-use crate::notification::deliver::{self, Notifier};
-use crate::operations::by_clock::{self, Ended};
+use crate::notification::deliver::Notifier;
 use crate::operations::{Services, Sessions, Strictness};
 use crate::rights::{HabilitationMatrix, Parameters, Tables};
 use crate::sealing::EncryptionSettings;
 use crate::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
 use crate::tls::ocsp::{OcspFigures, OcspSettings, Refresher};
-use crate::tls::verifier::{HandshakeRefusal, ReloadableVerifier};
-use crate::tls::{Revocation, Trust, TrustFolder, listener};
+use crate::tls::verifier::ReloadableVerifier;
+use crate::tls::{Revocation, TrustFolder, listener};
 
 /// All that a server is started with, checked.
 #[derive(Debug)]
@@ -251,7 +251,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     allow_descriptors();
     let environment = services.environment.clone();
     let now = environment.now();
-    let seen = modified(&settings.trust);
+    let seen = reloading::modified(&settings.trust);
     let checkpointer = Checkpointer::open(&settings.audit, &services.store).await?;
     let trust = settings.trust.load(now)?;
     for fault in &trust.faults {
@@ -325,20 +325,21 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         base,
         handles: [api_server.handle(), portal_server.handle()],
     };
-    let reloading = actix_web::rt::spawn(reload((settings.trust, seen), trust, verifier, Arc::clone(&api)));
+    let reloading =
+        actix_web::rt::spawn(reloading::reload((settings.trust, seen), trust, verifier, Arc::clone(&api)));
     let checkpointer = Arc::new(tokio::sync::Mutex::new(checkpointer));
     let mut background = vec![
-        actix_web::rt::spawn(sign_traces(
+        actix_web::rt::spawn(background::sign_traces(
             Arc::clone(&checkpointer),
             settings.audit.interval,
             Arc::clone(&services),
             Arc::clone(&api),
         )),
-        actix_web::rt::spawn(sweep(Arc::clone(&services))),
-        actix_web::rt::spawn(end_by_clock(Arc::clone(&services))),
-        actix_web::rt::spawn(trace_refusals(refused, Arc::clone(&api))),
-        actix_web::rt::spawn(tidy(Arc::clone(&api))),
-        actix_web::rt::spawn(reload_tables(
+        actix_web::rt::spawn(background::sweep(Arc::clone(&services))),
+        actix_web::rt::spawn(background::end_by_clock(Arc::clone(&services))),
+        actix_web::rt::spawn(background::trace_refusals(refused, Arc::clone(&api))),
+        actix_web::rt::spawn(background::tidy(Arc::clone(&api))),
+        actix_web::rt::spawn(reloading::reload_tables(
             settings.sessions.directory,
             settings.sessions.software,
             Arc::clone(&services),
@@ -347,11 +348,11 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     if !settings.notices.is_empty() {
         services.store.begin_notices().await?;
         let notifier = Notifier::new(settings.notices, environment.clone())?;
-        background.push(actix_web::rt::spawn(tell(notifier, Arc::clone(&services))));
+        background.push(actix_web::rt::spawn(background::tell(notifier, Arc::clone(&services))));
     }
     if let Some(ocsp) = settings.ocsp {
         let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders), environment.clock())?;
-        background.push(actix_web::rt::spawn(ask_responders(refresher)));
+        background.push(actix_web::rt::spawn(background::ask_responders(refresher)));
     }
     ready(&listening);
     let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
@@ -368,149 +369,6 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     Ok(())
 }
 
-/// Signs how far the traces go, again and again. Where it cannot, it is told and tried again: the traces themselves are durable.
-async fn sign_traces(
-    checkpointer: Arc<tokio::sync::Mutex<Checkpointer>>,
-    interval: Duration,
-    services: Arc<Services>,
-    api: Arc<Api>,
-) {
-    loop {
-        actix_web::rt::time::sleep(interval).await;
-        let mut checkpointer = checkpointer.lock().await;
-        if let Err(error) = checkpointer.sign(&services.store, services.environment.now()).await {
-            tracing::error!(error = format!("{error:#}"), "the traces are not signed");
-        }
-        api.traces_signed.store(checkpointer.signed(), Ordering::Relaxed);
-    }
-}
-
-/// Makes notices and delivers them. What fails is tried again in the next round.
-async fn tell(notifier: Notifier, services: Arc<Services>) {
-    loop {
-        actix_web::rt::time::sleep(deliver::INTERVAL).await;
-        if let Err(error) = notifier.round(&services.store).await {
-            tracing::warn!(%error, "notices wait");
-        }
-    }
-}
-
-/// A handshake that was refused for its certificate stands in the trace, as any refusal does; so many a minute and no
-/// more, because nobody needs a certificate to be refused: how many more there were stands there too.
-async fn trace_refusals(mut refused: tokio::sync::mpsc::Receiver<HandshakeRefusal>, api: Arc<Api>) {
-    const A_MINUTE: u64 = 120;
-    let (mut minute, mut written, mut told) = (0, 0, api.refused_handshakes.load(Ordering::Relaxed));
-    loop {
-        let next = tokio::time::timeout(Duration::from_secs(60), refused.recv()).await;
-        let now = api.services.environment.now().as_second();
-        if now / 60 != minute {
-            // Those beyond the minute's, and those that nobody could even take down.
-            let all = api.refused_handshakes.load(Ordering::Relaxed);
-            let untold = all.saturating_sub(told).saturating_sub(u64::from(matches!(next, Ok(Some(_)))));
-            if untold > 0 {
-                trace_handshake(&api, "", &format!("{untold} more refused")).await;
-            }
-            told = told.max(all.saturating_sub(u64::from(matches!(next, Ok(Some(_))))));
-            (minute, written) = (now / 60, 0);
-        }
-        let refusal = match next {
-            Ok(Some(refusal)) => refusal,
-            Ok(None) => return,
-            Err(_) => continue,
-        };
-        if written >= A_MINUTE {
-            continue;
-        }
-        (written, told) = (written + 1, told + 1);
-        // Nobody has vouched for what stands in it: it may name whom it likes, and it may break a parser.
-        let label = std::panic::catch_unwind(|| certificate::label(&refusal.leaf)).unwrap_or_default();
-        trace_handshake(&api, &format!("unverified: {label}"), &refusal.reason).await;
-    }
-}
-
-async fn trace_handshake(api: &Api, label: &str, reason: &str) {
-    let environment = &api.services.environment;
-    let at = environment.now().as_microsecond();
-    let context = TraceContext::new(at, environment.next_id(), "TLS handshake", label, None, None);
-    if let Err(error) = api.services.store.writer().record(context.refused_handshake(reason), ()).await {
-        tracing::error!(%error, "a refused handshake was not traced");
-    }
-}
-
-/// Forgets what is over: callers with their whole budget, spent tokens, shared windows.
-async fn tidy(api: Arc<Api>) {
-    const INTERVAL: Duration = Duration::from_secs(60);
-    loop {
-        actix_web::rt::time::sleep(INTERVAL).await;
-        if let Some(limits) = &api.budgets {
-            limits.forget_idle();
-        }
-        let now = api.services.environment.now().as_second();
-        if let Some(provider) = &api.services.sessions.pro_sante_connect {
-            provider.forget(now);
-        }
-        if let Err(error) = api.services.store.forget_spent(now).await {
-            tracing::warn!(%error, "what was spent is not forgotten");
-        }
-    }
-}
-
-/// Each round in a task of its own: a certificate that breaks a parser ends one round and no more.
-async fn ask_responders(refresher: Refresher) {
-    let refresher = Arc::new(refresher);
-    loop {
-        let asking = Arc::clone(&refresher);
-        if let Err(panicked) = actix_web::rt::spawn(async move { asking.round().await }).await {
-            tracing::error!(%panicked, "a round of questions to the responder ended early");
-        }
-        actix_web::rt::time::sleep(refresher.interval()).await;
-    }
-}
-
-/// Reads directory and registry again when their files change. A bad table never replaces a good one.
-async fn reload_tables(directory: DirectoryFiles, software: SoftwareFile, services: Arc<Services>) {
-    let files = directory.professionals.iter().chain(&directory.structures).chain(&software.path);
-    let paths: Vec<PathBuf> = files.cloned().collect();
-    if paths.is_empty() {
-        return;
-    }
-    // Read once more after the start, and then when the files have changed and stand still again.
-    let (mut seen, mut last) = (Seen::new(), modified_files(paths.iter().cloned()));
-    loop {
-        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
-        let now = modified_files(paths.iter().cloned());
-        let still = now == last;
-        last = now.clone();
-        if now == seen || !still {
-            continue;
-        }
-        seen = now;
-        let (directory, software) = (directory.clone(), software.clone());
-        // Each for itself: a suspension does not wait for a directory that is at fault.
-        match tokio::task::spawn_blocking(move || (directory.read(), software.read())).await {
-            Ok((directory, software)) => {
-                match directory {
-                    Ok(read) if read.is_empty() && !services.sessions.directory.load().is_empty() => {
-                        tracing::error!("the directory is empty: the one in force stays");
-                    }
-                    Ok(directory) => services.sessions.directory.store(Arc::new(directory)),
-                    Err(error) => tracing::error!(error = format!("{error:#}"), "directory not taken"),
-                }
-                match software {
-                    Ok(read) if read.is_empty() && !services.sessions.software.load().is_empty() => {
-                        tracing::error!("the registry of software is empty: the one in force stays");
-                    }
-                    Ok(software) => services.sessions.software.store(Arc::new(software)),
-                    Err(error) => {
-                        tracing::error!(error = format!("{error:#}"), "registry of software not taken")
-                    }
-                }
-            }
-            Err(panicked) => tracing::error!(%panicked, "tables not taken"),
-        }
-    }
-}
-
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -518,105 +376,4 @@ fn cores() -> usize {
 fn bind(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     Ok(listener)
-}
-
-/// Looks every second whether the trust has changed; what is bad is left aside and the good stays in force.
-async fn reload(
-    (folder, mut seen): (TrustFolder, Seen),
-    mut in_force: Trust,
-    verifier: Arc<ReloadableVerifier>,
-    api: Arc<Api>,
-) {
-    let (mut told, mut quiet) = (in_force.faults.join("; "), Duration::ZERO);
-    loop {
-        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
-        quiet += Duration::from_secs(1);
-        let now = modified(&folder);
-        // A file at fault may be one that was being written: it is looked at again, less and less often.
-        let again = !told.is_empty() && (quiet.as_secs() <= 5 || quiet.as_secs().is_multiple_of(60));
-        if now == seen && !again {
-            continue;
-        }
-        if now != seen {
-            (seen, quiet) = (now, Duration::ZERO);
-        }
-        let (loading, held, at) = (folder.clone(), in_force.clone(), api.services.environment.now());
-        // A parser that panics takes this task's blocking thread with it and nothing else.
-        let loaded = tokio::task::spawn_blocking(move || loading.load_beside(&held, at)).await;
-        let replaced = match loaded {
-            Ok(loaded) => loaded.map(|mut trust| {
-                if let Err(error) = verifier.replace(&trust) {
-                    // The authorities in force stay; the lists are taken all the same.
-                    trust.faults.push(format!("{error:#}: the authorities in force stay"));
-                    trust.authorities.clone_from(&in_force.authorities);
-                }
-                trust
-            }),
-            Err(panicked) => Err(anyhow::anyhow!("reading the lists panicked: {panicked}")),
-        };
-        let (fault, faults) = match replaced {
-            Ok(trust) => {
-                trust.enforce(&api.services.sessions.revocation);
-                in_force = trust;
-                (in_force.faults.join("; "), in_force.faults.len())
-            }
-            Err(error) => (format!("{error:#}"), 1),
-        };
-        api.trust_faults.store(faults as u64, Ordering::Relaxed);
-        if fault.is_empty() {
-            tracing::info!("trust and revocation lists reloaded");
-        } else if fault != told {
-            tracing::error!(%fault, "not everything of the trust is taken");
-        }
-        told = fault;
-    }
-}
-
-/// Names, sizes and times of the files of trust.
-type Seen = Vec<(PathBuf, u64, Option<SystemTime>)>;
-
-fn modified(folder: &TrustFolder) -> Seen {
-    let entries = std::fs::read_dir(&folder.revocation_lists).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path()).chain([folder.anchors.clone(), folder.authorities.clone()]);
-    modified_files(paths)
-}
-
-fn modified_files(paths: impl Iterator<Item = PathBuf>) -> Seen {
-    let mut files: Vec<_> = paths
-        .filter_map(|path| {
-            let metadata = std::fs::metadata(&path).ok()?;
-            Some((path, metadata.len(), metadata.modified().ok()))
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-/// Does what ends by itself, now and every few minutes. Decisions do not wait for it.
-async fn end_by_clock(services: Arc<Services>) {
-    const OFTEN: Duration = Duration::from_secs(300);
-    loop {
-        let parameters = services.tables.parameters;
-        match by_clock::run(&services.store, &services.environment, parameters).await {
-            Ok(ended) if ended == Ended::default() => {}
-            Ok(Ended { announcements, majorities, authorisations }) => {
-                tracing::info!(announcements, majorities, authorisations, "ended by the clock");
-            }
-            Err(error) => tracing::warn!(%error, "what ends by the clock is done later"),
-        }
-        actix_web::rt::time::sleep(OFTEN).await;
-    }
-}
-
-/// Removes what interrupted feeds left, now and every day. A day is far longer than any feed takes.
-async fn sweep(services: Arc<Services>) {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
-    loop {
-        match services.store.sweep_orphans(services.environment.now(), DAY).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(removed, "orphaned bodies removed"),
-            Err(error) => tracing::warn!(%error, "orphaned bodies not swept"),
-        }
-        actix_web::rt::time::sleep(DAY).await;
-    }
 }
