@@ -4,6 +4,7 @@
 //! `HABILIS_DATABASE_URL`, so that a password stands in no file; S3 credentials come from the environment.
 
 mod notices;
+mod subscriptions;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use self::notices::NoticesSection;
+use self::subscriptions::SubscriptionsSection;
 
 use crate::api::limits::{Allowance, Budgets};
 use crate::audit::checkpointer::AuditSettings;
@@ -58,6 +60,7 @@ struct File {
     pro_sante_connect: Option<ProSanteConnectSection>,
     #[serde(default)]
     notices: NoticesSection,
+    subscriptions: Option<SubscriptionsSection>,
     #[serde(default)]
     limits: LimitsSection,
 }
@@ -618,6 +621,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         audit,
         encryption: file.encryption.settings(),
         notices: file.notices.read()?,
+        subscriptions: file.subscriptions.map(SubscriptionsSection::read).transpose()?.unwrap_or_default(),
         home: "<h1>Habilis</h1><p>Volet professionnel du DMP. <a href=\"/docs\">Opérations</a>.</p>".to_owned(),
         workers: None,
         body_deadline: crate::server::BODY_DEADLINE,

@@ -276,6 +276,8 @@ pub enum Reason {
     InvalidContent,
     /// The transaction holds an entry that the feed does not know.
     UnsupportedEntry,
+    /// A Subscription asks for what is not done here.
+    SubscriptionRefused,
 }
 
 /// What the catalogue says of one reason.
@@ -288,7 +290,7 @@ struct Entry {
 
 impl Reason {
     /// Every reason, for the error catalogue and its tests.
-    pub const ALL: [Reason; 55] = [
+    pub const ALL: [Reason; 56] = [
         Reason::MalformedBody,
         Reason::BodyTooSlow,
         Reason::BodyTooLarge,
@@ -344,6 +346,7 @@ impl Reason {
         Reason::ContentMismatch,
         Reason::InvalidContent,
         Reason::UnsupportedEntry,
+        Reason::SubscriptionRefused,
     ];
 
     #[rustfmt::skip]
@@ -410,6 +413,7 @@ impl Reason {
             Reason::ContentMismatch => entry(422, "business-rule", METADATA, "Le document ne correspond pas à sa description."),
             Reason::InvalidContent => entry(422, "business-rule", Some("XDSRepositoryMetadataError"), "Le contenu du document n'est pas recevable."),
             Reason::UnsupportedEntry => entry(422, "not-supported", None, "L'envoi contient un élément que le DMP ne connaît pas."),
+            Reason::SubscriptionRefused => entry(422, "not-supported", None, "Cet abonnement n'est pas possible."),
         }
     }
 

@@ -29,6 +29,7 @@ use crate::identity::software::{SoftwareRegistry, Unregistered};
 use crate::identity::tokens::{Keys, Lifetimes, Tokens};
 use crate::notification::NoticeSettings;
 use crate::notification::deliver::Notifier;
+use crate::notification::follow::{AllowList, Follower, SubscriptionSettings};
 use crate::operations::{Services, Sessions, Strictness};
 use crate::rights::{HabilitationMatrix, Parameters, Tables};
 use crate::sealing::EncryptionSettings;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub encryption: EncryptionSettings,
     /// Who is told of what was done, and how.
     pub notices: NoticeSettings,
+    /// Where subscriptions may have notifications sent.
+    pub subscriptions: SubscriptionSettings,
     /// Limits of the store.
     pub store_limits: StoreLimits,
     /// First page of the portal, HTML.
@@ -226,6 +229,7 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
         strictness: settings.strictness,
         patient_side: settings.patient_side.clone(),
         feeds: Arc::new(tokio::sync::Semaphore::new(cores() * 2)),
+        receivers: AllowList::read(&settings.subscriptions.hosts)?,
         authorisation_duration: i64::from(settings.authorisation_days) * DAY,
     }))
 }
@@ -349,6 +353,10 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         services.store.begin_notices().await?;
         let notifier = Notifier::new(settings.notices, environment.clone())?;
         background.push(actix_web::rt::spawn(background::tell(notifier, Arc::clone(&services))));
+    }
+    if !settings.subscriptions.hosts.is_empty() {
+        let follower = Follower::new(&settings.subscriptions, Arc::clone(&services), listening.base.clone())?;
+        background.push(actix_web::rt::spawn(background::follow(follower)));
     }
     if let Some(ocsp) = settings.ocsp {
         let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders), environment.clock())?;

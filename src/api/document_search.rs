@@ -127,7 +127,12 @@ fn take(
 const MAXIMUM_IDENTIFIERS: usize = 20;
 
 /// The codes of a value set that are asked for. One of another code system than its own is none of them: nothing has it.
-fn known(name: &str, value: &str, value_set: &str, value_sets: &Codes) -> Result<Vec<String>, Refusal> {
+pub(super) fn known(
+    name: &str,
+    value: &str,
+    value_set: &str,
+    value_sets: &Codes,
+) -> Result<Vec<String>, Refusal> {
     let codes = codes(name, value)?;
     let asked = value.split(',').zip(codes).filter(|(token, code)| {
         let Some((system, _)) = token.split_once('|') else { return true };

@@ -28,6 +28,7 @@ mod request;
 mod respond;
 mod search_parameters;
 mod submission_set_search;
+pub mod subscription;
 mod token;
 mod value_set;
 
@@ -121,6 +122,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
     at!(config, "/fhir/List", get list::search);
     at!(config, "/fhir/List/_search", post list::search_by_post);
     at!(config, "/fhir/List/{id}", get list::read);
+    at!(config, "/fhir/Subscription", get subscription::search, post subscription::create);
+    at!(config, "/fhir/Subscription/_search", post subscription::search_by_post);
+    at!(config, "/fhir/Subscription/{id}/$status", get subscription::status);
+    at!(config, "/fhir/Subscription/{id}", get subscription::read, put subscription::update, delete subscription::delete);
     at!(config, "/fhir/AuditEvent", get audit_event::search);
     at!(config, "/fhir/AuditEvent/_search", post audit_event::search_by_post);
     at!(config, "/fhir/ValueSet", get value_set::search);

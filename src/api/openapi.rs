@@ -97,6 +97,19 @@ pub struct PatientSearchForm {
     birthdate: Option<String>,
 }
 
+/// `POST /Subscription/_search`: the parameters of the search by GET.
+#[derive(ToSchema)]
+#[schema(title = "Search of one's own subscriptions")]
+#[expect(dead_code, reason = "a schema, never a value")]
+pub struct SubscriptionSearchForm {
+    /// requested, active, error, off.
+    status: Option<String>,
+    /// The receiver.
+    url: Option<String>,
+    /// `Subscription.id`.
+    _id: Option<String>,
+}
+
 /// `POST /Consent/_search`: the parameters of the search by GET.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema, never a value")]
@@ -274,10 +287,17 @@ pub struct TokenRefusal(serde_json::Value);
         super::mes::accesses,
         super::audit_event::search,
         super::audit_event::search_by_post,
+        super::subscription::create,
+        super::subscription::update,
+        super::subscription::delete,
+        super::subscription::read,
+        super::subscription::status,
+        super::subscription::search,
+        super::subscription::search_by_post,
     ),
     components(
         schemas(
-            Resource, OperationOutcome, JsonPatch, JsonPatchOperation, SubmissionSetSearchForm, TraceSearchForm, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Resource, OperationOutcome, JsonPatch, JsonPatchOperation, SubmissionSetSearchForm, TraceSearchForm, SubscriptionSearchForm, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
             Claims, TokenRefusal
         ),
         responses(Outcome, TokenError)
@@ -292,6 +312,7 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "TD3.1", description = "Finding documents"),
         (name = "TD3.2", description = "Reading documents"),
         (name = "TD3.3", description = "Masking, visibility, archive, deletion"),
+        (name = "subscriptions", description = "Software that follows records"),
         (name = "traces", description = "Who did what"),
         (name = "value sets", description = "The value sets of the DMP's affinity domain"),
         (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),

@@ -211,7 +211,7 @@ pub fn query(request: &HttpRequest) -> Result<Parameters, Refusal> {
     pairs(request.query_string())
 }
 
-fn pairs(text: &str) -> Result<Parameters, Refusal> {
+pub(super) fn pairs(text: &str) -> Result<Parameters, Refusal> {
     let pairs = web::Query::<Parameters>::from_query(text)
         .map_err(|error| Refusal::new(Reason::InvalidSearchParameter, error.to_string()))?
         .into_inner();

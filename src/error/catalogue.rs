@@ -66,6 +66,7 @@ impl Reason {
             Reason::ContentMismatch => ("Document and metadata contradict each other: patient, unique id, type, media type.", "Correct what the expression names."),
             Reason::InvalidContent => ("The document itself is not acceptable: not XML, a DTD, a script, an outside resource, an unknown media type.", "Correct the document."),
             Reason::UnsupportedEntry => ("The transaction holds an entry that ITI-65 does not know here.", "Send List, DocumentReference, Binary and PATCH entries alone."),
+            Reason::SubscriptionRefused => ("A Subscription names a topic, a filter, a channel, an end or a receiver that is not offered.", "Correct the element that the expression names; have the receiver's host put on the operator's list."),
         }
     }
 }

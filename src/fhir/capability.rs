@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::json::{set, to_json};
+use super::subscription::Topic;
 
 /// Parameters of a search of documents (ITI-67), without modifiers: name and type.
 pub const DOCUMENT_SEARCH: [(&str, &str); 24] = [
@@ -86,6 +87,20 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
                     .map(|name| json!({ "name": name, "definition": format!("{HL7}-{name}") }));
                 set(&mut resource, "operation", operations.to_vec());
             }
+            "Subscription" => {
+                const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport";
+                let definition = format!("{BACKPORT}/OperationDefinition/backport-subscription-status");
+                set(&mut resource, "operation", json!([{ "name": "status", "definition": definition }]));
+                let profile = format!("{BACKPORT}/StructureDefinition/backport-subscription");
+                set(&mut resource, "supportedProfile", json!([profile]));
+                let topic = |topic: Topic| {
+                    json!({
+                        "url": format!("{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"),
+                        "valueCanonical": topic.canonical(),
+                    })
+                };
+                set(&mut resource, "extension", Topic::ALL.map(topic).to_vec());
+            }
             "List" => set(&mut resource, "searchInclude", json!(["List:item"])),
             "Patient" => {
                 let definition = "https://github.com/habilis/OperationDefinition/patient-fermer";
@@ -111,6 +126,7 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
         search("status", "token"),
         search("provision-type", "token"),
     ];
+    let subscriptions = vec![search("_id", "token"), search("status", "token"), search("url", "uri")];
     to_json(&json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -146,6 +162,7 @@ pub fn statement(base: &str, version: &str, date: &str) -> String {
                 resource("Consent", &["create", "patch", "search-type"], consents),
                 resource("DocumentReference", &["create", "history-instance", "patch", "read", "search-type", "vread"], all(&DOCUMENT_SEARCH)),
                 resource("List", &["read", "search-type"], all(&LIST_SEARCH)),
+                resource("Subscription", &["create", "delete", "read", "search-type", "update"], subscriptions),
                 resource("AuditEvent", &["search-type"], all(&AUDIT_EVENT_SEARCH)),
                 resource("Binary", &["read"], vec![]),
                 resource("Bundle", &["read"], vec![]),

@@ -22,5 +22,6 @@ pub mod patient;
 pub mod primitives;
 pub mod refresh;
 pub mod submission_set;
+pub mod subscription;
 pub mod value_set;
 pub mod xml;

@@ -12,6 +12,7 @@
 pub mod assertion;
 pub mod directory;
 pub mod identifiers;
+pub mod kept;
 pub mod patient_side;
 pub mod pro_sante_connect;
 pub mod scope;

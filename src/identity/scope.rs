@@ -35,11 +35,13 @@ pub enum Transaction {
     FindLists,
     /// ITI-81: read traces.
     ReadTraces,
+    /// ITI-110: subscribe to what becomes of a record.
+    Subscribe,
 }
 
 impl Transaction {
     /// Every transaction.
-    pub const ALL: [Transaction; 15] = [
+    pub const ALL: [Transaction; 16] = [
         Transaction::TestExistence,
         Transaction::Declare,
         Transaction::ProvideBundle,
@@ -55,6 +57,7 @@ impl Transaction {
         Transaction::Update,
         Transaction::FindLists,
         Transaction::ReadTraces,
+        Transaction::Subscribe,
     ];
 
     /// Its name as a scope.
@@ -75,6 +78,7 @@ impl Transaction {
             Transaction::Update => "TD3.3",
             Transaction::FindLists => "ITI-66",
             Transaction::ReadTraces => "ITI-81",
+            Transaction::Subscribe => "ITI-110",
         }
     }
 

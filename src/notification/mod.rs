@@ -9,6 +9,7 @@
 //! The log of traces is the outbox (decision 0031).
 
 pub mod deliver;
+pub mod follow;
 mod mail;
 pub mod rules;
 mod webhook;

@@ -21,6 +21,7 @@ pub mod refresh_documents;
 pub mod retention;
 pub mod revoke_authorisation;
 pub mod session_request;
+pub mod subscriptions;
 pub mod test_existence;
 pub mod update_document;
 
@@ -42,6 +43,7 @@ use crate::identity::pro_sante_connect::ProSanteConnect;
 use crate::identity::scope::{Scopes, Transaction};
 use crate::identity::software::SoftwareRegistry;
 use crate::identity::tokens::Tokens;
+use crate::notification::follow::AllowList;
 use crate::rights::{Authorisation, Basis, RecordFacts, RecordState, Relation, Tables};
 use crate::store::{Reader, RecordKey, Store};
 use crate::tls::Revocation;
@@ -149,6 +151,8 @@ pub struct Services {
     pub feeds: Arc<tokio::sync::Semaphore>,
     /// Certificates that speak for the patient.
     pub patient_side: PatientSideList,
+    /// To which hosts subscriptions may have notifications sent.
+    pub receivers: AllowList,
     /// How long an authorisation lasts, microseconds. No source gives the figure: `docs/decisions/0007`.
     pub authorisation_duration: i64,
 }

@@ -9,7 +9,7 @@
 //!
 //! Every branch carries the rule that decided: a cell of the functional-rights sheet, a cell of the habilitation
 //! matrix with its version, or an article. The trace and the refusal quote it. Grants have private fields and are made
-//! in [`records`], [`documents`], [`retention`] and [`by_clock`] alone, so a store call without a decision does not compile:
+//! in [`records`], [`documents`], [`retention`], [`subscriptions`] and [`by_clock`] alone, so a store call without a decision does not compile:
 //!
 //! ```compile_fail
 //! let forged = habilis::rights::FeedGrant { record_id: "1".into(), author_id: "2".into(), structure: None, is_minor: false, rule: "".into() };
@@ -26,6 +26,7 @@ pub mod matrix_files;
 mod parameters;
 mod records;
 mod retention;
+mod subscriptions;
 mod traces;
 
 pub use by_clock::{
@@ -51,3 +52,4 @@ pub use retention::{
     ClosedRecord, ErasureBasis, ErasureGrant, TraceErasureGrant, decide_retention, decide_trace_retention,
     ten_years_after, ten_years_before,
 };
+pub use subscriptions::{OwnSubscriptionsGrant, SubscriptionGrant};

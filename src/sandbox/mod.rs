@@ -24,6 +24,7 @@ use crate::identity::pro_sante_connect::Client;
 use crate::identity::software::Unregistered;
 use crate::identity::tokens::Lifetimes;
 use crate::notification::NoticeSettings;
+use crate::notification::follow::SubscriptionSettings;
 use crate::operations::{Services, Strictness};
 use crate::pki::{Authority, PkiFolder};
 use crate::rights::{HabilitationMatrix, Parameters};
@@ -139,6 +140,12 @@ impl Sandbox {
             strictness: if options.strict { Strictness::Strict } else { Strictness::Tolerant },
             authorisation_days: 365,
             maximum_body: options.maximum_body,
+            subscriptions: SubscriptionSettings {
+                hosts: vec!["localhost:*".to_owned()],
+                authority: options.certs.join("ca.pem"),
+                certificate: options.certs.join(format!("{OURSELVES}.pem")),
+                key: options.certs.join(format!("{OURSELVES}.key")),
+            },
             notices: options.notices.clone(),
             store_limits: StoreLimits { node: options.node.clone(), ..StoreLimits::default() },
             encryption: operator_keys(&options.certs)?,

@@ -9,6 +9,7 @@ use crate::audit::TraceContext;
 use crate::audit::checkpointer::Checkpointer;
 use crate::certificate;
 use crate::notification::deliver::{self, Notifier};
+use crate::notification::follow::{self, Follower};
 use crate::operations::Services;
 use crate::operations::by_clock::{self, Ended};
 use crate::tls::ocsp::Refresher;
@@ -37,6 +38,16 @@ pub(super) async fn tell(notifier: Notifier, services: Arc<Services>) {
         actix_web::rt::time::sleep(deliver::INTERVAL).await;
         if let Err(error) = notifier.round(&services.store).await {
             tracing::warn!(%error, "notices wait");
+        }
+    }
+}
+
+/// Tells software that follows records. What fails is tried again in the next round.
+pub(super) async fn follow(follower: Follower) {
+    loop {
+        actix_web::rt::time::sleep(follow::INTERVAL).await;
+        if let Err(error) = follower.round().await {
+            tracing::warn!(%error, "subscriptions wait");
         }
     }
 }

@@ -146,7 +146,7 @@ impl Transaction<'_> {
 }
 
 /// The key of a record that is not erased: of two that make one at once, the first one's stands.
-fn made_or_kept(
+pub(super) fn made_or_kept(
     connection: &mut DatabaseConnection,
     vault: &Vault,
     record_id: &str,

@@ -10,6 +10,7 @@ mod bodies;
 mod by_clock;
 mod changes;
 mod criteria;
+mod cursors;
 mod documents;
 mod engine;
 mod erasure;
@@ -26,6 +27,7 @@ mod schema;
 mod spent;
 mod submission_sets;
 mod submissions;
+mod subscriptions;
 mod trace_log;
 mod traces;
 mod updates;
@@ -68,6 +70,9 @@ pub use records::{Hold, NewRecord, RecordKey, family_key};
 pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
+pub use subscriptions::{
+    EventRow, NewSubscription, Onward, OpenedSubscription, SubscriptionCriteria, SubscriptionRow,
+};
 pub use trace_log::LogState;
 pub use traces::{TraceCriteria, TracePage};
 pub use updates::{DocumentKey, UpdatedDocument};

@@ -6,9 +6,10 @@
 use diesel::prelude::*;
 
 use super::Store;
+use super::cursors::LogReader;
 use super::engine::DatabaseConnection;
 use super::journal::TraceRow;
-use super::schema::{document, medecin_traitant, notice, notice_cursor, record, trace, trace_log};
+use super::schema::{document, medecin_traitant, notice, record, trace};
 use crate::error::Failure;
 use crate::rights::DocumentStatus;
 
@@ -120,21 +121,7 @@ impl Store {
     /// # Errors
     /// [`Failure::Unavailable`].
     pub async fn begin_notices(&self) -> Result<(), Failure> {
-        self.writer()
-            .untraced(|connection| {
-                if notice_cursor::table.count().get_result::<i64>(connection)? > 0 {
-                    return Ok(());
-                }
-                let mut ends: Vec<(String, i64)> =
-                    trace_log::table.select((trace_log::node, trace_log::size)).load(connection)?;
-                // That they have begun, where there is no log yet: logs that come later are told of from their first trace.
-                ends.push((String::new(), 0));
-                for (node, size) in ends {
-                    begin_cursor(connection, &node, size)?;
-                }
-                Ok(())
-            })
-            .await
+        self.writer().untraced(|connection| LogReader::Notices.begin_behind(connection)).await
     }
 
     /// Makes the notices of the traces that nobody has looked at, some hundred at once; how many traces there were.
@@ -150,22 +137,10 @@ impl Store {
         // On a connection of its own: no request waits in a commit for it.
         let made = tokio::task::spawn_blocking(move || -> anyhow::Result<usize> {
             let mut connection = DatabaseConnection::open_for_writing(&url)?;
-            let nodes: Vec<String> = trace_log::table.select(trace_log::node).load(&mut connection)?;
-            let mut looked_at = 0;
-            for node in nodes {
-                connection.begin()?;
-                match make_of_node(&mut connection, &node, oldest, &decide) {
-                    Ok(of_node) => {
-                        connection.commit()?;
-                        looked_at += of_node;
-                    }
-                    Err(error) => {
-                        connection.rollback()?;
-                        return Err(error.into());
-                    }
-                }
-            }
-            Ok(looked_at)
+            let keep = |connection: &mut DatabaseConnection, rows: &[TraceRow]| {
+                keep_notices(connection, rows, oldest, &decide)
+            };
+            Ok(LogReader::Notices.read(&mut connection, BATCH, keep)?)
         });
         made.await.map_err(Failure::internal)?.map_err(Failure::unavailable)
     }
@@ -321,37 +296,14 @@ fn treating(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult
         .load(connection)
 }
 
-/// Where the notices of a node's log begin, unless they have.
-fn begin_cursor(connection: &mut DatabaseConnection, node: &str, leaf: i64) -> QueryResult<()> {
-    let row = (notice_cursor::node.eq(node), notice_cursor::leaf.eq(leaf));
-    let insert = diesel::insert_into(notice_cursor::table).values(row).on_conflict_do_nothing();
-    match connection {
-        DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-        DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
-    };
-    Ok(())
-}
-
-fn make_of_node(
+fn keep_notices(
     connection: &mut DatabaseConnection,
-    node: &str,
+    rows: &[TraceRow],
     oldest: i64,
     decide: &impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice>,
-) -> QueryResult<usize> {
-    begin_cursor(connection, node, 0)?;
-    let cursor = notice_cursor::table.filter(notice_cursor::node.eq(node)).select(notice_cursor::leaf);
-    let held: Option<i64> = match connection {
-        DatabaseConnection::Sqlite(sqlite) => cursor.first(sqlite).optional()?,
-        DatabaseConnection::Postgres(postgres) => {
-            cursor.for_update().skip_locked().first(postgres).optional()?
-        }
-    };
-    // Another node is at it.
-    let Some(from) = held else { return Ok(0) };
-    let rows = TraceRow::page(connection, node, from, BATCH)?;
-    let Some(next) = rows.last().and_then(|row| row.leaf) else { return Ok(0) };
+) -> QueryResult<()> {
     let mut new_ones: Vec<NewNotice> = Vec::new();
-    for row in &rows {
+    for row in rows {
         let Some(record_id) = &row.record_id else { continue };
         if row.outcome != "granted" || row.at < oldest {
             continue;
@@ -369,10 +321,7 @@ fn make_of_node(
             DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
         };
     }
-    diesel::update(notice_cursor::table.filter(notice_cursor::node.eq(node)))
-        .set(notice_cursor::leaf.eq(next + 1))
-        .execute(connection)?;
-    Ok(rows.len())
+    Ok(())
 }
 
 fn about(connection: &mut DatabaseConnection, row: &TraceRow, record_id: &str) -> QueryResult<NoticesOf> {

@@ -201,9 +201,59 @@ diesel::table! {
 }
 
 diesel::table! {
-    notice_cursor (node) {
+    log_cursor (reader, node) {
+        reader -> Text,
         node -> Text,
         leaf -> BigInt,
+    }
+}
+
+diesel::table! {
+    subscription (id) {
+        id -> Text,
+        record_id -> Text,
+        caller_id -> Text,
+        caller -> Text,
+        certificate -> Text,
+        topic -> Text,
+        filter -> Text,
+        endpoint -> Text,
+        resource -> Binary,
+        status -> Text,
+        fault -> Nullable<Text>,
+        version -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        since -> BigInt,
+        looked_at -> BigInt,
+        until -> BigInt,
+        heartbeat -> Nullable<BigInt>,
+        events -> BigInt,
+        changed -> Bool,
+        attempts -> BigInt,
+        due -> BigInt,
+        leased_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    subscription_document (subscription_id, document_id) {
+        subscription_id -> Text,
+        document_id -> Text,
+        version -> BigInt,
+        told -> Bool,
+    }
+}
+
+diesel::table! {
+    subscription_event (subscription_id, place) {
+        subscription_id -> Text,
+        place -> BigInt,
+        kind -> Text,
+        document_id -> Text,
+        version -> BigInt,
+        at -> BigInt,
+        number -> Nullable<BigInt>,
     }
 }
 
@@ -270,6 +320,12 @@ diesel::table! {
 
 diesel::joinable!(authorisation -> record (record_id));
 diesel::joinable!(record_key -> record (record_id));
+diesel::allow_tables_to_appear_in_same_query!(
+    record_key,
+    subscription,
+    subscription_document,
+    subscription_event
+);
 diesel::joinable!(erasure -> record (record_id));
 diesel::joinable!(medecin_traitant -> record (record_id));
 diesel::allow_tables_to_appear_in_same_query!(
@@ -279,6 +335,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     readable_type,
     search_term,
     submission_set,
+    subscription_document,
     vaccination
 );
 diesel::allow_tables_to_appear_in_same_query!(

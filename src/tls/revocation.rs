@@ -25,7 +25,7 @@ pub const CLOCK_SKEW: i64 = 300;
 pub type IssuerKey = (Vec<u8>, Vec<u8>);
 
 /// What names a certificate to its issuer, and how long it lasts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct ChainLink {
     /// The issuer's name, DER, and the key by which the certificate names it; empty where it names none.
     pub issuer: IssuerKey,

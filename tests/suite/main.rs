@@ -39,6 +39,7 @@ mod shared_data;
 mod store;
 mod structure;
 mod submission_sets;
+mod subscriptions;
 mod traces;
 mod value_sets;
 mod walkthrough;

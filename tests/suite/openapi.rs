@@ -54,6 +54,7 @@ fn the_capability_statement_lists_the_same_interactions() {
             let name = operation["name"].as_str().unwrap();
             let places: &[&str] = match name {
                 "fermer" => &["POST/{id}"],
+                "status" => &["GET/{id}"],
                 "expand" | "validate-code" => &["GET", "POST", "GET/{id}"],
                 _ => &["POST"],
             };
@@ -73,6 +74,8 @@ fn the_capability_statement_lists_the_same_interactions() {
                 }
                 "history-instance" => stated.push(format!("GET /fhir/{kind}/{{id}}/_history")),
                 "vread" => stated.push(format!("GET /fhir/{kind}/{{id}}/_history/{{version}}")),
+                "update" => stated.push(format!("PUT /fhir/{kind}/{{id}}")),
+                "delete" => stated.push(format!("DELETE /fhir/{kind}/{{id}}")),
                 "create" => stated.push(format!("POST /fhir/{kind}")),
                 "read" => stated.push(format!("GET /fhir/{kind}/{{id}}")),
                 "search-type" => {

@@ -15,6 +15,8 @@ pub struct Target {
     pub list: String,
 }
 
+const SUBSCRIBED: &str = "https://profiles.ihe.net/ITI/DSUBm/SubscriptionTopic/DSUBm-SubscriptionTopic-DocumentReference-PatientDependent";
+
 /// A well-formed call of an operation. `id` is that of a document which the caller may see if anyone may.
 pub fn request(
     client: &Client,
@@ -127,6 +129,22 @@ pub fn request(
         "searchAuditEventByPost" => {
             client.send("POST", "/AuditEvent/_search", &form, Some("date=ge2020-01-01&_count=0".to_owned()))
         }
+        "createSubscription" => {
+            let asked = super::subscriptions::subscription(SUBSCRIBED, OTHER, "https://localhost:1/avis");
+            client.send("POST", "/Subscription", &json, Some(asked.to_string()))
+        }
+        // Nobody's: who has subscriptions at all is told that there is none.
+        "updateSubscription" => {
+            let asked = super::subscriptions::subscription(SUBSCRIBED, OTHER, "https://localhost:1/avis");
+            client.send("PUT", "/Subscription/unknown", &json, Some(asked.to_string()))
+        }
+        "deleteSubscription" => client.send("DELETE", "/Subscription/unknown", &[], None),
+        "readSubscription" => client.send("GET", "/Subscription/unknown", &[], None),
+        "statusOfSubscription" => client.send("GET", "/Subscription/unknown/$status", &[], None),
+        "searchSubscription" => client.send("GET", "/Subscription?status=off", &[], None),
+        "searchSubscriptionByPost" => {
+            client.send("POST", "/Subscription/_search", &form, Some("status=off".to_owned()))
+        }
         "readList" => client.send("GET", &format!("/List/{list}"), &[], None),
         "generateMetadata" => {
             let data = base64::engine::general_purpose::STANDARD.encode(example.cda());
@@ -215,7 +233,7 @@ fn with_session(world: &World, session: &str, jti: &str) -> Client {
                     ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
                     (
                         "scope",
-                        "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68 ITI-81",
+                        "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68 ITI-81 ITI-110",
                     ),
                 ])
                 .token();

@@ -24,7 +24,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("object_store::", &["store/bodies.rs"]),
     ("rustls::", &["tls/", "api/peer.rs", "identity/pro_sante_connect/", "sandbox/pro_sante_connect.rs"]),
     ("webpki::", &["tls/"]),
-    ("reqwest::", &["tls/ocsp.rs", "identity/pro_sante_connect/", "notification/webhook.rs"]),
+    (
+        "reqwest::",
+        &["tls/ocsp.rs", "identity/pro_sante_connect/", "notification/webhook.rs", "notification/follow.rs"],
+    ),
     ("lettre::", &["notification/mail.rs"]),
     ("jsonwebtoken::", &["identity/"]),
     ("governor::", &["api/limits.rs"]),
@@ -48,7 +51,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("utoipa::", &["api/"]),
     // Layers: who may know whom.
     ("crate::api", &["api/", "server.rs", "server/", "sandbox/", "config.rs"]),
-    ("crate::operations", &["operations/", "api/", "server.rs", "server/", "sandbox/", "config.rs"]),
+    (
+        "crate::operations",
+        &["operations/", "api/", "notification/follow.rs", "server.rs", "server/", "sandbox/", "config.rs"],
+    ),
     (
         "crate::store",
         &[
@@ -75,6 +81,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "identity/",
             "operations/mod.rs",
             "notification/webhook.rs",
+            "notification/follow.rs",
+            "operations/subscriptions.rs",
             "sandbox/",
         ],
     ),

@@ -40,7 +40,7 @@ fn an_air_token_counts_once_on_all_nodes(engine: Engine) {
     assert!((25..=30).contains(&left), "{}", first.text());
     assert_eq!(
         first.json()["scope"],
-        "TD0.2 TD0.3 ITI-67 ITI-68 TD0.4 TD0.5 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-66 ITI-81",
+        "TD0.2 TD0.3 ITI-67 ITI-68 TD0.4 TD0.5 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-66 ITI-81 ITI-110",
         "AIR never feeds"
     );
     let token = first.token();

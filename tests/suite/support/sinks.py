@@ -35,7 +35,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         refused = behaviour() in ("451", "550")
         if not refused:
-            write("post", {"path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}, "body": body})
+            peer = self.connection.getpeercert()
+            write("post", {"peer": str(peer and peer.get("subject")), "path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}, "body": body})
         self.send_response(503 if refused else 204)
         self.end_headers()
 
@@ -49,12 +50,20 @@ def context():
     return made
 
 
+def asking():
+    # Who connects may say who he is: what he presents leads to the roots, or there is no connection.
+    made = context()
+    made.verify_mode = ssl.CERT_OPTIONAL
+    made.load_verify_locations(pathlib.Path(certificate).parent / "ca.pem")
+    return made
+
+
 async def main():
     loop = asyncio.get_running_loop()
     tls = context()
     smtp = await loop.create_server(lambda: SMTP(Handler(), hostname="localhost", tls_context=tls, require_starttls=True, loop=loop), "127.0.0.1", 0)
     receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    receiver.socket = context().wrap_socket(receiver.socket, server_side=True)
+    receiver.socket = asking().wrap_socket(receiver.socket, server_side=True)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     print(smtp.sockets[0].getsockname()[1], receiver.server_address[1], flush=True)
     await smtp.serve_forever()

@@ -66,6 +66,11 @@ impl Sinks {
         }
     }
 
+    /// The address of a receiver.
+    pub fn receiver(&self, path: &str) -> String {
+        format!("https://localhost:{}/{path}", self.https)
+    }
+
     fn all(&self, kind: &str) -> Vec<Value> {
         let mut paths: Vec<PathBuf> =
             std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
