@@ -11,6 +11,16 @@ pub fn second_old_facts() -> bool {
     is("second-old-facts")
 }
 
+/// `HABILIS_FAULT=synchronous-normal`: SQLite does not wait for the disk at each commit. The power cuts must notice.
+pub fn synchronous_normal() -> bool {
+    is("synchronous-normal")
+}
+
+/// `HABILIS_FAULT=synchronous-commit-off`: nor does PostgreSQL.
+pub fn synchronous_commit_off() -> bool {
+    is("synchronous-commit-off")
+}
+
 /// The fault asked for, if any.
 pub fn requested() -> Option<String> {
     std::env::var("HABILIS_FAULT").ok()

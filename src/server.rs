@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use crate::api::limits::{Budgets, Limits};
 use crate::api::pace::Pace;
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
+use crate::audit::checkpoint::Signer;
 use crate::audit::checkpointer::{AuditSettings, Checkpointer};
 use crate::environment::Environment;
 use crate::fhir::codes::Codes;
@@ -229,6 +230,7 @@ pub fn services(settings: &mut Settings, environment: Environment) -> Result<Arc
         strictness: settings.strictness,
         patient_side: settings.patient_side.clone(),
         feeds: Arc::new(tokio::sync::Semaphore::new(cores() * 2)),
+        signer: Arc::new(Signer::read(&settings.audit.origin, &settings.audit.key)?),
         receivers: AllowList::read(&settings.subscriptions.hosts)?,
         authorisation_duration: i64::from(settings.authorisation_days) * DAY,
     }))

@@ -61,6 +61,12 @@ impl std::fmt::Debug for Signer {
     }
 }
 
+/// The text of a statement. Lines do not run into each other: each says how long it is.
+fn statement(kind: &str, lines: &[&str]) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| format!("{} {line}\n", line.len())).collect();
+    format!("statement: {kind}\n{}", lines.concat())
+}
+
 impl Signer {
     /// Reads the key: PEM, PKCS#8, Ed25519. `name` is what signatures and public key are called by.
     ///
@@ -89,6 +95,11 @@ impl Signer {
         let signature = self.pair.sign(body.as_bytes());
         let signed = [verifier.key_id().as_slice(), signature.as_ref()].concat();
         format!("{body}\n— {} {}\n", self.name, BASE64.encode(signed))
+    }
+
+    /// Signs a statement that is no checkpoint: its first line says what it is, and no origin of a checkpoint reads so.
+    pub fn sign_statement(&self, kind: &str, lines: &[&str]) -> String {
+        BASE64.encode(self.pair.sign(statement(kind, lines).as_bytes()))
     }
 
     /// What verifies the notes.
@@ -127,6 +138,13 @@ impl Verifier {
         let mut id = [0; 4];
         id.copy_from_slice(hash.as_ref().get(..4).unwrap_or(&[0; 4]));
         id
+    }
+
+    /// Whether this key signed a statement.
+    pub fn signed_statement(&self, kind: &str, lines: &[&str], signature: &str) -> bool {
+        let key = UnparsedPublicKey::new(&ED25519, &self.public);
+        let signature = BASE64.decode(signature).unwrap_or_default();
+        key.verify(statement(kind, lines).as_bytes(), &signature).is_ok()
     }
 
     /// Opens a note.

@@ -68,9 +68,17 @@ impl Checkpointer {
     /// signed under this node's name.
     pub async fn sign(&mut self, store: &Store, now: Timestamp) -> Result<bool> {
         let head = match (store.writer().head(), &self.found) {
-            (Some(head), Some(found)) if head.size() < found.size() => found.clone(),
-            (Some(head), _) => (*head).clone(),
-            (None, Some(found)) => found.clone(),
+            (Some(head), Some(found)) if head.size() < found.size() => Some(found.clone()),
+            (Some(head), _) => Some((*head).clone()),
+            (None, found) => found.clone(),
+        };
+        // Another process of this name may have gone on with the log, as `habilis retention run` does.
+        let named = self.node.clone();
+        let kept = store.read(move |reader| reader.log_state(&named)).await?.and_then(|state| state.frontier);
+        let head = match (head, kept) {
+            (Some(head), Some(kept)) if kept.size() > head.size() => kept,
+            (Some(head), _) => head,
+            (None, Some(kept)) => kept,
             (None, None) => return Ok(false),
         };
         ensure!(

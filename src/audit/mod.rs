@@ -9,7 +9,7 @@
 
 pub mod checkpoint;
 pub mod checkpointer;
-mod erased;
+pub mod erased;
 pub mod erasure;
 pub mod merkle;
 pub mod proof;
@@ -88,6 +88,12 @@ impl TraceContext {
     pub fn of_server(at: i64, request_id: String, operation: &'static str) -> Self {
         let nobody = Self::new(at, request_id, operation, "", None, None);
         Self { caller_kind: SERVER.to_owned(), caller_id: "DMP".to_owned(), ..nobody }
+    }
+
+    /// The same beginning, of something that representatives do not learn of (R1111-50).
+    #[must_use]
+    pub fn kept_from_representatives(&self, secret: bool) -> Self {
+        Self { secret: self.secret || secret, ..self.clone() }
     }
 
     /// The same beginning, now that it is known who acts: a token was asked for, and made.

@@ -66,6 +66,11 @@ impl InclusionProof {
         Ok(proven)
     }
 
+    /// The trace as a row; `None`: it lacks something.
+    pub(super) fn row(&self) -> Option<TraceRow> {
+        TraceRow::of_hashed(&self.trace, &self.node, self.index)
+    }
+
     /// Sees whether it holds: the trace makes the hash, the hash leads to the root, and the key signed the root. Needs no database.
     ///
     /// # Errors
@@ -73,8 +78,7 @@ impl InclusionProof {
     pub fn check(&self, verifier: &Verifier) -> Result<()> {
         let signed = verifier.open(&self.checkpoint).context("the checkpoint")?;
         ensure!(signed.origin.ends_with(&format!("/{}", self.node)), "the checkpoint is of another node");
-        let row =
-            TraceRow::of_hashed(&self.trace, &self.node, self.index).context("the trace lacks something")?;
+        let row = self.row().context("the trace lacks something")?;
         let hash = row.right_hash().context("the trace has no place")?;
         ensure!(BASE64.encode(hash) == self.leaf_hash, "the trace does not make the hash");
         let proof = self.proof.iter().map(|text| hash_of(text)).collect::<Result<Vec<Hash>>>()?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
+use habilis::environment::Environment;
 use habilis::sealing::make_key_file;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,9 +16,9 @@ A rotation, without a pause
   $ habilis keys new --folder /etc/habilis/operator-keys 2027-01     on one node; copy the file to the others
   # on each node: [encryption] current = \"2027-01\" beside the old key's file, and restart
   $ habilis keys rotate --config habilis.toml                        wraps the keys of all records anew
-  $ habilis keys list --config habilis.toml                          when no record is under the old key any more,
-                                                                     its file can be destroyed: with it, every copy
-                                                                     of a record's key in older backups
+  $ habilis keys retire 2026-11 --config habilis.toml                refused while a record is under it; from then on no
+                                                                     node wraps under it, one that was forgotten included
+  # a backup; and then the file of the old key can be destroyed: with it, what older backups hold of records' keys
 
 docs/retention.md has the whole of it.";
 
@@ -40,6 +41,14 @@ pub enum KeysCommand {
     /// Say how many records are under which key.
     #[command(after_help = HELP)]
     List(Place),
+    /// Have no node wrap under a key any more: before its file is destroyed.
+    #[command(after_help = HELP)]
+    Retire {
+        /// The name.
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 /// How many keys are wrapped in one commit: the writer is not held for longer than a feed takes.
@@ -57,6 +66,7 @@ pub async fn run(command: KeysCommand) -> Result<()> {
             Ok(())
         }
         KeysCommand::Rotate(place) => rotate(&place).await,
+        KeysCommand::Retire { name, place } => retire(&name, &place).await,
         KeysCommand::List(place) => {
             let places = place.read()?;
             let store = place::store(&places)?;
@@ -73,27 +83,44 @@ async fn rotate(place: &Place) -> Result<()> {
     let places = place.read()?;
     let store = place::store(&places)?;
     let current = places.encryption.current.clone();
-    let others = |keys: &[(String, i64)]| -> i64 {
-        keys.iter().filter(|(name, _)| *name != current).map(|(_, records)| records).sum()
-    };
-    let left = others(&store.read(|reader| reader.keys_by_operator_key()).await?);
-    let bar = ProgressBar::new(u64::try_from(left)?);
+    let keys = store.read(|reader| reader.keys_by_operator_key()).await?;
+    let others: Vec<&(String, i64)> = keys.iter().filter(|(name, _)| *name != current).collect();
+    let bar = ProgressBar::new(u64::try_from(others.iter().map(|(_, records)| records).sum::<i64>())?);
     bar.set_style(ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {per_sec} ({elapsed})")?);
-    let mut wrapped = 0;
-    loop {
-        let of_batch = store.wrap_again(BATCH).await.context("not all keys are wrapped anew: run it again")?;
-        if of_batch == 0 {
-            break;
+    let (mut wrapped, mut unopened) = (0, Vec::new());
+    for (name, _) in others {
+        let mut behind = String::new();
+        loop {
+            let batch = store.wrap_again(name, &behind, BATCH).await;
+            let batch = batch.context("not all keys are wrapped anew: run it again")?;
+            let Some(last) = batch.last else { break };
+            behind = last;
+            wrapped += batch.wrapped;
+            unopened.extend(batch.unopened);
+            bar.set_position(wrapped);
         }
-        wrapped += of_batch as u64;
-        bar.set_position(wrapped);
     }
     bar.finish_and_clear();
-    let left = others(&store.read(|reader| reader.keys_by_operator_key()).await?);
-    println!("{wrapped} keys of records wrapped under {current}, {left} left under others");
+    println!("{wrapped} keys of records wrapped under {current}");
+    for record in &unopened {
+        println!("the key of the record {record} does not open");
+    }
+    ensure!(unopened.is_empty(), "{} keys are as they were: is an older key's file missing?", unopened.len());
+    Ok(())
+}
+
+async fn retire(name: &str, place: &Place) -> Result<()> {
+    let places = place.read()?;
+    ensure!(name != places.encryption.current, "{name} is the current key");
+    let store = place::store(&places)?;
+    let now = Environment::system().now().as_microsecond();
     ensure!(
-        left == 0,
-        "a server still wraps under another key: set [encryption] current there, and run it again"
+        store.retire_key(name, now).await?,
+        "keys of records are under {name}: `habilis keys rotate`, and restart every node with another current key"
+    );
+    println!("{name} is retired: no node wraps under it any more");
+    println!(
+        "Before its file is destroyed: a backup that was made since the rotation. Older ones open with it alone."
     );
     Ok(())
 }

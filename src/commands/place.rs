@@ -9,7 +9,9 @@ use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
 use habilis::audit::checkpointer::AuditSettings;
 use habilis::config::{self, Places};
 use habilis::sandbox;
-use habilis::store::{BodyStore, BodyStoreLocation, DatabaseUrl, Store, StoreLimits};
+use habilis::store::{
+    BodyStore, BodyStoreLocation, DatabaseConnection, DatabaseUrl, LogState, Store, StoreLimits,
+};
 
 /// Where a server's things lie.
 #[derive(Args)]
@@ -56,6 +58,32 @@ impl Place {
             places.database = DatabaseUrl::parse(url)?;
         }
         Ok(places)
+    }
+}
+
+impl Place {
+    /// For what cannot be undone: the database is the one whose log the checkpoints are of, and no other that somebody named beside them.
+    ///
+    /// # Errors
+    /// It is another one, or cannot be read.
+    pub fn must_belong_together(&self, places: &Places) -> Result<()> {
+        if self.config.is_some() && self.database.is_none() {
+            return Ok(());
+        }
+        let (folders, verifier) = evidence(places)?;
+        let node = &places.audit.node;
+        let newest = folders.newest(node, &verifier)?;
+        let states = LogState::all(&mut DatabaseConnection::open_for_reading(&places.database)?)?;
+        let noted = states.into_iter().find(|state| state.node == *node).and_then(|state| state.checkpoint);
+        let same = newest
+            .zip(noted)
+            .is_some_and(|((_, signed), noted)| signed.size == noted.size() && signed.root == noted.root());
+        ensure!(
+            same,
+            "the database is not that of the checkpoints in {}: name --config (or try again in some seconds)",
+            places.audit.checkpoints.first().map(|path| path.display().to_string()).unwrap_or_default()
+        );
+        Ok(())
     }
 }
 

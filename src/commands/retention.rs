@@ -1,13 +1,14 @@
 //! `habilis retention`: the end of records, ten years after they were closed.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
+use habilis::audit::checkpoint::Signer;
 use habilis::audit::erasure::ErasureCertificate;
 use habilis::environment::Environment;
-use habilis::operations::retention::{self, RetentionReport};
+use habilis::operations::retention::{Retention, RetentionReport, RunOptions};
 use habilis::store::DatabaseConnection;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -49,6 +50,9 @@ pub struct Run {
     /// Say what would be erased, and erase nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Records that are due, at most: where there are more, nothing is erased, for the clock may be wrong.
+    #[arg(long, default_value_t = 10_000)]
+    most: u64,
     #[command(flatten)]
     place: Place,
 }
@@ -80,23 +84,27 @@ pub async fn run(command: RetentionCommand) -> Result<()> {
 }
 
 async fn erase(run: &Run) -> Result<()> {
-    let store = place::store(&run.place.read()?)?;
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    let told = |report: &RetentionReport| {
-        let RetentionReport { records, documents, traces_of, traces } = report;
-        match run.dry_run {
-            true => format!("{records} records would be erased, and the traces of {traces_of}"),
-            false => format!(
-                "{records} records erased with {documents} documents, {traces} traces of {traces_of} records"
-            ),
-        }
-    };
-    let report =
-        retention::run(&store, &Environment::system(), run.dry_run, |report| bar.set_message(told(report)))
-            .await;
+    let places = run.place.read()?;
+    if !run.dry_run {
+        run.place.must_belong_together(&places)?;
+    }
+    let store = place::store(&places)?;
+    let signer = Arc::new(Signer::read(&places.audit.origin, &places.audit.key)?);
+    let environment = Environment::system();
+    let retention = Retention { store: &store, environment: &environment, signer: &signer };
+    let due = retention.run(RunOptions { dry: true, most: run.most }, |_| {}).await?;
+    if run.dry_run {
+        println!("{} records would be erased, and the traces of {}", due.records, due.traces_of);
+        return Ok(());
+    }
+    let bar = ProgressBar::new(due.traces_of);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {per_sec} ({elapsed})")?);
+    let options = RunOptions { dry: false, most: run.most };
+    let report = retention.run(options, |_| bar.inc(1)).await;
     bar.finish_and_clear();
-    println!("{}", told(&report.context("not all was erased: run it again")?));
+    let report = report.context("not all was erased")?;
+    let RetentionReport { records, documents, traces_of, traces, .. } = report;
+    println!("{records} records erased with {documents} documents, {traces} traces of {traces_of} records");
+    ensure!(report.failed == 0, "{} records could not be erased: the lines above say why", report.failed);
     Ok(())
 }

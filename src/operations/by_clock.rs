@@ -10,7 +10,7 @@ use crate::audit::TraceContext;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::rights::{Parameters, decide_announcement_end, decide_authorisation_end, decide_majority_end};
-use crate::store::{EndingAuthorisation, EndingDocument, Reader, Step, Store, StoreError, Traced, Transaction};
+use crate::store::{EndingAuthorisation, EndingDocument, Reader, Step, Store, StoreError, Transaction};
 
 /// A label of a document has ended.
 const ANNOUNCEMENT: &str = "clock: announcement over";
@@ -43,24 +43,25 @@ pub async fn run(store: &Store, environment: &Environment, parameters: Parameter
     let clock = Clock { store, environment };
     let announcements = clock.each(
         ANNOUNCEMENT,
-        |reader, now| reader.announcements_over(now.as_microsecond(), PAGE),
+        |reader, now, page| reader.announcements_over(now.as_microsecond(), page),
         |transaction, now, trace, (document_id, record_id)| {
             let at = now.as_microsecond();
             let ending = transaction.ending_document(record_id, document_id, at)?;
             let decide =
                 |it: EndingDocument| decide_announcement_end(&it.facts, it.announced_until, at).granted().ok();
+            let hidden = ending.as_ref().is_some_and(|it| it.facts.labels.invisible_to_representatives);
             let Some(end) = ending.and_then(decide) else { return Ok(None) };
             transaction.end_label(&end, at)?;
-            Ok(Some(step(trace, end.rule(), record_id, document_id)))
+            Ok(Some(step(&trace.kept_from_representatives(hidden), end.rule(), record_id, document_id)))
         },
     );
-    let announcements = announcements.await?;
+    let announcements = announcements.await;
     let majorities = clock.each(
         MAJORITY,
-        move |reader, now| {
+        move |reader, now, page| {
             let years = Span::new().years(i64::from(parameters.age_of_majority));
             let born = now.to_zoned(TimeZone::UTC).date().checked_sub(years).map_err(Failure::internal)?;
-            reader.hidden_of_adults(&born.to_string(), PAGE)
+            reader.hidden_of_adults(&born.to_string(), page)
         },
         move |transaction, now, trace, (document_id, record_id)| {
             let at = now.as_microsecond();
@@ -68,15 +69,16 @@ pub async fn run(store: &Store, environment: &Environment, parameters: Parameter
             let decide = |it: EndingDocument| {
                 decide_majority_end(&parameters, &it.facts, it.birth_date, now).granted().ok()
             };
+            let hidden = ending.as_ref().is_some_and(|it| it.facts.labels.invisible_to_representatives);
             let Some(end) = ending.and_then(decide) else { return Ok(None) };
             transaction.end_label(&end, at)?;
-            Ok(Some(step(trace, end.rule(), record_id, document_id)))
+            Ok(Some(step(&trace.kept_from_representatives(hidden), end.rule(), record_id, document_id)))
         },
     );
-    let majorities = majorities.await?;
+    let majorities = majorities.await;
     let authorisations = clock.each(
         AUTHORISATION,
-        |reader, now| reader.authorisations_over(now.as_microsecond(), PAGE),
+        |reader, now, page| reader.authorisations_over(now.as_microsecond(), page),
         |transaction, now, trace, due: &EndingAuthorisation| {
             let at = now.as_microsecond();
             let Some(ending) = transaction.ending_authorisation(&due.record_id, &due.holder)? else {
@@ -85,12 +87,14 @@ pub async fn run(store: &Store, environment: &Environment, parameters: Parameter
             let decision = decide_authorisation_end(&ending.consent_id, ending.blocked, ending.until, at);
             let Ok(end) = decision.granted() else { return Ok(None) };
             transaction.note_authorisation_end(&end, &ending, at)?;
-            Ok(Some(step(trace, end.rule(), &due.record_id, end.consent_id())))
+            let trace = trace.kept_from_representatives(ending.secret);
+            Ok(Some(step(&trace, end.rule(), &due.record_id, end.consent_id())))
         },
     );
-    let authorisations = authorisations.await?;
+    let authorisations = authorisations.await;
     while store.forget_notices(environment.now().as_microsecond() - NOTICES_KEPT).await? > 0 {}
-    Ok(Ended { announcements, majorities, authorisations })
+    // Each for itself: what one of them cannot do now holds up no other.
+    Ok(Ended { announcements: announcements?, majorities: majorities?, authorisations: authorisations? })
 }
 
 struct Clock<'a> {
@@ -104,29 +108,37 @@ impl Clock<'_> {
     async fn each<T, L, A>(&self, operation: &'static str, look: L, act: A) -> Result<u64, Failure>
     where
         T: Send + 'static,
-        L: Fn(&mut Reader<'_>, Timestamp) -> Result<Vec<T>, Failure> + Clone + Send + 'static,
+        L: Fn(&mut Reader<'_>, Timestamp, (i64, i64)) -> Result<Vec<T>, Failure> + Clone + Send + 'static,
         A: Fn(&mut Transaction<'_>, Timestamp, &TraceContext, &T) -> Result<Option<Step<()>>, StoreError>
             + Clone
             + Send
             + 'static,
     {
-        let mut done = 0;
+        // What is left behind stays at the head of what is found: the next page begins behind it.
+        let (mut done, mut left) = (0, 0);
         loop {
-            let (now, look) = (self.environment.now(), look.clone());
-            let due = self.store.read(move |reader| look(reader, now)).await?;
+            let (now, look, page) = (self.environment.now(), look.clone(), (PAGE, left));
+            let due = self.store.read(move |reader| look(reader, now, page)).await?;
             let last = i64::try_from(due.len()).is_ok_and(|found| found < PAGE);
-            let mut of_page = 0;
             for one in due {
                 let act = act.clone();
                 let trace =
                     TraceContext::of_server(now.as_microsecond(), self.environment.next_id(), operation);
                 let unit = move |transaction: &mut Transaction<'_>| act(transaction, now, &trace, &one);
-                let committed = self.store.writer().commit_if(unit).await?;
-                of_page += u64::from(committed.map(Traced::into_inner).is_some());
+                match self.store.writer().commit_if(unit).await {
+                    Ok(Some(committed)) => {
+                        committed.into_inner();
+                        done += 1;
+                    }
+                    Ok(None) => left += 1,
+                    Err(failure) if !self.store.writer().is_running() => return Err(failure),
+                    Err(failure) => {
+                        tracing::error!(operation, %failure, "something that has ended by the clock stays as it is");
+                        left += 1;
+                    }
+                }
             }
-            done += of_page;
-            // A page of which nothing was done would be found again.
-            if last || of_page == 0 {
+            if last {
                 return Ok(done);
             }
         }

@@ -31,6 +31,7 @@ use arc_swap::ArcSwap;
 
 use crate::audit::TraceContext;
 pub use crate::audit::Traced;
+use crate::audit::checkpoint::Signer;
 use crate::environment::Environment;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::codes::Codes;
@@ -151,6 +152,8 @@ pub struct Services {
     pub feeds: Arc<tokio::sync::Semaphore>,
     /// Certificates that speak for the patient.
     pub patient_side: PatientSideList,
+    /// The key of the checkpoints: it signs what erasures say too.
+    pub signer: Arc<Signer>,
     /// To which hosts subscriptions may have notifications sent.
     pub receivers: AllowList,
     /// How long an authorisation lasts, microseconds. No source gives the figure: `docs/decisions/0007`.

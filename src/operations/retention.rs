@@ -1,6 +1,10 @@
 //! The end of records: ten years after they were closed, documents, key and traits are erased, and then what their traces say.
 
+use std::sync::Arc;
+
 use crate::audit::TraceContext;
+use crate::audit::checkpoint::Signer;
+use crate::audit::erased::signed_rule;
 use crate::environment::Environment;
 use crate::error::Failure;
 use crate::rights::{ClosedRecord, decide_retention, decide_trace_retention, ten_years_before};
@@ -17,104 +21,166 @@ pub struct RetentionReport {
     pub traces_of: u64,
     /// Traces erased.
     pub traces: u64,
+    /// Records that could not be erased: the log says why.
+    pub failed: u64,
 }
 
 /// How many records are looked for at once.
 const PAGE: i64 = 200;
 
-/// Erases what is kept no longer, record by record, each in a commit of its own with its trace: interrupted, it is gone on with. Run on two
-/// nodes at once, each record is erased by one of them. `progress` is told after each record. Dry, it says what it would do.
-///
-/// # Errors
-/// [`Failure::Unavailable`]: what was erased until then is erased.
-pub async fn run(
-    store: &Store,
-    environment: &Environment,
-    dry: bool,
-    mut progress: impl FnMut(&RetentionReport),
-) -> Result<RetentionReport, Failure> {
-    let mut report = RetentionReport::default();
-    let Some(before) = ten_years_before(now(environment)) else { return Ok(report) };
-    let mut behind = (i64::MIN, String::new());
-    loop {
-        let from = behind.clone();
-        let page = store.read(move |reader| reader.closed_before(before, &from, PAGE)).await?;
-        let Some(last) = page.last() else { return Ok(report) };
-        behind = (last.closed_at.unwrap_or(i64::MAX), last.id.clone());
-        for record in page {
-            if dry {
-                report.records += u64::from(!record.erased);
-                report.traces_of += 1;
-            } else {
-                end(store, environment, &record, &mut report).await?;
+/// What erases: store, time, and the key that signs what is said of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// Time and identifiers.
+    pub environment: &'a Environment,
+    /// The key of the checkpoints.
+    pub signer: &'a Arc<Signer>,
+}
+
+/// How a run is made.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions {
+    /// It says what it would do.
+    pub dry: bool,
+    /// Records that are due, at most: where there are more, nothing is erased. A clock that jumped makes thousands of them.
+    pub most: u64,
+}
+
+impl Retention<'_> {
+    /// Erases what is kept no longer, record by record, each in a commit of its own with its trace: interrupted, it is gone on with. Run on
+    /// two nodes at once, each record is erased by one of them. `progress` is told after each record.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: what was erased until then is erased. More are due than may be.
+    pub async fn run(
+        &self,
+        options: RunOptions,
+        mut progress: impl FnMut(&RetentionReport),
+    ) -> Result<RetentionReport, Failure> {
+        let mut due = RetentionReport::default();
+        self.each(async |_, record| {
+            due.records += u64::from(!record.erased);
+            due.traces_of += 1;
+            Ok(())
+        })
+        .await?;
+        if options.dry || due.traces_of == 0 {
+            return Ok(due);
+        }
+        if due.traces_of > options.most {
+            let why = format!(
+                "{} records are due, {} at most are erased: is the clock right?",
+                due.traces_of, options.most
+            );
+            return Err(Failure::unavailable(why));
+        }
+        let mut report = RetentionReport::default();
+        self.each(async |this, record| {
+            // One that cannot be erased holds up no other.
+            if let Err(failure) = this.end(&record, &mut report).await {
+                tracing::error!(record = record.id, %failure, "a record is not erased");
+                report.failed += 1;
             }
             progress(&report);
+            Ok(())
+        })
+        .await?;
+        self.store.forget_log().await;
+        Ok(report)
+    }
+
+    async fn each<F>(&self, mut act: F) -> Result<(), Failure>
+    where
+        F: AsyncFnMut(&Self, ClosedRecord) -> Result<(), Failure>,
+    {
+        let Some(before) = ten_years_before(self.now()) else { return Ok(()) };
+        let mut behind = (i64::MIN, String::new());
+        loop {
+            let from = behind.clone();
+            let page = self.store.read(move |reader| reader.closed_before(before, &from, PAGE)).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            behind = (last.closed_at.unwrap_or(i64::MAX), last.id.clone());
+            for record in page {
+                act(self, record).await?;
+            }
         }
     }
-}
 
-/// One record.
-async fn end(
-    store: &Store,
-    environment: &Environment,
-    record: &ClosedRecord,
-    report: &mut RetentionReport,
-) -> Result<(), Failure> {
-    if !record.erased
-        && let Some(erased) = erase(store, environment, record.id.clone()).await?
-    {
-        report.records += 1;
-        report.documents += u64::try_from(erased.documents).unwrap_or_default();
-        remove_bodies(store, erased.bodies).await;
+    /// One record.
+    async fn end(&self, record: &ClosedRecord, report: &mut RetentionReport) -> Result<(), Failure> {
+        if !record.erased
+            && let Some(erased) = self.erase(record.id.clone()).await?
+        {
+            report.records += 1;
+            report.documents += u64::try_from(erased.documents).unwrap_or_default();
+            remove_bodies(self.store, erased.bodies).await;
+        }
+        if let Some(traces) = self.erase_traces(record.id.clone()).await? {
+            report.traces_of += 1;
+            report.traces += traces;
+        }
+        Ok(())
     }
-    if let Some(traces) = erase_traces(store, environment, record.id.clone()).await? {
-        report.traces_of += 1;
-        report.traces += traces;
+
+    async fn erase(&self, id: String) -> Result<Option<Erased>, Failure> {
+        let (now, signer) = (self.now(), Arc::clone(self.signer));
+        let trace = self.trace(now, ERASE);
+        let unit = move |transaction: &mut Transaction<'_>| -> Result<Option<Step<Erased>>, StoreError> {
+            // Decided where it is committed: the patient may have had the record opened again, another node may have been faster.
+            let record = transaction.closed_record_of(&id)?.filter(|record| !record.erased);
+            let grant = record.and_then(|record| decide_retention(&record, now).granted().ok());
+            let Some(grant) = grant else { return Ok(None) };
+            if ten_years_before(now)
+                .is_none_or(|since| matches!(transaction.used_since(&id, since), Ok(true) | Err(_)))
+            {
+                let why = "the record was read or fed less than ten years ago: when it was closed is not what its row says";
+                return Err(StoreError::QueryBuilderError(why.into()));
+            }
+            let erased = transaction.erase(&grant, &trace.request_id, now)?;
+            let said = format!("{}; {}", grant.rule(), erased.told());
+            let rule = signed_rule(&signer, ERASE, (&id, &trace.request_id), now, &said);
+            let entry = trace.granted(200, &rule, Some(&id), &[]);
+            Ok(Some(Step { value: erased, trace: entry, keep: true }))
+        };
+        Ok(self.store.writer().commit_if(unit).await?.map(Traced::into_inner))
     }
-    Ok(())
-}
 
-async fn erase(store: &Store, environment: &Environment, id: String) -> Result<Option<Erased>, Failure> {
-    let now = now(environment);
-    let trace = trace(environment, now, ERASE);
-    let unit = move |transaction: &mut Transaction<'_>| -> Result<Option<Step<Erased>>, StoreError> {
-        // Decided where it is committed: the patient may have had the record opened again, another node may have been faster.
-        let grant = transaction.closed_record_of(&id)?.filter(|record| !record.erased);
-        let grant = grant.and_then(|record| decide_retention(&record, now).granted().ok());
-        let Some(grant) = grant else { return Ok(None) };
-        let erased = transaction.erase(&grant, &trace.request_id, now)?;
-        let rule = format!("{}; {}", grant.rule(), erased.told());
-        let entry = trace.granted(200, &rule, Some(&id), &[]);
-        Ok(Some(Step { value: erased, trace: entry, keep: true }))
-    };
-    Ok(store.writer().commit_if(unit).await?.map(Traced::into_inner))
-}
+    async fn erase_traces(&self, id: String) -> Result<Option<u64>, Failure> {
+        let (now, signer) = (self.now(), Arc::clone(self.signer));
+        let trace = self.trace(now, ERASE_TRACES);
+        let unit = move |transaction: &mut Transaction<'_>| -> Result<Option<Step<u64>>, StoreError> {
+            let record = transaction.closed_record_of(&id)?;
+            let grant = record.and_then(|record| decide_trace_retention(&record, now).granted().ok());
+            let Some(grant) = grant else { return Ok(None) };
+            if ten_years_before(now)
+                .is_none_or(|since| matches!(transaction.used_since(&id, since), Ok(true) | Err(_)))
+            {
+                let why = "the record was read or fed less than ten years ago: its traces are kept";
+                return Err(StoreError::QueryBuilderError(why.into()));
+            }
+            let erased = transaction.erase_traces(&grant, &trace.request_id, now)?;
+            let Some(erased) = erased else { return Ok(None) };
+            let said = format!("{}; {}", grant.rule(), erased.told());
+            let rule = signed_rule(&signer, ERASE_TRACES, (&id, &trace.request_id), now, &said);
+            let entry = trace.granted(200, &rule, Some(&id), &[]);
+            Ok(Some(Step { value: erased.count, trace: entry, keep: true }))
+        };
+        Ok(self.store.writer().commit_if(unit).await?.map(Traced::into_inner))
+    }
 
-async fn erase_traces(store: &Store, environment: &Environment, id: String) -> Result<Option<u64>, Failure> {
-    let now = now(environment);
-    let trace = trace(environment, now, ERASE_TRACES);
-    let unit = move |transaction: &mut Transaction<'_>| -> Result<Option<Step<u64>>, StoreError> {
-        let record = transaction.closed_record_of(&id)?;
-        let grant = record.and_then(|record| decide_trace_retention(&record, now).granted().ok());
-        let Some(grant) = grant else { return Ok(None) };
-        let Some(erased) = transaction.erase_traces(&grant, &trace.request_id, now)? else { return Ok(None) };
-        let rule = format!("{}; {}", grant.rule(), erased.told());
-        let entry = trace.granted(200, &rule, Some(&id), &[]);
-        Ok(Some(Step { value: erased.count, trace: entry, keep: true }))
-    };
-    Ok(store.writer().commit_if(unit).await?.map(Traced::into_inner))
+    fn now(&self) -> i64 {
+        self.environment.now().as_microsecond()
+    }
+
+    fn trace(&self, now: i64, operation: &'static str) -> TraceContext {
+        TraceContext::of_server(now, self.environment.next_id(), operation)
+    }
 }
 
 const ERASE: &str = ERASING[1];
 const ERASE_TRACES: &str = ERASING[2];
-
-fn now(environment: &Environment) -> i64 {
-    environment.now().as_microsecond()
-}
-
-fn trace(environment: &Environment, now: i64, operation: &'static str) -> TraceContext {
-    TraceContext::of_server(now, environment.next_id(), operation)
-}
 
 /// Removes bodies that no row names and nothing opens. What stays is the sweep's.
 pub(super) async fn remove_bodies(store: &Store, bodies: Vec<String>) {

@@ -79,7 +79,7 @@ impl Vault {
     /// # Errors
     /// [`SealingError::UnknownOperatorKey`]; [`SealingError::NotOpened`]: the wrapped key is another record's, or altered.
     pub fn open(&self, record_id: &str, wrapped: &WrappedKey) -> Result<SealingKey, SealingError> {
-        self.operator.unwrap(wrapped, record_id.as_bytes()).map(SealingKey)
+        self.operator.unwrap(wrapped, record_id.as_bytes()).map(|key| SealingKey(*key))
     }
 
     /// The same key under the operator's current one; `None`: it is already.
@@ -104,7 +104,8 @@ mod tests {
     use super::*;
 
     fn vault(current: &str) -> Vault {
-        let keys = [("a".to_owned(), [1; 32]), ("b".to_owned(), [2; 32])];
+        let key = |byte| zeroize::Zeroizing::new([byte; 32]);
+        let keys = [("a".to_owned(), key(1)), ("b".to_owned(), key(2))];
         Vault::new(Arc::new(FileKeys::of(keys, current).unwrap()))
     }
 
@@ -145,7 +146,9 @@ mod tests {
         assert_eq!(again.operator_key, "b");
         assert_eq!(after.open("record 1", &again).unwrap().0, key.0);
         assert_eq!(after.wrap_again("record 1", &again).unwrap(), None);
-        let only_b = Vault::new(Arc::new(FileKeys::of([("b".to_owned(), [2; 32])], "b").unwrap()));
+        let only_b = Vault::new(Arc::new(
+            FileKeys::of([("b".to_owned(), zeroize::Zeroizing::new([2; 32]))], "b").unwrap(),
+        ));
         assert!(only_b.open("record 1", &again).is_ok());
         assert_eq!(
             only_b.open("record 1", &wrapped).map(|_| ()),

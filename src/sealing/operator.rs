@@ -40,7 +40,7 @@ pub trait OperatorKeys: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`SealingError::UnknownOperatorKey`], [`SealingError::NotOpened`].
-    fn unwrap(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<[u8; 32], SealingError>;
+    fn unwrap(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, SealingError>;
 }
 
 /// Keys in a folder: NAME.key, 32 bytes in base64, for nobody but the server to read.
@@ -81,7 +81,7 @@ impl FileKeys {
             let bytes = Zeroizing::new(bytes.with_context(|| {
                 format!("{} is not 32 bytes in base64 (`habilis keys new` makes one)", path.display())
             })?);
-            keys.insert(name.to_owned(), *bytes);
+            keys.insert(name.to_owned(), bytes);
         }
         Self::of(keys, current).with_context(|| folder.display().to_string())
     }
@@ -90,11 +90,10 @@ impl FileKeys {
     ///
     /// # Errors
     /// The current one is not among them.
-    pub fn of(keys: impl IntoIterator<Item = (String, [u8; 32])>, current: &str) -> Result<Self> {
+    pub fn of(keys: impl IntoIterator<Item = (String, Zeroizing<[u8; 32]>)>, current: &str) -> Result<Self> {
         let keys = keys
             .into_iter()
             .map(|(name, bytes)| {
-                let bytes = Zeroizing::new(bytes);
                 let key = RandomizedNonceKey::new(&AES_256_GCM, bytes.as_slice());
                 key.map(|key| (name, key)).map_err(|_| anyhow::anyhow!("not a key of AES-256-GCM"))
             })
@@ -126,14 +125,14 @@ impl OperatorKeys for FileKeys {
         Ok(WrappedKey { operator_key: self.current.clone(), bytes })
     }
 
-    fn unwrap(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<[u8; 32], SealingError> {
+    fn unwrap(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, SealingError> {
         let refused = || SealingError::NotOpened("the key of a record");
         let key = self.key(&wrapped.operator_key)?;
         let (nonce, sealed) = wrapped.bytes.split_at_checked(NONCE_LEN).ok_or_else(refused)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| refused())?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let opened = key.open_in_place(nonce, Aad::from(context), &mut sealed).map_err(|_| refused())?;
-        <[u8; 32]>::try_from(&*opened).map_err(|_| refused())
+        <[u8; 32]>::try_from(&*opened).map(Zeroizing::new).map_err(|_| refused())
     }
 }
 

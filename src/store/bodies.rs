@@ -51,8 +51,9 @@ pub const SMALL: u64 = 256 << 10;
 /// By how much a longer one is read.
 const PIECE: u64 = 512 << 10;
 
-/// How the names of sealed bodies end.
-const SEALED: &str = ".sealed";
+/// How the names of sealed bodies begin. A program of before there were keys reads the id of the Binary behind the first hyphen: its sweep finds the
+/// row, and does not take the body for an orphan.
+const SEALED: &str = "sealed-";
 
 /// Which body, and what opens it.
 #[derive(Clone, Debug)]
@@ -177,24 +178,32 @@ impl BodyStore {
     /// Where the body of a Binary lies.
     pub fn key(binary_id: &str) -> String {
         // 256 folders: a folder of its own for each body would cost a directory and its fsync each time.
-        format!("{}/{binary_id}{SEALED}", binary_id.get(..2).unwrap_or_default())
+        format!("{}/{SEALED}{binary_id}", binary_id.get(..2).unwrap_or_default())
     }
 
-    /// The id of the Binary in a key: before its ending, or behind the digest where it was never sealed.
+    /// The id of the Binary in a key: behind « sealed », or behind the digest where it was never sealed.
     pub(super) fn binary_of(key: &str) -> Option<&str> {
-        let name = key.rsplit('/').next()?;
-        match name.strip_suffix(SEALED) {
-            Some(binary_id) => Some(binary_id),
-            None => name.split_once('-').map(|(_, binary_id)| binary_id),
-        }
+        key.rsplit('/').next()?.split_once('-').map(|(_, binary_id)| binary_id)
+    }
+
+    /// Whether the body of a key is sealed.
+    pub(super) fn is_sealed(key: &str) -> bool {
+        key.rsplit('/').next().is_some_and(|name| name.starts_with(SEALED))
     }
 
     /// Seals a body and writes it durably. Never over another.
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: the store is full or away, or nothing can be sealed.
-    pub async fn put(&self, key: &str, body: &[u8], record_key: &SealingKey) -> Result<(), Failure> {
-        let sealed = seal(record_key, key, body).map_err(sealing)?;
+    pub async fn put(&self, key: &str, body: Bytes, record_key: &SealingKey) -> Result<(), Failure> {
+        let sealed = if body.len() as u64 <= SMALL {
+            seal(record_key, key, &body).map_err(sealing)?
+        } else {
+            // As long as many requests: on a thread of its own.
+            let (record_key, name) = (record_key.clone(), key.to_owned());
+            let work = tokio::task::spawn_blocking(move || seal(&record_key, &name, &body));
+            work.await.map_err(Failure::internal)?.map_err(sealing)?
+        };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         self.objects
             .put_opts(&Path::from(key), PutPayload::from(sealed), options)
@@ -281,7 +290,7 @@ impl BodyStore {
 impl BodyName {
     /// What opens it; `None`: it lies as it was fed.
     fn sealed(&self) -> Result<Option<&SealingKey>, Failure> {
-        match (self.key.ends_with(SEALED), &self.record_key) {
+        match (BodyStore::is_sealed(&self.key), &self.record_key) {
             (false, _) => Ok(None),
             (true, Some(key)) => Ok(Some(key)),
             (true, None) => Err(Failure::unavailable(format_args!("the body {} has no key", self.key))),

@@ -37,6 +37,8 @@ pub struct EndingAuthorisation {
     pub blocked: bool,
     /// Its term, microseconds.
     pub until: i64,
+    /// Declared in a secret connection.
+    pub secret: bool,
 }
 
 impl Reader<'_> {
@@ -44,13 +46,18 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn announcements_over(&mut self, now: i64, most: i64) -> Result<Vec<(String, String)>, Failure> {
+    pub fn announcements_over(
+        &mut self,
+        now: i64,
+        (most, behind): (i64, i64),
+    ) -> Result<Vec<(String, String)>, Failure> {
         document::table
             .filter(document::visible_from.le(now))
             .filter(document::invisible_to_patient.eq(true))
             .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
-            .order(document::visible_from.asc())
+            .order((document::visible_from.asc(), document::id.asc()))
             .limit(most)
+            .offset(behind)
             .select((document::id, document::record_id))
             .load(self.connection)
             .map_err(unavailable)
@@ -60,14 +67,21 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn hidden_of_adults(&mut self, born: &str, most: i64) -> Result<Vec<(String, String)>, Failure> {
+    pub fn hidden_of_adults(
+        &mut self,
+        born: &str,
+        (most, behind): (i64, i64),
+    ) -> Result<Vec<(String, String)>, Failure> {
         document::table
             .inner_join(record::table.on(record::id.eq(document::record_id)))
-            .filter(document::invisible_to_representatives.eq(true))
+            // As it stands in the index, which SQLite uses for nothing else.
+            .filter(document::invisible_to_representatives)
             .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
             .filter(record::birth_date.ne(""))
             .filter(record::birth_date.le(born))
+            .order((document::record_id.asc(), document::id.asc()))
             .limit(most)
+            .offset(behind)
             .select((document::id, document::record_id))
             .load(self.connection)
             .map_err(unavailable)
@@ -77,13 +91,18 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
-    pub fn authorisations_over(&mut self, now: i64, most: i64) -> Result<Vec<EndingAuthorisation>, Failure> {
+    pub fn authorisations_over(
+        &mut self,
+        now: i64,
+        (most, behind): (i64, i64),
+    ) -> Result<Vec<EndingAuthorisation>, Failure> {
         authorisation::table
             .filter(authorisation::ended_at.is_null())
             .filter(authorisation::until.le(now))
             .filter(authorisation::blocked.eq(false))
-            .order(authorisation::until.asc())
+            .order((authorisation::until.asc(), authorisation::record_id.asc(), authorisation::holder.asc()))
             .limit(most)
+            .offset(behind)
             .select(EndingAuthorisation::as_select())
             .load(self.connection)
             .map_err(unavailable)

@@ -98,7 +98,24 @@ impl DatabaseConnection {
                 )?;
             }
         }
+        #[cfg(feature = "fault-injection")]
+        connection.weaken()?;
         Ok(connection)
+    }
+
+    /// The controls of the power cuts: a commit that is not waited for.
+    #[cfg(feature = "fault-injection")]
+    fn weaken(&mut self) -> Result<()> {
+        match self {
+            DatabaseConnection::Sqlite(sqlite) if crate::faults::synchronous_normal() => {
+                sqlite.batch_execute("PRAGMA synchronous=NORMAL")?;
+            }
+            DatabaseConnection::Postgres(postgres) if crate::faults::synchronous_commit_off() => {
+                postgres.batch_execute("SET synchronous_commit = off")?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// A connection that reads.
@@ -175,6 +192,7 @@ pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
         // An index over many millions of rows takes longer than a request may; other nodes answer 503 meanwhile.
         postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
     }
+    must_not_be_newer(&mut connection)?;
     let applied = match &mut connection {
         DatabaseConnection::Sqlite(sqlite) => {
             sqlite.run_pending_migrations(SQLITE_MIGRATIONS).map(|run| run.len())
@@ -190,22 +208,42 @@ pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a database that this program would first have to migrate, or that belongs to a newer one.
-pub(super) fn must_be_of_this_version(connection: &mut DatabaseConnection) -> Result<()> {
-    #[derive(diesel::QueryableByName)]
-    struct Applied {
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        version: String,
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    version: String,
+}
+
+fn known_versions(connection: &DatabaseConnection) -> Result<Vec<String>> {
+    match connection {
+        DatabaseConnection::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS),
+        DatabaseConnection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES_MIGRATIONS),
     }
-    let known: Vec<String> = match connection {
-        DatabaseConnection::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS)?,
-        DatabaseConnection::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES_MIGRATIONS)?,
-    };
-    let query = diesel::sql_query("SELECT version FROM __diesel_schema_migrations");
+}
+
+fn applied_versions(connection: &mut DatabaseConnection) -> QueryResult<Vec<String>> {
     let applied: Vec<Applied> =
-        query.load(connection).context("the database holds nothing of this program's")?;
+        diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?;
     let mut applied: Vec<String> = applied.into_iter().map(|applied| applied.version).collect();
     applied.sort();
+    Ok(applied)
+}
+
+/// Refuses a database that a newer program has migrated: this one does not know what it would overlook or remove there.
+fn must_not_be_newer(connection: &mut DatabaseConnection) -> Result<()> {
+    let known = known_versions(connection)?;
+    // Where there is no such table, nothing was ever migrated.
+    let applied = applied_versions(connection).unwrap_or_default();
+    match applied.iter().find(|applied| !known.contains(applied)) {
+        Some(newer) => bail!("the database belongs to a newer version of the program (migration {newer})"),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a database that this program would first have to migrate, or that belongs to a newer one.
+pub(super) fn must_be_of_this_version(connection: &mut DatabaseConnection) -> Result<()> {
+    let known = known_versions(connection)?;
+    let applied = applied_versions(connection).context("the database holds nothing of this program's")?;
     if applied != known {
         bail!("the database belongs to another version of the program (`habilis serve` migrates it)");
     }
@@ -218,6 +256,14 @@ fn versions<B: diesel::backend::Backend>(source: &impl MigrationSource<B>) -> Re
         migrations.iter().map(|migration| migration.name().version().to_string()).collect();
     versions.sort();
     Ok(versions)
+}
+
+/// Writes the log into the database and cuts it.
+pub(super) fn truncate_log(url: &DatabaseUrl) -> Result<()> {
+    if let DatabaseConnection::Sqlite(sqlite) = &mut DatabaseConnection::open_for_writing(url)? {
+        sqlite.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    }
+    Ok(())
 }
 
 /// Takes out all tables of ours.

@@ -3,7 +3,7 @@
 use aws_lc_rs::digest;
 use diesel::prelude::*;
 
-use super::bodies::hex;
+use super::bodies::{BodyStore, hex};
 use super::engine::DatabaseConnection;
 use super::journal::TraceRow;
 use super::readers::Reader;
@@ -13,6 +13,7 @@ use super::schema::{
     trace, vaccination,
 };
 use super::unavailable;
+use super::vaccinations::is_made;
 use super::writer::Transaction;
 use crate::error::Failure;
 use crate::rights::{ClosedRecord, ErasureGrant, TraceErasureGrant};
@@ -29,6 +30,8 @@ pub struct Erased {
     pub bytes: i64,
     /// Whether there was a key: a record that was never fed has none.
     pub key_destroyed: bool,
+    /// Documents that were fed before there were keys, and lay unsealed.
+    pub unsealed: i64,
     /// Where their bodies lie, which nothing opens any more.
     pub bodies: Vec<String>,
 }
@@ -37,7 +40,8 @@ impl Erased {
     /// As the trace of the erasure says it, and its certificate.
     pub fn told(&self) -> String {
         let key = if self.key_destroyed { "the record's key destroyed" } else { "the record had no key" };
-        format!("{} documents, {} bytes; {key}", self.documents, self.bytes)
+        let Self { documents, bytes, unsealed, .. } = self;
+        format!("{documents} documents, {bytes} bytes, {unsealed} never sealed; {key}")
     }
 }
 
@@ -59,6 +63,8 @@ pub struct ErasureRow {
     pub bytes: i64,
     /// Whether the record had a key.
     pub key_destroyed: bool,
+    /// Documents that were never sealed.
+    pub unsealed: i64,
     /// When the traces were erased, microseconds.
     pub traces_at: Option<i64>,
     /// In which request.
@@ -72,6 +78,8 @@ pub struct ErasedTraces {
     pub count: u64,
     /// Digest of their places and hashes, hexadecimal: the trace of the erasure says it, so that none is taken for erased that was not.
     pub digest: String,
+    /// Rows of other records that are said to be among them.
+    pub strays: i64,
 }
 
 impl ErasedTraces {
@@ -90,21 +98,31 @@ impl ErasedTraces {
             context.update(&leaf.to_be_bytes());
             context.update(hash);
         }
-        Self { count: rows.len() as u64, digest: hex(context.finish().as_ref()) }
+        Self { count: rows.len() as u64, digest: hex(context.finish().as_ref()), strays: 0 }
     }
 
-    /// Those that a request erased, as the database has them now.
+    /// Those of a record that a request erased, as the database has them now.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn by_request(connection: &mut DatabaseConnection, request_id: &str) -> QueryResult<Self> {
-        let rows =
-            trace::table.filter(trace::erased_by.eq(request_id)).filter(trace::node.is_not_null()).select((
-                trace::node.assume_not_null(),
-                trace::leaf.assume_not_null(),
-                trace::leaf_hash.assume_not_null(),
-            ));
-        rows.load(connection).map(Self::of)
+    pub fn by_request(
+        connection: &mut DatabaseConnection,
+        request_id: &str,
+        record_id: &str,
+    ) -> QueryResult<Self> {
+        let erased = || trace::table.filter(trace::erased_by.eq(request_id)).filter(trace::node.is_not_null());
+        type Columns = (Option<String>, Option<i64>, Option<Vec<u8>>);
+        let rows: Vec<Columns> = erased()
+            .filter(trace::record_id.eq(record_id))
+            .select((trace::node, trace::leaf, trace::leaf_hash))
+            .load(connection)?;
+        let rows = rows
+            .into_iter()
+            .map(|(node, leaf, hash)| (node.unwrap_or_default(), leaf.unwrap_or(-1), hash.unwrap_or_default()));
+        let all: i64 = erased().count().get_result(connection)?;
+        let of_record = Self::of(rows.collect());
+        let strays = all - i64::try_from(of_record.count).unwrap_or(i64::MAX);
+        Ok(Self { strays, ..of_record })
     }
 }
 
@@ -157,12 +175,12 @@ impl Reader<'_> {
     ) -> Result<Vec<ClosedRecord>, Failure> {
         let next =
             record::closed_at.gt(behind.0).or(record::closed_at.eq(behind.0).and(record::id.gt(&behind.1)));
+        // What has wholly ended is not among them: it has no instant of closing any more.
         let rows: Vec<ClosedColumns> = record::table
-            .left_join(erasure::table)
             .filter(record::closed_at.le(before))
+            .filter(record::closed_at.ge(behind.0))
             .filter(record::open.eq(false))
             .filter(next)
-            .filter(erasure::traces_at.nullable().is_null())
             .order((record::closed_at.asc(), record::id.asc()))
             .limit(most)
             .select((record::id, record::open, record::closed_at, record::erased_at))
@@ -173,6 +191,21 @@ impl Reader<'_> {
 }
 
 impl Transaction<'_> {
+    /// Whether somebody fed or read a record after an instant: then it was in use, whatever its row says of its closing.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn used_since(&mut self, record_id: &str, since: i64) -> QueryResult<bool> {
+        let used = trace::table
+            .filter(trace::record_id.eq(record_id))
+            .filter(trace::at.gt(since))
+            .filter(trace::outcome.eq("granted"))
+            .filter(trace::operation.like("TD2%").or(trace::operation.like("TD3%")))
+            .select(trace::sequence)
+            .limit(1);
+        Ok(!used.load::<i64>(self.connection)?.is_empty())
+    }
+
     /// A record as it stands towards its end, held alone.
     ///
     /// # Errors
@@ -201,11 +234,13 @@ impl Transaction<'_> {
         let of_record = document::table.filter(document::record_id.eq(record_id));
         let bodies: Vec<(String, i64)> =
             of_record.select((document::body_key, document::size)).load(connection)?;
+        let unsealed = bodies.iter().filter(|(key, _)| !BodyStore::is_sealed(key) && !is_made(key)).count();
         let keys = diesel::delete(record_key::table.find(record_id)).execute(connection)?;
         let erased = Erased {
             documents: i64::try_from(bodies.len()).unwrap_or(i64::MAX),
             bytes: bodies.iter().map(|(_, size)| size).sum(),
             key_destroyed: keys > 0,
+            unsealed: i64::try_from(unsealed).unwrap_or(i64::MAX),
             bodies: bodies.into_iter().map(|(key, _)| key).collect(),
         };
         let documents = document::table.filter(document::record_id.eq(record_id)).select(document::id);
@@ -264,6 +299,7 @@ impl Transaction<'_> {
                 erasure::documents.eq(erased.documents),
                 erasure::bytes.eq(erased.bytes),
                 erasure::key_destroyed.eq(erased.key_destroyed),
+                erasure::unsealed.eq(erased.unsealed),
             ))
             .execute(connection)?;
         Ok(erased)
@@ -292,6 +328,7 @@ impl Transaction<'_> {
             let left = trace::operation.ne_all(ERASING).and(trace::erased_by.is_null());
             trace::record_id.eq(record_id).assume_not_null().and(left)
         };
+        are_what_was_written(connection, record_id)?;
         // What was written before there was a log has no place that a hash would have to keep.
         diesel::delete(trace::table.filter(of_record()).filter(trace::node.is_null())).execute(connection)?;
         diesel::update(trace::table.filter(of_record()))
@@ -322,6 +359,36 @@ impl Transaction<'_> {
                 ),
             ))
             .execute(connection)?;
-        ErasedTraces::by_request(connection, request_id).map(Some)
+        // Its end is over: nobody looks for it any more.
+        diesel::update(record::table.find(record_id))
+            .set(record::closed_at.eq(None::<i64>))
+            .execute(connection)?;
+        ErasedTraces::by_request(connection, request_id, record_id).map(Some)
+    }
+}
+
+/// What is not what was written is not erased: a row that somebody changed, or gave to this record, would be gone for good, and covered.
+fn are_what_was_written(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult<()> {
+    const PAGE: i64 = 2_000;
+    let mut behind = i64::MIN;
+    loop {
+        let rows: Vec<TraceRow> = trace::table
+            .filter(trace::record_id.eq(record_id))
+            .filter(trace::sequence.gt(behind))
+            .filter(trace::node.is_not_null())
+            .order(trace::sequence.asc())
+            .limit(PAGE)
+            .select(TraceRow::as_select())
+            .load(connection)?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        behind = last.sequence;
+        for row in &rows {
+            let right = row.right_hash().map(Vec::from);
+            if row.erased_by.is_some() || right.is_none() || right != row.leaf_hash {
+                let why =
+                    format!("the trace {} is not what was written: see `habilis audit verify`", row.sequence);
+                return Err(diesel::result::Error::QueryBuilderError(why.into()));
+            }
+        }
     }
 }

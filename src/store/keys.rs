@@ -6,7 +6,7 @@ use super::Store;
 use super::documents::OpenedDocument;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
-use super::schema::{record, record_key};
+use super::schema::{record, record_key, retired_key};
 use super::unavailable;
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -84,24 +84,29 @@ impl Store {
         key.map(|key| self.vault.open(&document.record_id, key).map_err(sealing)).transpose()
     }
 
-    /// Wraps anew the keys of records that are not under the operator's current key, so many at most: how many there were.
+    /// Wraps anew keys of records that are under one of the operator's keys, so many at most, behind one of the records.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`]: an older key of the operator's is missing, or the database is.
-    pub async fn wrap_again(&self, most: i64) -> Result<usize, Failure> {
-        let vault = self.vault.clone();
+    /// [`Failure::Unavailable`].
+    pub async fn wrap_again(&self, from: &str, behind: &str, most: i64) -> Result<WrappedAgain, Failure> {
+        let (vault, from, behind) = (self.vault.clone(), from.to_owned(), behind.to_owned());
         self.writer
             .untraced(move |connection| {
+                must_not_be_retired(connection, vault.current())?;
                 let rows: Vec<(String, KeyRow)> = record_key::table
-                    .filter(record_key::operator_key.ne(vault.current()))
+                    .filter(record_key::operator_key.eq(&from))
+                    .filter(record_key::record_id.gt(&behind))
                     .order(record_key::record_id.asc())
                     .limit(most)
                     .select((record_key::record_id, KeyRow::as_select()))
                     .load(connection)?;
-                let count = rows.len();
+                let mut done =
+                    WrappedAgain { last: rows.last().map(|(id, _)| id.clone()), ..Default::default() };
                 for (record_id, row) in rows {
                     let kept = WrappedKey::from(row);
-                    let Some(again) = vault.wrap_again(&record_id, &kept).map_err(in_database)? else {
+                    // One that does not open holds up no other.
+                    let Ok(Some(again)) = vault.wrap_again(&record_id, &kept) else {
+                        done.unopened.push(record_id);
                         continue;
                     };
                     // As it was read: a record that was erased meanwhile does not get its key back.
@@ -112,11 +117,50 @@ impl Store {
                             record_key::wrapped.eq(&again.bytes),
                         ))
                         .execute(connection)?;
+                    done.wrapped += 1;
                 }
-                Ok(count)
+                Ok(done)
             })
             .await
     }
+
+    /// Retires one of the operator's keys: nothing is wrapped under it from here on, by whichever node. `false`: something is under it.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn retire_key(&self, name: &str, now: i64) -> Result<bool, Failure> {
+        let name = name.to_owned();
+        self.writer
+            .untraced(move |connection| {
+                let under = || {
+                    record_key::table.filter(record_key::operator_key.eq(&name)).select(record_key::record_id)
+                };
+                let insert = diesel::insert_into(retired_key::table)
+                    .values((retired_key::name.eq(&name), retired_key::at.eq(now)))
+                    .on_conflict_do_nothing();
+                match connection {
+                    DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+                    DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+                };
+                if under().limit(1).load::<String>(connection)?.is_empty() {
+                    return Ok(true);
+                }
+                diesel::delete(retired_key::table.find(&name)).execute(connection)?;
+                Ok(false)
+            })
+            .await
+    }
+}
+
+/// What became of a batch of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrappedAgain {
+    /// Keys that are under the current one now.
+    pub wrapped: u64,
+    /// The last record that was looked at; `None`: there was none.
+    pub last: Option<String>,
+    /// Records whose key does not open.
+    pub unopened: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -140,9 +184,17 @@ impl Transaction<'_> {
     /// # Errors
     /// The database's, or that the key cannot be opened.
     pub fn history_key(&mut self, grant: &HistoryGrant, vault: &Vault) -> QueryResult<SealingKey> {
-        let kept = made_or_kept(self.connection, vault, grant.record_id())?;
-        vault.open(grant.record_id(), &kept).map_err(in_database)
+        history_key(self.connection, grant, vault)
     }
+}
+
+pub(super) fn history_key(
+    connection: &mut DatabaseConnection,
+    grant: &HistoryGrant,
+    vault: &Vault,
+) -> QueryResult<SealingKey> {
+    let kept = made_or_kept(connection, vault, grant.record_id())?;
+    vault.open(grant.record_id(), &kept).map_err(in_database)
 }
 
 /// The key of a record that is not erased: of two that make one at once, the first one's stands.
@@ -168,6 +220,7 @@ pub(super) fn made_or_kept(
     if live.is_none() {
         return Err(diesel::result::Error::NotFound);
     }
+    must_not_be_retired(connection, vault.current())?;
     let (_, new) = vault.new_key(record_id).map_err(in_database)?;
     let insert = diesel::insert_into(record_key::table)
         .values((
@@ -181,6 +234,19 @@ pub(super) fn made_or_kept(
         DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
     };
     Ok(kept(connection)?.ok_or(diesel::result::Error::NotFound)?.into())
+}
+
+/// A node that still has a key current which the operator has retired keeps nothing under it.
+fn must_not_be_retired(connection: &mut DatabaseConnection, name: &str) -> QueryResult<()> {
+    let retired: Option<String> =
+        retired_key::table.find(name).select(retired_key::name).first(connection).optional()?;
+    match retired {
+        None => Ok(()),
+        Some(name) => {
+            let why = format!("the operator's key {name} is retired: set [encryption] current, and restart");
+            Err(diesel::result::Error::QueryBuilderError(why.into()))
+        }
+    }
 }
 
 pub(super) fn sealing(error: SealingError) -> Failure {

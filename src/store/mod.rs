@@ -62,7 +62,7 @@ pub use erasure::{ERASING, Erased, ErasedTraces, ErasureRow};
 pub use folders::{FolderChange, FolderKind};
 pub use indicators::{Counted, Indicator};
 pub use journal::{TraceEntry, TraceRow};
-pub use keys::FedRecord;
+pub use keys::{FedRecord, WrappedAgain};
 pub use notices::{NewNotice, NoticeRow, NoticeState, NoticesOf, Told};
 pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};
@@ -216,6 +216,21 @@ impl Store {
             }
         }
         Ok(removed)
+    }
+
+    /// SQLite: what was erased leaves the write-ahead log too, as far as nobody reads it at this moment.
+    pub async fn forget_log(&self) {
+        if let DatabaseUrl::Postgres(_) = self.url {
+            return;
+        }
+        let url = self.url.clone();
+        let done = tokio::task::spawn_blocking(move || engine::truncate_log(&url)).await;
+        if let Ok(Err(error)) = done {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the write-ahead log is not cut: it is written over in time"
+            );
+        }
     }
 
     /// Notes in the database how far a checkpoint of a node's log went.

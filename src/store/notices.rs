@@ -305,7 +305,7 @@ fn keep_notices(
     let mut new_ones: Vec<NewNotice> = Vec::new();
     for row in rows {
         let Some(record_id) = &row.record_id else { continue };
-        if row.outcome != "granted" || row.at < oldest {
+        if row.outcome != "granted" || row.at < oldest || is_erased(connection, record_id)? {
             continue;
         }
         let about = about(connection, row, record_id)?;
@@ -322,6 +322,12 @@ fn keep_notices(
         };
     }
     Ok(())
+}
+
+/// Of an erased record nothing is kept that was not there when it was erased.
+fn is_erased(connection: &mut DatabaseConnection, record_id: &str) -> QueryResult<bool> {
+    let erased = record::table.find(record_id).filter(record::erased_at.is_not_null()).select(record::id);
+    Ok(erased.first::<String>(connection).optional()?.is_some())
 }
 
 fn about(connection: &mut DatabaseConnection, row: &TraceRow, record_id: &str) -> QueryResult<NoticesOf> {

@@ -166,6 +166,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    retired_key (name) {
+        name -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     erasure (record_id) {
         record_id -> Text,
         at -> BigInt,
@@ -174,6 +181,7 @@ diesel::table! {
         documents -> BigInt,
         bytes -> BigInt,
         key_destroyed -> Bool,
+        unsealed -> BigInt,
         traces_at -> Nullable<BigInt>,
         traces_request_id -> Nullable<Text>,
     }

@@ -1,12 +1,14 @@
 //! What the vaccination notes of a record say, and the history that the server makes of them: in the commit of the note, bytes and all.
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use diesel::prelude::*;
 
+use super::bodies::{BodyStore, hex};
 use super::documents::{FactsRow, OpenedDocument};
 use super::engine::DatabaseConnection;
-use super::keys::{in_database, sealing};
+use super::keys::{history_key, in_database, sealing};
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
 use super::schema::{document, made_body, vaccination};
@@ -28,6 +30,11 @@ const MADE: &str = "made/";
 /// The key of a body that the server made.
 pub fn made_key(binary_id: &str) -> String {
     format!("{MADE}{binary_id}")
+}
+
+/// Whether a key is of a body that the server made.
+pub(super) fn is_made(key: &str) -> bool {
+    key.starts_with(MADE)
 }
 
 /// What a vaccination note says.
@@ -62,9 +69,13 @@ fn facts_name(document_id: &str) -> String {
     format!("vaccination/{document_id}")
 }
 
-/// What a note says; kept as it is where it was fed before there were keys.
-fn opened(key: &SealingKey, document_id: &str, facts: String) -> QueryResult<String> {
-    if facts.starts_with('{') {
+fn is_digest(bytes: &[u8], sha256: &str) -> bool {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref()) == sha256
+}
+
+/// What a note says; kept as it is where the note itself was fed before there were keys.
+fn opened(key: &SealingKey, document_id: &str, body_key: &str, facts: String) -> QueryResult<String> {
+    if facts.starts_with('{') && !BodyStore::is_sealed(body_key) {
         return Ok(facts);
     }
     let altered = || in_database(SealingError::NotOpened("what a vaccination note says"));
@@ -79,14 +90,27 @@ fn opened(key: &SealingKey, document_id: &str, facts: String) -> QueryResult<Str
 pub struct KeptVaccinations {
     /// The patient.
     pub patient: RecordSummary,
-    /// What the current notes say, the oldest vaccination first.
-    pub facts: Vec<String>,
+    /// What the current notes say, the oldest vaccination first; why not, where one of them cannot be opened.
+    pub facts: Result<Vec<String>, String>,
     /// The history as it stands.
     pub current: Option<HistoryVersion>,
     /// How many histories there were, this one included.
     pub versions: usize,
     /// What was hidden of the last one, whatever became of it.
     hidden: (Labels, Option<i64>),
+}
+
+fn opened_all(
+    connection: &mut DatabaseConnection,
+    grant: &HistoryGrant,
+    vault: &Vault,
+    facts: Vec<(String, String, String)>,
+) -> Result<Vec<String>, String> {
+    let key = history_key(connection, grant, vault).map_err(|error| error.to_string())?;
+    let open = |(document_id, body_key, facts): (String, String, String)| {
+        opened(&key, &document_id, &body_key, facts).map_err(|error| format!("the note {document_id}: {error}"))
+    };
+    facts.into_iter().map(open).collect()
 }
 
 /// A history that the server made.
@@ -139,7 +163,7 @@ impl Transaction<'_> {
         if of_record.count().get_result::<i64>(self.connection)? == 0 {
             return Ok(None);
         }
-        let facts: Vec<(String, String)> = of_record
+        let facts: Vec<(String, String, String)> = of_record
             .inner_join(document::table.on(document::id.eq(vaccination::document_id)))
             .filter(document::status.eq(DocumentStatus::Current.code()))
             // A note is N and nothing else; what is hidden all the same is in no history.
@@ -147,13 +171,9 @@ impl Transaction<'_> {
             .filter(document::invisible_to_patient.eq(false))
             .filter(document::invisible_to_representatives.eq(false))
             .order((vaccination::day.asc(), vaccination::document_id.asc()))
-            .select((vaccination::document_id, vaccination::facts))
+            .select((vaccination::document_id, document::body_key, vaccination::facts))
             .load(self.connection)?;
-        let key = self.history_key(grant, vault)?;
-        let facts = facts
-            .into_iter()
-            .map(|(document_id, facts)| opened(&key, &document_id, facts))
-            .collect::<QueryResult<Vec<String>>>()?;
+        let facts = opened_all(self.connection, grant, vault, facts);
         let key = RecordKey::Id(grant.record_id().to_owned());
         let patient = whole_record(self.connection, &key)?.ok_or(diesel::result::Error::NotFound)?;
         let made = document::table
@@ -229,7 +249,7 @@ impl Transaction<'_> {
 impl OpenedDocument {
     /// Whether the server made it, bytes and all.
     pub fn is_made(&self) -> bool {
-        self.body_key.starts_with(MADE)
+        is_made(&self.body_key)
     }
 }
 
@@ -250,8 +270,8 @@ impl Reader<'_> {
             .optional()
             .map_err(unavailable)?;
         match (bytes, key) {
-            // Made before there were keys: as long as it says.
-            (Some(bytes), _) if bytes.len() as u64 == document.size => Ok(Some(bytes)),
+            // Made before there were keys: the bytes that the row says.
+            (Some(bytes), _) if is_digest(&bytes, &document.sha256) => Ok(Some(bytes)),
             (Some(bytes), Some(key)) => {
                 Opener::open_all(key, &document.body_key, bytes, document.size).map(Some).map_err(sealing)
             }

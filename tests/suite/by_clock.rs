@@ -102,6 +102,18 @@ fn who_is_of_age_has_no_representatives(engine: Engine) {
     assert_eq!(run(&world), Ended { majorities: 1, ..Ended::default() });
     assert_eq!(labels(&read()), "N");
     assert_eq!(ends(&world)[0].1, "R1111-50: the record's holder is of age");
+    // Representatives learn neither of the document nor that there was something to be hidden: they are none any more.
+    let hidden = world.traces().into_iter().rfind(|trace| trace.operation == "clock: holder of age").unwrap();
+    assert!(hidden.secret);
+    let mes = PatientSide::of(&world);
+    let record = mes.record(MINOR);
+    for path in ["", "/documents", "/traces"] {
+        let refused = mes.send("GET", &format!("/{}{path}?lecteur=representant", record.id), None, None);
+        assert_eq!(refused.status, 403, "{path}: {}", refused.text());
+        assert!(refused.text().contains("of age"), "{}", refused.text());
+        let holder = mes.send("GET", &format!("/{}{path}?lecteur=titulaire", record.id), None, None);
+        assert_eq!(holder.status, 200, "{path}");
+    }
     assert_eq!(run(&world), Ended::default());
 }
 

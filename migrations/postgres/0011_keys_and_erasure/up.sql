@@ -4,7 +4,13 @@ CREATE TABLE record_key (
     operator_key TEXT NOT NULL,
     wrapped BYTEA NOT NULL
 );
-CREATE INDEX record_key_operator ON record_key (operator_key);
+CREATE INDEX record_key_operator ON record_key (operator_key, record_id);
+
+-- Keys of the operator's under which nothing is wrapped any more, and nothing will be.
+CREATE TABLE retired_key (
+    name TEXT NOT NULL PRIMARY KEY,
+    at BIGINT NOT NULL
+);
 
 -- What was erased, when, why, and in which request: what a certificate of erasure is made of.
 CREATE TABLE erasure (
@@ -15,11 +21,13 @@ CREATE TABLE erasure (
     documents BIGINT NOT NULL,
     bytes BIGINT NOT NULL,
     key_destroyed BOOLEAN NOT NULL,
+    -- Documents of before there were keys.
+    unsealed BIGINT NOT NULL,
     -- When the traces of the record were erased, and in which request.
     traces_at BIGINT,
     traces_request_id TEXT
 );
-INSERT INTO erasure SELECT id, erased_at, 'patient', '', 0, 0, FALSE, NULL, NULL FROM record WHERE erased_at IS NOT NULL;
+INSERT INTO erasure SELECT id, erased_at, 'patient', '', 0, 0, FALSE, 0, NULL, NULL FROM record WHERE erased_at IS NOT NULL;
 UPDATE record SET closed_at = erased_at WHERE erased_at IS NOT NULL AND closed_at IS NULL;
 CREATE INDEX record_closed ON record (closed_at) WHERE closed_at IS NOT NULL;
 

@@ -250,7 +250,7 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
     let Prepared { grant, purpose, replaced, mut submission, bodies, key, order } = prepared;
     let record_key = store.record_key(&grant, key).await?;
     for (key, body) in &bodies {
-        store.bodies().put(key, body, &record_key).await?;
+        store.bodies().put(key, body.clone(), &record_key).await?;
     }
     let notes = std::mem::take(&mut submission.vaccinations).into_iter();
     submission.vaccinations = notes.map(|note| note.sealed(&record_key)).collect::<Result<_, _>>()?;

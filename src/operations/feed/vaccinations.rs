@@ -108,17 +108,22 @@ pub(in crate::operations) fn renew(
     let Some(kept) = transaction.vaccinations(grant, call.services.store.vault(), call.now())? else {
         return Ok(());
     };
-    if kept.facts.is_empty() {
+    let facts = match &kept.facts {
+        Ok(facts) => facts.clone(),
+        // Nobody is kept from feeding or deleting a note by what can be read of the others. What the history says of them is not known.
+        Err(why) => {
+            tracing::error!(why, "a vaccination history is not made anew: it ends");
+            Vec::new()
+        }
+    };
+    if facts.is_empty() {
         return match &kept.current {
             Some(current) => transaction.end_history(grant, current, call.now()),
             None => Ok(()),
         };
     }
-    let digests: Vec<String> = kept
-        .facts
-        .iter()
-        .map(|facts| hex(digest::digest(&digest::SHA256, facts.as_bytes()).as_ref()))
-        .collect();
+    let digests: Vec<String> =
+        facts.iter().map(|facts| hex(digest::digest(&digest::SHA256, facts.as_bytes()).as_ref())).collect();
     let made_of = digests.join(" ");
     if kept.current.as_ref().is_some_and(|current| current.made_of == made_of) {
         return Ok(());
@@ -128,7 +133,7 @@ pub(in crate::operations) fn renew(
         current.made_of.split(' ').any(|told| !digests.iter().any(|digest| digest == told))
     };
     let replaced = kept.current.as_ref().filter(|current| !tells_no_more(current));
-    let (submission, bytes) = match made(call, &kept, replaced, grant, made_of) {
+    let (submission, bytes) = match made(call, &kept, &facts, replaced, grant, made_of) {
         Ok(made) => made,
         // The notes are what counts: nobody is kept from feeding or deleting one because of what is made of them.
         Err(failure) => {
@@ -149,12 +154,12 @@ pub(in crate::operations) fn renew(
 fn made(
     call: &Call,
     kept: &KeptVaccinations,
+    facts: &[String],
     replaced: Option<&HistoryVersion>,
     grant: &HistoryGrant,
     made_of: String,
 ) -> Result<(NewSubmission, Vec<u8>), Failure> {
-    let vaccinations: Vec<Vaccination> = kept
-        .facts
+    let vaccinations: Vec<Vaccination> = facts
         .iter()
         .map(|facts| serde_json::from_str(facts))
         .collect::<Result<_, _>>()

@@ -34,12 +34,13 @@ pub async fn list(
 ) -> Result<Traced<Vec<PatientDocument>>, Failure> {
     let grant = call.grant();
     let (rule, now) = (grant.rule().to_owned(), call.now());
-    let key = RecordKey::Id(id.clone());
+    let (key, asking) = (RecordKey::Id(id.clone()), call.clone());
     let documents = call
         .services
         .store
         .read(move |store| {
             let record = store.whole_record(&grant, &key)?.ok_or_else(unknown)?;
+            asking.admit(reader, &record)?;
             store.documents_of_patient(&grant, &record.id, reader == PatientReader::Representative, now)
         })
         .await?;
@@ -61,8 +62,11 @@ pub async fn change(
     change: Change,
     reader: PatientReader,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
-    let now = call.now();
-    call.change(id.clone(), if_match, move |transaction, grant, _| {
+    let (now, asking) = (call.now(), call.clone());
+    call.change(id.clone(), if_match, move |transaction, grant, record| {
+        if let Err(refusal) = asking.admit(reader, record) {
+            return Ok(Outcome::Refused(refusal));
+        }
         let no_document =
             || Outcome::Refused(Refusal::new(Reason::NotFound, "no such document").by("no such identifier"));
         // Before its announcement the patient does not know of it (R1111-53).

@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use super::{Operation, Services, Traced};
 use crate::audit::TraceContext;
+use crate::audit::erased::signed_rule;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::patient::RecordSummary;
 use crate::identity::patient_side::PatientSide;
 use crate::rights::PatientSideGrant;
-use crate::store::{RecordKey, Step, StoreError, Transaction};
+use crate::store::{ERASING, RecordKey, Step, StoreError, Transaction};
 
 /// Who reads on the patient's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,22 @@ impl PatientCall {
 
     fn grant(&self) -> PatientSideGrant {
         self.services.tables.decide_patient_side(&self.side)
+    }
+
+    /// Who reads as a representative is one of a minor: who is of age has none, from that day on (R1111-50).
+    fn admit(&self, reader: PatientReader, record: &RecordSummary) -> Result<(), Refusal> {
+        let minor = || {
+            let now = jiff::Timestamp::from_microsecond(self.now()).ok();
+            let parameters = &self.services.tables.parameters;
+            now.is_some_and(|now| parameters.is_minor(record.birth_date.parse().ok(), now))
+        };
+        match reader {
+            PatientReader::Representative if !minor() => {
+                let why = "the holder of the record is of age: nobody reads it as a representative";
+                Err(Refusal::new(Reason::WrongMode, why).by("R1111-50: of minors").concerning(&record.id, None))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One change of a record at the version that the caller means; the record after it.
@@ -99,6 +116,14 @@ impl PatientCall {
                 Outcome::Refused(refusal) => return Ok(refused(refusal.concerning(&record.id, None))),
             };
             let after = transaction.whole_record(&grant, &key)?.unwrap_or(record);
+            let rule = match given {
+                // What erased it is signed: a trace of it cannot be made behind the server's back.
+                Some(_) if call.trace.operation == ERASING[0] => {
+                    let request_id = &call.trace.request_id;
+                    signed_rule(&call.services.signer, ERASING[0], (&id, request_id), call.now(), &rule)
+                }
+                _ => rule,
+            };
             let trace = call.trace.granted(200, &rule, Some(&id), &objects);
             Ok(Step { value: Ok((after, given)), trace, keep: true })
         };

@@ -95,8 +95,11 @@ pub async fn forget(
     professional: String,
     reader: PatientReader,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
-    let for_representative = reader == PatientReader::Representative;
-    call.change(id.clone(), if_match, move |transaction, grant, _| {
+    let (for_representative, asking) = (reader == PatientReader::Representative, call.clone());
+    call.change(id.clone(), if_match, move |transaction, grant, record| {
+        if let Err(refusal) = asking.admit(reader, record) {
+            return Ok(Outcome::Refused(refusal));
+        }
         Ok(match transaction.forget_professional(grant, &id, &professional, for_representative)? {
             true => Outcome::Done(Vec::new()),
             false => Outcome::Refused(

@@ -128,13 +128,14 @@ pub async fn read(
 ) -> Result<Traced<WholeRecord>, Failure> {
     let for_representative = reader == PatientReader::Representative;
     let grant = call.grant();
-    let rule = grant.rule().to_owned();
+    let (rule, asking) = (grant.rule().to_owned(), call.clone());
     let found = call
         .services
         .store
-        .read(move |reader| {
-            let Some(record) = reader.whole_record(&grant, &key)? else { return Ok(None) };
-            let professionals = reader.professionals_of_patient(&grant, &record.id, for_representative)?;
+        .read(move |store| {
+            let Some(record) = store.whole_record(&grant, &key)? else { return Ok(None) };
+            asking.admit(reader, &record)?;
+            let professionals = store.professionals_of_patient(&grant, &record.id, for_representative)?;
             Ok(Some(WholeRecord { record, professionals }))
         })
         .await?
@@ -196,6 +197,7 @@ pub async fn erase(
         })
     });
     retention::remove_bodies(&call.services.store, bodies).await;
+    call.services.store.forget_log().await;
     Ok(erased)
 }
 
@@ -219,13 +221,14 @@ pub async fn accesses(
     before: Option<i64>,
 ) -> Result<Traced<Accesses>, Failure> {
     let grant = call.grant();
-    let rule = grant.rule().to_owned();
+    let (rule, asking) = (grant.rule().to_owned(), call.clone());
     let key = RecordKey::Id(id.clone());
     let lines = call
         .services
         .store
         .read(move |store| {
             let record = store.whole_record(&grant, &key)?.ok_or_else(unknown)?;
+            asking.admit(reader, &record)?;
             let representative = reader == PatientReader::Representative;
             let most = MOST_ACCESSES;
             let mut lines = store.accesses(&grant, &record.id, representative, before, most + 1)?;
