@@ -81,10 +81,18 @@ pub async fn update(
         subscriptions::permitted_at_all(&call)?;
         let mut held = request::short_resource_body(&request, payload).await?;
         let asked = AskedSubscription::read(&held.take())?;
-        let id = id.into_inner();
+        let (id, if_match) = (id.into_inner(), request::if_match(&request)?);
+        if asked.id().is_some_and(|named| named != id) {
+            return Err(Refusal::at(
+                Reason::MalformedBody,
+                "Subscription.id",
+                "the body is of another resource",
+            )
+            .into());
+        }
         let changed = match asked.status {
-            SubscriptionStatus::Off => subscriptions::end(&call, id).await?,
-            _ => subscriptions::keep(&call, wanted(&request, &api, asked)?, Some(id)).await?,
+            SubscriptionStatus::Off => subscriptions::end(&call, id, if_match).await?,
+            _ => subscriptions::keep(&call, wanted(&request, &api, asked)?, Some((id, if_match))).await?,
         };
         Ok(answer(changed, &call, |kept| resource(200, kept)))
     })

@@ -118,7 +118,7 @@ pub struct Receiver {
 }
 
 /// Shorter ones would be a load and no sign of life.
-const SHORTEST_HEARTBEAT: i64 = 60;
+const SHORTEST_HEARTBEAT: i64 = 900;
 /// Headers of a channel, at most.
 const MOST_HEADERS: usize = 10;
 /// Bytes of one.
@@ -192,16 +192,46 @@ impl AskedSubscription {
         Ok(Self { status, topic, filters, receiver, end, heartbeat, resource })
     }
 
-    /// The text that is kept: as received, but for what the server says of it each time it is read.
-    pub fn kept(&self) -> String {
+    /// The id that it says.
+    pub fn id(&self) -> Option<&str> {
+        at(&self.resource, "id").as_str()
+    }
+
+    /// The text that is kept: as received, but for what the server says of it each time it is read. A header whose value was read back as hidden
+    /// keeps the one that it had.
+    pub fn kept(&self, before: Option<&str>) -> String {
         let mut kept = self.resource.clone();
         if let Some(object) = kept.as_object_mut() {
-            for said in ["id", "meta", "status", "end", "error"] {
+            for said in ["id", "meta", "status", "_status", "end", "_end", "error", "_error"] {
                 object.remove(said);
+            }
+        }
+        let before: Value = before.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let of_before: Vec<&str> = at(at(&before, "channel"), "header")
+            .as_array()
+            .map_or(Vec::new(), |headers| headers.iter().filter_map(Value::as_str).collect());
+        for header in headers_of(&mut kept) {
+            let hidden = header.split_once(':').filter(|(_, value)| value.trim() == HIDDEN);
+            let Some((name, _)) = hidden else { continue };
+            let old = of_before
+                .iter()
+                .find(|old| old.split(':').next().is_some_and(|old| old.eq_ignore_ascii_case(name)));
+            if let Some(old) = old {
+                *header = (*old).to_owned();
             }
         }
         to_json(&kept)
     }
+}
+
+/// What stands for the value of a header where a subscription is read: it is a secret of the software that sent it.
+const HIDDEN: &str = "********";
+
+/// The headers of a channel, to be changed.
+fn headers_of(resource: &mut Value) -> Vec<&mut String> {
+    let headers = resource.pointer_mut("/channel/header").and_then(Value::as_array_mut);
+    let texts = headers.into_iter().flatten();
+    texts.filter_map(|header| if let Value::String(text) = header { Some(text) } else { None }).collect()
 }
 
 /// A member, or null.
@@ -254,7 +284,11 @@ fn read_header(header: &str) -> Result<(String, String), Refusal> {
         && name.bytes().all(token)
         && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
         && header.len() <= LONGEST_HEADER;
-    let proxied = name.to_ascii_lowercase().starts_with("proxy-");
+    let lower = name.to_ascii_lowercase();
+    // Nor is it somebody's to say for whom or over whom the server asks.
+    let proxied =
+        ["proxy-", "x-forwarded", "forwarded", "x-real-ip", "via"].iter().any(|one| lower.starts_with(one))
+            || lower.ends_with("-override");
     match fits && !proxied && !OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
         true => Ok((name.to_owned(), value.to_owned())),
         false => Err(wrong()),
@@ -288,7 +322,13 @@ impl SubscriptionState<'_> {
     /// # Errors
     /// The kept text cannot be read, which would be a fault of ours.
     pub fn resource(&self, kept: &str) -> Result<String, serde_json::Error> {
-        let Value::Object(kept) = serde_json::from_str::<Value>(kept)? else { return Ok(kept.to_owned()) };
+        let mut kept: Value = serde_json::from_str(kept)?;
+        for header in headers_of(&mut kept) {
+            if let Some((name, _)) = header.split_once(':') {
+                *header = format!("{name}: {HIDDEN}");
+            }
+        }
+        let Value::Object(kept) = kept else { return Ok(to_json(&kept)) };
         let profile = [format!("{BACKPORT}/backport-subscription")];
         let meta = json!({ "versionId": self.version.to_string(), "lastUpdated": to_instant(self.updated_at), "profile": profile });
         let mut resource = serde_json::Map::new();
@@ -461,13 +501,13 @@ mod tests {
             resource["channel"]["extension"] =
                 json!([{ "url": format!("{BACKPORT}/backport-heartbeat-period"), "valueUnsignedInt": 1 }]);
         });
-        assert_eq!(often.unwrap().heartbeat, Some(60), "no more often");
+        assert_eq!(often.unwrap().heartbeat, Some(900), "no more often");
     }
 
     #[test]
     fn what_is_refused() {
         type Change = fn(&mut Value);
-        let cases: [(Change, &str); 12] = [
+        let cases: [(Change, &str); 14] = [
             (|r| r["status"] = "active".into(), "Subscription.status"),
             (|r| r["criteria"] = "DocumentReference?x=y".into(), "Subscription.criteria"),
             (|r| r["_criteria"]["extension"][0]["valueString"] = "Patient?x=y".into(), "Subscription.criteria"),
@@ -483,6 +523,11 @@ mod tests {
             (|r| r["channel"]["header"] = json!(["Host: x"]), "Subscription.channel.header"),
             (|r| r["channel"]["header"] = json!(["X: a\r\nY: b"]), "Subscription.channel.header"),
             (|r| r["channel"]["header"] = json!(["Proxy-Authorization: b"]), "Subscription.channel.header"),
+            (|r| r["channel"]["header"] = json!(["X-Forwarded-For: b"]), "Subscription.channel.header"),
+            (
+                |r| r["channel"]["header"] = json!(["X-HTTP-Method-Override: DELETE"]),
+                "Subscription.channel.header",
+            ),
         ];
         for (change, at) in cases {
             let refusal = asked(change).unwrap_err();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::software::Software;
 use super::{AccessMode, Actor, Authentication, Caller, Profession};
 
 /// A professional who acted directly, in the mode that is none of an emergency: nobody else is kept.
@@ -18,6 +19,8 @@ pub struct KeptCaller {
     name: Option<String>,
     sector: Option<String>,
     declared_role: Option<String>,
+    /// Name, version and homologation id of the software.
+    software: Option<(String, String, Option<String>)>,
 }
 
 impl KeptCaller {
@@ -42,6 +45,9 @@ impl KeptCaller {
             name: caller.name.clone(),
             sector: caller.sector.clone(),
             declared_role: caller.declared_role.clone(),
+            software: caller.software.as_ref().map(|software| {
+                (software.name.clone(), software.version.clone(), software.homologation_id.clone())
+            }),
         })
     }
 
@@ -61,6 +67,12 @@ impl KeptCaller {
             name: self.name,
             sector: self.sector,
             declared_role: self.declared_role,
+            software: self.software.map(|(name, version, homologation_id)| Software {
+                name,
+                version,
+                homologation_id,
+                registered: false,
+            }),
             ..Caller::by_card(actor)
         })
     }

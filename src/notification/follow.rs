@@ -5,13 +5,17 @@
 //! trace of a change ─► subscriptions of its record ─► lease ─► rights, now ─► what is new, changed, gone ─► number, trace ─► POST
 //! ```
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::audit::TraceContext;
@@ -20,12 +24,13 @@ use crate::fhir::subscription::{
     AskedSubscription, EventKind, Notification, Receiver, SubscriptionState, SubscriptionStatus,
 };
 use crate::fhir::xml;
-use crate::identity::Caller;
 use crate::identity::kept::KeptCaller;
+use crate::identity::scope::Transaction;
+use crate::identity::{Actor, Caller};
 use crate::operations::Services;
 use crate::operations::subscriptions::{SubscriptionFilter, record_of, state};
 use crate::rights::Scope;
-use crate::store::{EventRow, Hold, Onward, OpenedSubscription, Step, Traced};
+use crate::store::{EventRow, Hold, Next, Onward, OpenedSubscription, Step};
 use crate::tls::outgoing;
 use crate::tls::revocation::{ChainLink, RevocationVerdict};
 
@@ -34,8 +39,9 @@ pub const INTERVAL: Duration = Duration::from_secs(2);
 /// Microseconds for which a node has what it took.
 const LEASE: i64 = 300 * SECOND;
 const SECOND: i64 = 1_000_000;
-/// Subscriptions that are looked at side by side.
-const BATCH: i64 = 16;
+/// Subscriptions that are under way at once, and those of them to one host.
+const AT_ONCE: usize = 64;
+const AT_ONCE_TO_A_HOST: usize = 8;
 /// Notifications of one subscription before others have their turn.
 const MOST_IN_A_ROUND: usize = 10;
 /// Attempts, and then it is in error: its owner asks for it again.
@@ -44,7 +50,7 @@ const ATTEMPTS: i64 = 5;
 /// Where subscriptions may have notifications sent, and who the server is there.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionSettings {
-    /// Hosts: `lps.example`, `lps.example:8443`, or `localhost:*`. None: nobody subscribes.
+    /// Hosts: `lps.example`, `lps.example:8443/avis` (paths that begin so), or `localhost:*`. None: nobody subscribes.
     pub hosts: Vec<String>,
     /// The authorities to which a receiver's certificate leads, PEM; none of the system's.
     pub authority: PathBuf,
@@ -54,25 +60,35 @@ pub struct SubscriptionSettings {
     pub key: PathBuf,
 }
 
-/// The hosts to which a notification may go.
+/// The places to which a notification may go.
 #[derive(Clone, Debug, Default)]
-pub struct AllowList(Vec<(String, Option<u16>)>);
+pub struct AllowList(Vec<Allowed>);
+
+#[derive(Clone, Debug)]
+struct Allowed {
+    host: String,
+    /// None: any.
+    port: Option<u16>,
+    /// How a path begins: `/`, unless something is named.
+    path: String,
+}
 
 impl AllowList {
-    /// Reads hosts as a configuration names them.
+    /// Reads places as a configuration names them.
     ///
     /// # Errors
-    /// One that is no host.
+    /// One that is none.
     pub fn read(hosts: &[String]) -> Result<Self> {
-        let read = |host: &String| -> Result<(String, Option<u16>)> {
-            let (name, port) = match host.rsplit_once(':') {
-                Some((name, "*")) => (name, None),
-                Some((name, port)) => (name, Some(port.parse().with_context(|| host.clone())?)),
-                None => (host.as_str(), Some(443)),
+        let read = |named: &String| -> Result<Allowed> {
+            let (place, path) = named.split_once('/').unwrap_or((named, ""));
+            let (host, port) = match place.rsplit_once(':') {
+                Some((host, "*")) => (host, None),
+                Some((host, port)) => (host, Some(port.parse().with_context(|| named.clone())?)),
+                None => (place, Some(443)),
             };
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-            ensure!(!name.is_empty() && name.bytes().all(plain), "subscriptions.hosts: « {host} » is no host");
-            Ok((name.to_ascii_lowercase(), port))
+            ensure!(!host.is_empty() && host.bytes().all(plain), "subscriptions.hosts: « {named} » is no host");
+            Ok(Allowed { host: host.to_ascii_lowercase(), port, path: format!("/{path}") })
         };
         hosts.iter().map(read).collect::<Result<_>>().map(Self)
     }
@@ -86,7 +102,10 @@ impl AllowList {
         let url = reqwest::Url::parse(endpoint).map_err(|_| wrong)?;
         let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Err(wrong) };
-        let known = self.0.iter().any(|(name, only)| name == host && only.is_none_or(|only| only == port));
+        let known = self.0.iter().any(|allowed| {
+            let here = allowed.host == host && allowed.port.is_none_or(|only| only == port);
+            here && url.path().starts_with(&allowed.path)
+        });
         match url.scheme() == "https" && bare && known && endpoint.len() <= 2_000 {
             true => Ok(()),
             false => Err(wrong),
@@ -99,11 +118,16 @@ pub struct Follower {
     http: reqwest::Client,
     services: Arc<Services>,
     base: String,
+    /// Notifications that may be under way to one host: one that hangs takes no more places than these.
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 /// Why a notification did not arrive, as `subscription-error` has it.
 const NO_RESPONSE: &str = "no-response";
 const ERROR_RESPONSE: &str = "error-response";
+
+/// What became of a turn: how the subscription goes on, and how many notifications arrived.
+type Told = (Onward, usize);
 
 impl Follower {
     /// One for these settings. `base`: where clients find what they are told of.
@@ -120,28 +144,30 @@ impl Follower {
             .no_proxy()
             .build()
             .context("subscriptions")?;
-        Ok(Self { http, services, base })
+        Ok(Self { http, services, base, hosts: Mutex::default() })
     }
 
-    /// One round: what was done since the last, then what is due, until there is neither. How many notifications arrived.
+    /// One round: what was done since the last, and what is due, until there is neither. How many notifications arrived. What is done meanwhile is
+    /// read all along, and a subscription that is done with makes place for the next: nobody waits for the slowest.
     ///
     /// # Errors
     /// The store's: the next round goes on where this one stopped.
     pub async fn round(&self) -> Result<usize, Failure> {
         let store = &self.services.store;
-        let mut arrived = 0;
+        let (mut arrived, mut under_way) = (0, FuturesUnordered::new());
         loop {
-            let read = store.note_followed(self.now().as_microsecond()).await?;
-            let taken = store.take_subscriptions(self.now().as_microsecond(), LEASE, BATCH).await?;
-            // Side by side: a receiver that hangs holds up nobody else.
-            let told = join_all(taken.iter().map(|one| self.tell(one))).await;
-            for (one, told) in taken.iter().zip(told) {
-                let (onward, of_one) = told?;
-                arrived += of_one;
-                store.settle_subscription(&one.row, onward, self.now().as_microsecond()).await?;
+            while store.note_followed(self.now().as_microsecond()).await? {}
+            let free = i64::try_from(AT_ONCE.saturating_sub(under_way.len())).unwrap_or_default();
+            let now = self.now().as_microsecond();
+            let taken = if free > 0 { store.take_subscriptions(now, LEASE, free).await? } else { Vec::new() };
+            for one in taken {
+                under_way.push(self.turn(one));
             }
-            if read == 0 && taken.is_empty() {
+            if under_way.is_empty() {
                 return Ok(arrived);
+            }
+            if let Ok(Some(told)) = tokio::time::timeout(INTERVAL, under_way.next()).await {
+                arrived += told?;
             }
         }
     }
@@ -150,42 +176,77 @@ impl Follower {
         self.services.environment.now()
     }
 
-    /// What is due of one subscription; how it goes on, and how many notifications arrived.
-    async fn tell(&self, one: &OpenedSubscription) -> Result<(Onward, usize), Failure> {
+    /// One subscription: told what is due, and given back.
+    async fn turn(&self, one: OpenedSubscription) -> Result<usize, Failure> {
+        let (onward, arrived) = match self.tell(&one).await {
+            Ok(told) => told,
+            Err(failure) => {
+                tracing::warn!(id = one.row.id, %failure, "a subscription waits");
+                (self.later(&one, 60 * SECOND), 0)
+            }
+        };
+        let now = self.now().as_microsecond();
+        self.services.store.settle_subscription(&one.row, onward, now).await?;
+        Ok(arrived)
+    }
+
+    /// As it is, and looked at again later.
+    fn later(&self, one: &OpenedSubscription, pause: i64) -> Onward {
+        let row = &one.row;
+        Onward {
+            status: row.status(),
+            fault: row.fault.clone(),
+            attempts: row.attempts,
+            due: self.now().as_microsecond() + pause,
+            heartbeat_at: row.heartbeat_at,
+            looked: false,
+        }
+    }
+
+    /// Active, with a sign of life given just now or as it was.
+    fn active(&self, one: &OpenedSubscription, sent: bool) -> Onward {
+        let (row, now) = (&one.row, self.now().as_microsecond());
+        let next = row.heartbeat.map(|period| now + period);
+        let heartbeat_at = if sent { next } else { row.heartbeat_at.filter(|_| next.is_some()).or(next) };
+        let due = heartbeat_at.unwrap_or(i64::MAX - 1).min(row.until);
+        Onward { status: SubscriptionStatus::Active, fault: None, attempts: 0, due, heartbeat_at, looked: true }
+    }
+
+    /// What is due of one subscription.
+    async fn tell(&self, one: &OpenedSubscription) -> Result<Told, Failure> {
         let now = self.now().as_microsecond();
         let Some(receiver) = self.receiver(one) else { return Ok((off(), 0)) };
-        let standing = self.standing(one);
-        let caller = match standing {
+        // A host that has its share already is come back to.
+        let Some(_share) = self.share_of(&receiver) else { return Ok((self.later(one, SECOND), 0)) };
+        let caller = match self.standing(one) {
             _ if one.row.until <= now => return self.end(one, &receiver).await,
             Standing::Caller(caller) => caller,
             Standing::Over => return self.end(one, &receiver).await,
             // No fresh list: nothing is told of which nobody knows whether he may.
-            Standing::Unknown => {
-                let (status, fault) = (one.row.status(), one.row.fault.clone());
-                return Ok((Onward { status, fault, attempts: one.row.attempts, due: now + 60 * SECOND }, 0));
-            }
+            Standing::Unknown => return Ok((self.later(one, 60 * SECOND), 0)),
         };
-        if one.row.status() == SubscriptionStatus::Off {
-            return Ok((off(), 0));
-        }
         let Some(scope) = self.scope(one, &caller).await? else { return self.end(one, &receiver).await };
-        if one.row.status() == SubscriptionStatus::Requested {
-            return Ok(match self.send(one, &receiver, "handshake", &Notification::Handshake).await {
-                Ok(()) => {
-                    (Onward { status: SubscriptionStatus::Active, fault: None, attempts: 0, due: now }, 1)
+        match one.row.status() {
+            SubscriptionStatus::Off => Ok((off(), 0)),
+            // It is told again when its owner asks for it; what became of the record until then is found then.
+            SubscriptionStatus::Error => {
+                Ok((self.in_error(one, one.row.fault.as_deref().unwrap_or(NO_RESPONSE)), 0))
+            }
+            SubscriptionStatus::Requested => {
+                Ok(match self.send(one, &receiver, "handshake", &Notification::Handshake).await {
+                    Ok(()) => (Onward { due: now, ..self.active(one, true) }, 1),
+                    Err(fault) => (self.in_error(one, fault), 0),
+                })
+            }
+            SubscriptionStatus::Active => {
+                if one.row.changed {
+                    let filter: SubscriptionFilter =
+                        serde_json::from_str(&one.row.filter).map_err(Failure::internal)?;
+                    self.services.store.look_for_changes(&one.row, scope, filter.criteria(), now).await?;
                 }
-                Err(fault) => (self.in_error(one, fault), 0),
-            });
+                self.tell_events(one, &caller, &receiver).await
+            }
         }
-        if one.row.changed {
-            let filter: SubscriptionFilter =
-                serde_json::from_str(&one.row.filter).map_err(Failure::internal)?;
-            self.services.store.look_for_changes(&one.row, scope, filter.criteria(), now).await?;
-        }
-        if one.row.status() == SubscriptionStatus::Error {
-            return Ok((self.in_error(one, one.row.fault.as_deref().unwrap_or(NO_RESPONSE)), 0));
-        }
-        self.tell_events(one, &caller, &receiver).await
     }
 
     async fn tell_events(
@@ -193,65 +254,89 @@ impl Follower {
         one: &OpenedSubscription,
         caller: &Caller,
         receiver: &Receiver,
-    ) -> Result<(Onward, usize), Failure> {
-        let active = |due: i64| Onward { status: SubscriptionStatus::Active, fault: None, attempts: 0, due };
+    ) -> Result<Told, Failure> {
         for told in 0..MOST_IN_A_ROUND {
-            let now = self.now().as_microsecond();
-            let Some(event) = self.next_event(one, caller).await? else {
-                let resting =
-                    one.row.heartbeat.map_or(one.row.until, |period| (now + period).min(one.row.until));
-                if told == 0 && !one.row.changed && one.row.attempts == 0 && one.row.heartbeat.is_some() {
-                    return Ok(
-                        match self
-                            .send(one, receiver, &format!("heartbeat {now}"), &Notification::Heartbeat)
-                            .await
-                        {
-                            Ok(()) => (active(resting), 1),
-                            Err(fault) => (self.failed(one, fault), 0),
-                        },
-                    );
+            let event = match self.next_event(one, caller).await? {
+                Upcoming::Event(event) => event,
+                Upcoming::NoRight => return self.end(one, receiver).await,
+                // Whoever has it now says how it goes on.
+                Upcoming::NotOurs => return Ok((self.later(one, 0), told)),
+                Upcoming::Nothing => {
+                    let due = one.row.heartbeat_at.is_some_and(|at| at <= self.now().as_microsecond());
+                    if told > 0 || !due {
+                        return Ok((self.active(one, told > 0), told));
+                    }
+                    let name = format!("heartbeat {}", one.row.heartbeat_at.unwrap_or_default());
+                    return Ok(match self.send(one, receiver, &name, &Notification::Heartbeat).await {
+                        Ok(()) => (self.active(one, true), 1),
+                        Err(fault) => (self.failed(one, fault, told), 0),
+                    });
                 }
-                return Ok((active(resting), told));
             };
             let number = event.number.unwrap_or_default();
             let kind = EventKind::of_code(&event.kind).unwrap_or(EventKind::Changed);
             let notification =
                 Notification::Event { number, document_id: &event.document_id, kind, at: event.at };
-            match self.send(one, receiver, &format!("event {number}"), &notification).await {
+            match self.send(one, receiver, &format!("event {number} {}", event.kind), &notification).await {
                 Ok(()) => self.services.store.event_told(&one.row, &event).await?,
-                Err(fault) => return Ok((self.failed(one, fault), told)),
+                Err(fault) => return Ok((self.failed(one, fault, told), told)),
             }
         }
         // There may be more: behind the others.
-        Ok((active(self.now().as_microsecond()), MOST_IN_A_ROUND))
+        Ok((Onward { due: self.now().as_microsecond(), ..self.active(one, true) }, MOST_IN_A_ROUND))
     }
 
     /// The next event, numbered and traced as told: decided on once more, where its trace is committed.
-    async fn next_event(&self, one: &OpenedSubscription, caller: &Caller) -> Result<Option<EventRow>, Failure> {
+    async fn next_event(&self, one: &OpenedSubscription, caller: &Caller) -> Result<Upcoming, Failure> {
         let (services, row, key) = (Arc::clone(&self.services), one.row.clone(), record_of(one));
         let (at, caller) = (self.now(), caller.clone());
         let now = at.as_microsecond();
-        let trace = TraceContext::new(
-            now,
-            services.environment.next_id(),
-            "subscription: notify",
-            "",
-            None,
-            Some(&caller),
-        );
+        let id = services.environment.next_id();
+        let trace = TraceContext::new(now, id, "subscription: notify", "", None, Some(&caller));
+        let otherwise = Arc::new(AtomicU8::new(Upcoming::NOTHING));
+        let noted = Arc::clone(&otherwise);
         let work = move |transaction: &mut crate::store::Transaction<'_>| {
-            let Some(record) = transaction.record_facts(&key, &caller, now, Hold::Shared)? else {
+            let decided = transaction.record_facts(&key, &caller, now, Hold::Shared)?;
+            let scope = decided
+                .as_ref()
+                .and_then(|record| services.tables.decide_scope(&caller, record, at).granted().ok());
+            let (Some(record), Some(scope)) = (decided, scope) else {
+                noted.store(Upcoming::NO_RIGHT, Ordering::Relaxed);
                 return Ok(None);
             };
-            let Ok(scope) = services.tables.decide_scope(&caller, &record, at).granted() else {
-                return Ok(None);
+            let (event, hidden) = match transaction.next_event(&row, &scope, now)? {
+                Next::Event(event, hidden) => (event, hidden),
+                Next::Nothing => {
+                    noted.store(Upcoming::NOTHING, Ordering::Relaxed);
+                    return Ok(None);
+                }
+                Next::NotOurs => {
+                    noted.store(Upcoming::NOT_OURS, Ordering::Relaxed);
+                    return Ok(None);
+                }
             };
-            let Some(event) = transaction.next_event(&row, &scope, now)? else { return Ok(None) };
             let rule = format!("{}; contract: Subscription {}", scope.rule(), row.id);
+            // What representatives may not know of, they do not learn of by its being told.
+            let trace = trace.kept_from_representatives(hidden);
             let entry = trace.granted(200, &rule, Some(&record.id), std::slice::from_ref(&event.document_id));
             Ok(Some(Step { value: event, trace: entry, keep: true }))
         };
-        Ok(self.services.store.writer().commit_if(work).await?.map(Traced::into_inner))
+        let committed = self.services.store.writer().commit_if(work).await?;
+        Ok(match (committed, otherwise.load(Ordering::Relaxed)) {
+            (Some(traced), _) => Upcoming::Event(traced.into_inner()),
+            (None, Upcoming::NO_RIGHT) => Upcoming::NoRight,
+            (None, Upcoming::NOT_OURS) => Upcoming::NotOurs,
+            (None, _) => Upcoming::Nothing,
+        })
+    }
+
+    /// A place among the notifications that are under way to one host; `None`: it has its share.
+    fn share_of(&self, receiver: &Receiver) -> Option<OwnedSemaphorePermit> {
+        let host = reqwest::Url::parse(&receiver.endpoint).ok()?;
+        let host = format!("{}:{}", host.host_str()?, host.port_or_known_default()?);
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_TO_A_HOST)));
+        Arc::clone(places).try_acquire_owned().ok()
     }
 
     /// What its owner may see now; `None`: nothing of the record.
@@ -269,7 +354,7 @@ impl Follower {
             .await
     }
 
-    /// Whether its owner is still who he was: his certificate counts.
+    /// Whether its owner is still who he was: his certificate counts, his software is admitted, he exercises where he did.
     fn standing(&self, one: &OpenedSubscription) -> Standing {
         let link: Option<ChainLink> = serde_json::from_str(&one.row.certificate).ok();
         let kept: Option<KeptCaller> = serde_json::from_str(&one.row.caller).ok();
@@ -281,7 +366,18 @@ impl Follower {
             _ => return Standing::Unknown,
         }
         let Some(caller) = kept.caller(Vec::new()) else { return Standing::Over };
-        let might_act_for = sessions.directory.load().might_act_for(caller.id(), caller.structure.as_deref());
+        let admitted = sessions.software.load().admit(caller.software.as_ref());
+        if !admitted.is_ok_and(|admitted| admitted.scopes.hold(Transaction::Subscribe)) {
+            return Standing::Over;
+        }
+        let directory = sessions.directory.load();
+        if let (Some(structure), Actor::Professional { id, profession, .. }) =
+            (&caller.structure, &caller.actor)
+            && !directory.exercises(id, profession.code(), structure)
+        {
+            return Standing::Over;
+        }
+        let might_act_for = directory.might_act_for(caller.id(), caller.structure.as_deref());
         Standing::Caller(Box::new(Caller { might_act_for, ..caller }))
     }
 
@@ -295,7 +391,7 @@ impl Follower {
     }
 
     /// Says that nothing more comes, without a reason, and ends it.
-    async fn end(&self, one: &OpenedSubscription, receiver: &Receiver) -> Result<(Onward, usize), Failure> {
+    async fn end(&self, one: &OpenedSubscription, receiver: &Receiver) -> Result<Told, Failure> {
         if one.row.status() != SubscriptionStatus::Off {
             let _ = self.send(one, receiver, "off", &Notification::Deactivation).await;
         }
@@ -303,18 +399,19 @@ impl Follower {
     }
 
     fn in_error(&self, one: &OpenedSubscription, fault: &str) -> Onward {
-        let status = SubscriptionStatus::Error;
-        Onward { status, fault: Some(fault.to_owned()), attempts: 0, due: one.row.until }
+        let (status, heartbeat_at) = (SubscriptionStatus::Error, one.row.heartbeat_at);
+        let fault = Some(fault.to_owned());
+        Onward { status, fault, attempts: 0, due: one.row.until, heartbeat_at, looked: false }
     }
 
-    /// Tried again, later and later; then in error, until its owner asks for it again.
-    fn failed(&self, one: &OpenedSubscription, fault: &str) -> Onward {
-        let attempts = one.row.attempts + 1;
+    /// Tried again, later and later; then in error, until its owner asks for it again. `told`: what arrived before it.
+    fn failed(&self, one: &OpenedSubscription, fault: &str, told: usize) -> Onward {
+        let attempts = if told > 0 { 1 } else { one.row.attempts + 1 };
         if attempts >= ATTEMPTS {
             return self.in_error(one, fault);
         }
         let due = self.now().as_microsecond() + ((15 * SECOND) << attempts.clamp(0, 10));
-        Onward { status: SubscriptionStatus::Active, fault: None, attempts, due }
+        Onward { attempts, due, looked: false, ..self.active(one, told > 0) }
     }
 
     /// Posts a notification; `name` makes its id, the same each time it is sent.
@@ -356,8 +453,23 @@ enum Standing {
     Unknown,
 }
 
+/// What comes next.
+enum Upcoming {
+    Event(EventRow),
+    Nothing,
+    NotOurs,
+    NoRight,
+}
+
+impl Upcoming {
+    const NOTHING: u8 = 0;
+    const NOT_OURS: u8 = 1;
+    const NO_RIGHT: u8 = 2;
+}
+
 fn off() -> Onward {
-    Onward { status: SubscriptionStatus::Off, fault: None, attempts: 0, due: i64::MAX }
+    let status = SubscriptionStatus::Off;
+    Onward { status, fault: None, attempts: 0, due: i64::MAX, heartbeat_at: None, looked: false }
 }
 
 #[cfg(test)]
@@ -366,12 +478,12 @@ mod tests {
 
     #[test]
     fn a_notification_goes_to_hosts_that_are_allowed() {
-        let hosts = ["lps.example", "Other.example:8443", "localhost:*"].map(str::to_owned);
+        let hosts = ["lps.example", "Other.example:8443/avis/", "localhost:*"].map(str::to_owned);
         let list = AllowList::read(&hosts).unwrap();
         for good in [
             "https://lps.example/avis",
             "https://lps.example:443/",
-            "https://other.example:8443/x?y=z",
+            "https://other.example:8443/avis/x?y=z",
             "https://localhost:1/",
         ] {
             assert!(list.admit(good).is_ok(), "{good}");
@@ -379,7 +491,9 @@ mod tests {
         for bad in [
             "http://lps.example/avis",
             "https://lps.example:8443/",
-            "https://other.example/",
+            "https://other.example:8443/other",
+            "https://other.example:8443/avis/../other",
+            "https://other.example/avis/",
             "https://lps.example.evil.example/",
             "https://lps.example@evil.example/",
             "https://user@lps.example/",

@@ -21,6 +21,8 @@ const AUTHORISATION: &str = "clock: authorisation over";
 
 /// How long it is known whom a notice reached: a year and some, microseconds.
 const NOTICES_KEPT: i64 = 400 * 86_400_000_000;
+/// How long a subscription that is over can be asked for again, microseconds.
+const SUBSCRIPTIONS_KEPT: i64 = 30 * 86_400_000_000;
 /// How much is looked for at once, and done between two looks.
 const PAGE: i64 = 100;
 
@@ -93,6 +95,7 @@ pub async fn run(store: &Store, environment: &Environment, parameters: Parameter
     );
     let authorisations = authorisations.await;
     while store.forget_notices(environment.now().as_microsecond() - NOTICES_KEPT).await? > 0 {}
+    while store.forget_subscriptions(environment.now().as_microsecond() - SUBSCRIPTIONS_KEPT).await? > 0 {}
     // Each for itself: what one of them cannot do now holds up no other.
     Ok(Ended { announcements: announcements?, majorities: majorities?, authorisations: authorisations? })
 }

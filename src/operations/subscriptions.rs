@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Budget, Call, Operation, PatientKey, Traced};
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::subscription::{AskedSubscription, SubscriptionState, SubscriptionStatus};
+use crate::identity::Authentication;
 use crate::identity::scope::Transaction as Scoped;
 use crate::rights::{OwnSubscriptionsGrant, SubscriptionGrant};
 use crate::store::{
@@ -67,8 +68,11 @@ pub struct Wanted {
 const DAY: i64 = 86_400_000_000;
 const UNLESS_SAID: i64 = 90 * DAY;
 const AT_MOST: i64 = 366 * DAY;
-/// Subscriptions of one professional that are not over.
+/// With an e-CPS: the certificate of the connection is an organisation's, and nothing says that the person's own was taken away.
+const WITH_E_CPS: i64 = 7 * DAY;
+/// Subscriptions of one professional that are not over, and those of them on one record.
 const MOST: i64 = 10_000;
+const MOST_ON_A_RECORD: i64 = 5;
 
 /// Whether the caller subscribes at all: asked before a body is taken in.
 ///
@@ -78,16 +82,18 @@ pub fn permitted_at_all(call: &Call) -> Result<OwnSubscriptionsGrant, Refusal> {
     call.services.tables.decide_own_subscriptions(&call.caller).granted()
 }
 
-/// Keeps a subscription; `replacing`: one's own, asked for again.
+/// Keeps a subscription; `replacing`: one's own, asked for again, at the version that the caller means.
 ///
 /// # Errors
 /// [`Reason::SubscriptionRefused`], [`Reason::NotFound`], [`Reason::UnknownRecord`], [`Reason::NoAuthorisation`] and its kin, or the store's.
 pub async fn keep(
     call: &Call,
     wanted: Wanted,
-    replacing: Option<String>,
+    replacing: Option<(String, Option<i64>)>,
 ) -> Result<Traced<Result<OpenedSubscription, Refusal>>, Failure> {
     permitted_at_all(call)?;
+    let (replacing, if_match) = replacing.unzip();
+    let if_match = if_match.flatten();
     let (now, services) = (call.now(), &call.services);
     services.receivers.admit(&wanted.asked.receiver.endpoint).map_err(|why| {
         Refusal::at(Reason::SubscriptionRefused, "Subscription.channel.endpoint", why)
@@ -98,9 +104,17 @@ pub async fn keep(
             let why = "the end is over";
             return Err(Refusal::at(Reason::SubscriptionRefused, "Subscription.end", why).into());
         }
-        end => end.unwrap_or(now + UNLESS_SAID).min(now + AT_MOST),
+        end => {
+            let longest = match call.caller.authentication {
+                Authentication::ProSanteConnect => WITH_E_CPS,
+                _ => AT_MOST,
+            };
+            end.unwrap_or(now + UNLESS_SAID).min(now + longest)
+        }
     };
-    call.must_be_of_the_session(&wanted.patient)?;
+    if let Some(id) = &replacing {
+        super::must_be_an_id(id)?;
+    }
     let new = NewSubscription {
         id: replacing.clone().unwrap_or_else(|| services.environment.next_id()),
         follower: String::new(),
@@ -108,7 +122,7 @@ pub async fn keep(
         topic: wanted.asked.topic,
         filter: serde_json::to_string(&wanted.filter).map_err(Failure::internal)?,
         endpoint: wanted.asked.receiver.endpoint.clone(),
-        resource: wanted.asked.kept(),
+        resource: String::new(),
         until,
         heartbeat: wanted.asked.heartbeat.map(|seconds| seconds * 1_000_000),
         now,
@@ -120,18 +134,19 @@ pub async fn keep(
         .writer()
         .commit(move |transaction| {
             let call = &committing;
-            match decided(call, transaction, &wanted, replacing.as_deref(), at)? {
+            match decided(call, transaction, &wanted, (replacing.as_deref(), if_match), at)? {
                 Ok((grant, scope)) => {
                     let follower = serde_json::to_string(grant.follower())
                         .map_err(|error| StoreError::SerializationError(Box::new(error)))?;
-                    let new = NewSubscription { follower, ..new.clone() };
                     let vault = call.services.store.vault();
-                    transaction.keep_subscription(&grant, &scope, &new, vault)?;
-                    let own = call.services.tables.decide_own_subscriptions(&call.caller).granted();
-                    let kept = match own {
-                        Ok(own) => transaction.own_subscription(&own, &new.id, vault)?,
-                        Err(_) => None,
+                    let held = match &replacing {
+                        Some(id) => transaction.own_subscription(&grant.own(), id, vault)?,
+                        None => None,
                     };
+                    let resource = wanted.asked.kept(held.as_ref().map(|held| held.resource.as_str()));
+                    let new = NewSubscription { follower, resource, ..new.clone() };
+                    transaction.keep_subscription(&grant, &scope, &new, vault)?;
+                    let kept = transaction.own_subscription(&grant.own(), &new.id, vault)?;
                     let kept = kept.ok_or(StoreError::NotFound)?;
                     let trace = call.trace.granted(status, grant.rule(), Some(grant.record_id()), &[new.id]);
                     Ok(Step { value: Ok(kept), trace, keep: true })
@@ -148,7 +163,7 @@ fn decided(
     call: &Call,
     transaction: &mut Transaction<'_>,
     wanted: &Wanted,
-    replacing: Option<&str>,
+    (replacing, if_match): (Option<&str>, Option<i64>),
     at: jiff::Timestamp,
 ) -> Result<Result<Granted, Refusal>, StoreError> {
     let tables = &call.services.tables;
@@ -159,13 +174,12 @@ fn decided(
     // One's own, before anything is said of a record.
     let held = match replacing {
         Some(id) => match transaction.own_subscription(&own, id, call.services.store.vault())? {
+            Some(held) if if_match.is_some_and(|version| version != held.row.version) => {
+                return Ok(Err(other_version()));
+            }
             Some(held) => Some(held),
             None => return Ok(Err(unknown())),
         },
-        None if transaction.subscriptions_of(&own)? >= MOST => {
-            let why = format!("at most {MOST} subscriptions that are not over");
-            return Ok(Err(Refusal::new(Reason::SubscriptionRefused, why)));
-        }
         None => None,
     };
     let Some(record) = transaction.record_facts(&wanted.patient.key, &call.caller, call.now(), Hold::Shared)?
@@ -175,6 +189,12 @@ fn decided(
     if held.is_some_and(|held| held.row.record_id != record.id) {
         let why = "a subscription stays with its record: make another one";
         let refusal = Refusal::at(Reason::SubscriptionRefused, "Subscription.criteria", why);
+        return Ok(Err(refusal.concerning(&record.id, None)));
+    }
+    let (all, of_record) = transaction.subscriptions_of(&own, &record.id, replacing.unwrap_or_default())?;
+    if all >= MOST || of_record >= MOST_ON_A_RECORD {
+        let why = format!("at most {MOST} subscriptions that are not over, {MOST_ON_A_RECORD} on one record");
+        let refusal = Refusal::new(Reason::SubscriptionRefused, why).by("limits of subscriptions");
         return Ok(Err(refusal.concerning(&record.id, None)));
     }
     let grant = tables.decide_subscription(&call.caller, &record, at).granted();
@@ -190,6 +210,11 @@ fn refused<T>(call: &Call, refusal: Refusal) -> Step<Result<T, Refusal>> {
     Step { value: Err(refusal), trace, keep: false }
 }
 
+fn other_version() -> Refusal {
+    Refusal::new(Reason::VersionConflict, "the subscription is at another version than If-Match says")
+        .by("optimistic locking")
+}
+
 fn unknown() -> Refusal {
     Refusal::new(Reason::NotFound, "no such resource").by("no such identifier")
 }
@@ -198,8 +223,12 @@ fn unknown() -> Refusal {
 ///
 /// # Errors
 /// [`Reason::NotFound`], or the store's.
-pub async fn end(call: &Call, id: String) -> Result<Traced<Result<OpenedSubscription, Refusal>>, Failure> {
-    own(call, id, |transaction, own, id, now| transaction.end_subscription(own, id, now)).await
+pub async fn end(
+    call: &Call,
+    id: String,
+    if_match: Option<i64>,
+) -> Result<Traced<Result<OpenedSubscription, Refusal>>, Failure> {
+    own(call, id, if_match, |transaction, own, id, now| transaction.end_subscription(own, id, now)).await
 }
 
 /// Deletes one's own subscription; as it was.
@@ -207,12 +236,13 @@ pub async fn end(call: &Call, id: String) -> Result<Traced<Result<OpenedSubscrip
 /// # Errors
 /// As [`end`].
 pub async fn delete(call: &Call, id: String) -> Result<Traced<Result<OpenedSubscription, Refusal>>, Failure> {
-    own(call, id, |transaction, own, id, _| transaction.delete_subscription(own, id)).await
+    own(call, id, None, |transaction, own, id, _| transaction.delete_subscription(own, id)).await
 }
 
 async fn own(
     call: &Call,
     id: String,
+    if_match: Option<i64>,
     change: fn(&mut Transaction<'_>, &OwnSubscriptionsGrant, &str, i64) -> Result<bool, StoreError>,
 ) -> Result<Traced<Result<OpenedSubscription, Refusal>>, Failure> {
     permitted_at_all(call)?;
@@ -230,6 +260,9 @@ async fn own(
             let Some(before) = transaction.own_subscription(&own, &id, vault)? else {
                 return Ok(refused(call, unknown()));
             };
+            if if_match.is_some_and(|version| version != before.row.version) {
+                return Ok(refused(call, other_version()));
+            }
             change(transaction, &own, &id, call.now())?;
             let after = transaction.own_subscription(&own, &id, vault)?.unwrap_or(before);
             let trace =

@@ -31,6 +31,11 @@ impl SubscriptionGrant {
         &self.record_id
     }
 
+    /// Its holder's own subscriptions.
+    pub fn own(&self) -> OwnSubscriptionsGrant {
+        OwnSubscriptionsGrant { caller_id: self.caller_id.clone() }
+    }
+
     /// Who follows it.
     pub fn follower(&self) -> &KeptCaller {
         &self.follower

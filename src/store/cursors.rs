@@ -39,6 +39,12 @@ impl LogReader {
         Ok(())
     }
 
+    /// Begins anew behind the traces that are there: what nobody was there to be told of is read by nobody.
+    pub fn begin_again(self, connection: &mut DatabaseConnection) -> QueryResult<()> {
+        diesel::delete(log_cursor::table.filter(log_cursor::reader.eq(self.name()))).execute(connection)?;
+        self.begin_behind(connection)
+    }
+
     /// Where the reader begins with the log of a node, unless it has.
     fn begin(self, connection: &mut DatabaseConnection, node: &str, leaf: i64) -> QueryResult<()> {
         let row = (log_cursor::reader.eq(self.name()), log_cursor::node.eq(node), log_cursor::leaf.eq(leaf));

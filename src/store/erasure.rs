@@ -9,8 +9,7 @@ use super::journal::TraceRow;
 use super::readers::Reader;
 use super::schema::{
     authorisation, document, document_version, erasure, folder_entry, made_body, medecin_traitant, notice,
-    record, record_key, search_term, submission_set, subscription, subscription_document, subscription_event,
-    trace, vaccination,
+    record, record_key, search_term, submission_set, subscription, trace, vaccination,
 };
 use super::unavailable;
 use super::vaccinations::is_made;
@@ -255,14 +254,6 @@ impl Transaction<'_> {
         diesel::delete(document::table.filter(document::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(notice::table.filter(notice::record_id.eq(record_id))).execute(connection)?;
         diesel::delete(vaccination::table.filter(vaccination::record_id.eq(record_id))).execute(connection)?;
-        let followed =
-            subscription::table.filter(subscription::record_id.eq(record_id)).select(subscription::id);
-        diesel::delete(subscription_event::table.filter(subscription_event::subscription_id.eq_any(followed)))
-            .execute(connection)?;
-        diesel::delete(
-            subscription_document::table.filter(subscription_document::subscription_id.eq_any(followed)),
-        )
-        .execute(connection)?;
         diesel::delete(subscription::table.filter(subscription::record_id.eq(record_id)))
             .execute(connection)?;
         diesel::delete(made_body::table.filter(made_body::record_id.eq(record_id))).execute(connection)?;

@@ -71,7 +71,7 @@ pub use relations::{ListedRecord, NewAuthorisation, basis_code};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use subscriptions::{
-    EventRow, NewSubscription, Onward, OpenedSubscription, SubscriptionCriteria, SubscriptionRow,
+    EventRow, NewSubscription, Next, Onward, OpenedSubscription, SubscriptionCriteria, SubscriptionRow,
 };
 pub use trace_log::LogState;
 pub use traces::{TraceCriteria, TracePage};

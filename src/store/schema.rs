@@ -236,6 +236,7 @@ diesel::table! {
         looked_at -> BigInt,
         until -> BigInt,
         heartbeat -> Nullable<BigInt>,
+        heartbeat_at -> Nullable<BigInt>,
         events -> BigInt,
         changed -> Bool,
         attempts -> BigInt,

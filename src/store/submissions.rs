@@ -274,7 +274,7 @@ impl Transaction<'_> {
             debug_assert_eq!(grant.record_id(), new.record_id);
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
             // Masking the current version covers those that it replaced.
-            cover_older(self.connection, &new.id)?;
+            cover_older(self.connection, &new.id, submission.created_at)?;
         }
         for new in &submission.vaccinations {
             if !vaccinations::keep(self.connection, grant.record_id(), new)? {

@@ -4,7 +4,7 @@ mod following;
 
 use diesel::prelude::*;
 
-pub use self::following::{EventRow, Onward};
+pub use self::following::{EventRow, Next, Onward};
 
 use super::cursors::LogReader;
 use super::documents::visible;
@@ -100,6 +100,8 @@ pub struct SubscriptionRow {
     pub until: i64,
     /// A sign of life so often, microseconds.
     pub heartbeat: Option<i64>,
+    /// When the next is due, microseconds.
+    pub heartbeat_at: Option<i64>,
     /// Events that have a number.
     pub events: i64,
     /// Something was done to the record.
@@ -211,8 +213,13 @@ impl Reader<'_> {
             .select((SubscriptionRow::as_select(), Option::<KeyRow>::as_select()))
             .load(self.connection)
             .map_err(unavailable)?;
-        let opened = rows.into_iter().map(|(row, key)| row.open(vault, key)).collect::<Result<_, _>>()?;
-        Ok((opened, total))
+        let open = |(row, key): (SubscriptionRow, Option<KeyRow>)| {
+            let id = row.id.clone();
+            row.open(vault, key)
+                .inspect_err(|failure| tracing::error!(id, %failure, "a subscription is left out"))
+                .ok()
+        };
+        Ok((rows.into_iter().filter_map(open).collect(), total))
     }
 }
 
@@ -246,19 +253,30 @@ impl Transaction<'_> {
         opened.map_err(|failure| diesel::result::Error::QueryBuilderError(failure.to_string().into()))
     }
 
-    /// How many subscriptions somebody has that are not over.
+    /// How many subscriptions somebody has that are not over, and how many of them on one record; another one than this.
     ///
     /// # Errors
     /// The database's.
-    pub fn subscriptions_of(&mut self, grant: &OwnSubscriptionsGrant) -> QueryResult<i64> {
-        subscription::table
-            .filter(subscription::caller_id.eq(grant.caller_id()))
-            .filter(subscription::status.ne(SubscriptionStatus::Off.code()))
-            .count()
-            .get_result(self.connection)
+    pub fn subscriptions_of(
+        &mut self,
+        grant: &OwnSubscriptionsGrant,
+        record_id: &str,
+        other_than: &str,
+    ) -> QueryResult<(i64, i64)> {
+        let mine = || {
+            subscription::table
+                .filter(subscription::caller_id.eq(grant.caller_id()))
+                .filter(subscription::due.lt(i64::MAX))
+                .filter(subscription::id.ne(other_than))
+        };
+        let all = mine().count().get_result(self.connection)?;
+        let of_record =
+            mine().filter(subscription::record_id.eq(record_id)).count().get_result(self.connection)?;
+        Ok((all, of_record))
     }
 
-    /// Keeps a subscription, or one's own in its place: asked for, from here on. What is there already is not news to it.
+    /// Keeps a subscription, or one's own in its place. What is there already is not news to a new one; one that is asked for again is told what
+    /// became of the record since it was looked at last.
     ///
     /// # Errors
     /// The database's; that the resource cannot be sealed.
@@ -270,7 +288,10 @@ impl Transaction<'_> {
         vault: &Vault,
     ) -> QueryResult<()> {
         let connection = &mut *self.connection;
-        LogReader::Subscriptions.begin_behind(connection)?;
+        let live = subscription::table.filter(subscription::due.lt(i64::MAX)).select(subscription::id).limit(1);
+        if live.load::<String>(connection)?.is_empty() {
+            LogReader::Subscriptions.begin_again(connection)?;
+        }
         let key = sealing_key(connection, vault, grant.record_id())?;
         let resource = seal(&key, &name_of(&new.id), new.resource.as_bytes()).map_err(in_database)?;
         let asked = Asked {
@@ -298,6 +319,11 @@ impl Transaction<'_> {
             .set((&asked, subscription::version.eq(subscription::version + 1)))
             .execute(connection)?;
         if replaced > 0 {
+            // What waits under a number was tried, and keeps it; the rest is found again, as it is asked for now.
+            let untried = subscription_event::table
+                .filter(subscription_event::subscription_id.eq(&new.id))
+                .filter(subscription_event::number.is_null());
+            diesel::delete(untried).execute(connection)?;
             return Ok(());
         }
         diesel::insert_into(subscription::table)
@@ -322,7 +348,7 @@ impl Transaction<'_> {
             .select((document::id, document::version))
             .load(connection)?;
         for (document_id, version) in there {
-            remember(connection, &new.id, &document_id, version, false)?;
+            remember(connection, &new.id, &document_id, version, Some(false))?;
         }
         Ok(())
     }
@@ -353,9 +379,6 @@ impl Transaction<'_> {
         if there == 0 {
             return Ok(false);
         }
-        forget_what_waits(self.connection, id, 1)?;
-        let of = subscription_document::table.filter(subscription_document::subscription_id.eq(id));
-        diesel::delete(of).execute(self.connection)?;
         Ok(diesel::delete(own(grant, id)).execute(self.connection)? > 0)
     }
 }
@@ -382,20 +405,20 @@ fn forget_what_waits(connection: &mut DatabaseConnection, id: &str, ended: usize
     Ok(ended > 0)
 }
 
-/// Notes in which version a subscription knows a document. What was told of once stays so.
+/// Notes in which version a subscription knows a document, and whether it was told of it; `None`: as before.
 fn remember(
     connection: &mut DatabaseConnection,
     id: &str,
     document_id: &str,
     version: i64,
-    told: bool,
+    told: Option<bool>,
 ) -> QueryResult<()> {
     let known = subscription_document::table.find((id, document_id));
     let changed = match told {
-        true => diesel::update(known)
-            .set((subscription_document::version.eq(version), subscription_document::told.eq(true)))
+        Some(told) => diesel::update(known)
+            .set((subscription_document::version.eq(version), subscription_document::told.eq(told)))
             .execute(connection)?,
-        false => diesel::update(known).set(subscription_document::version.eq(version)).execute(connection)?,
+        None => diesel::update(known).set(subscription_document::version.eq(version)).execute(connection)?,
     };
     if changed == 0 {
         diesel::insert_into(subscription_document::table)
@@ -403,7 +426,7 @@ fn remember(
                 subscription_document::subscription_id.eq(id),
                 subscription_document::document_id.eq(document_id),
                 subscription_document::version.eq(version),
-                subscription_document::told.eq(told),
+                subscription_document::told.eq(told.unwrap_or_default()),
             ))
             .execute(connection)?;
     }

@@ -247,8 +247,8 @@ pub(super) fn change(
         delete_older(connection, before.replaces_id, now)
     } else {
         // A version that was itself replaced stays covered by its successor.
-        cover_itself(connection, id)?;
-        cover_older(connection, id)
+        cover_itself(connection, id, now)?;
+        cover_older(connection, id, now)
     }
 }
 
@@ -262,7 +262,7 @@ fn another_version() -> diesel::result::Error {
 const LONGEST_CHAIN: usize = 10_000;
 
 /// A document is masked by its own label, or by that of the version that replaced it.
-fn cover_itself(connection: &mut DatabaseConnection, id: &str) -> QueryResult<()> {
+fn cover_itself(connection: &mut DatabaseConnection, id: &str, now: i64) -> QueryResult<()> {
     let covered: Option<bool> = document::table
         .filter(document::replaces_id.eq(id))
         .filter(document::status.ne(DocumentStatus::EnteredInError.code()))
@@ -270,15 +270,21 @@ fn cover_itself(connection: &mut DatabaseConnection, id: &str) -> QueryResult<()
         .first(connection)
         .optional()?;
     if covered == Some(true) {
-        diesel::update(document::table.filter(document::id.eq(id)))
-            .set(document::masked.eq(true))
-            .execute(connection)?;
+        set_masked(connection, id, true, now)?;
     }
     Ok(())
 }
 
+/// Whether a document is masked; where that changes, it is news to whoever follows it.
+fn set_masked(connection: &mut DatabaseConnection, id: &str, masked: bool, now: i64) -> QueryResult<()> {
+    diesel::update(document::table.filter(document::id.eq(id)).filter(document::masked.ne(masked)))
+        .set((document::masked.eq(masked), document::updated_at.eq(now)))
+        .execute(connection)?;
+    Ok(())
+}
+
 /// Hands on to the versions that a document replaced whether it is masked.
-pub(super) fn cover_older(connection: &mut DatabaseConnection, id: &str) -> QueryResult<()> {
+pub(super) fn cover_older(connection: &mut DatabaseConnection, id: &str, now: i64) -> QueryResult<()> {
     let masked_and_older = |connection: &mut DatabaseConnection, id: &str| {
         let columns = (document::masked, document::replaces_id);
         document::table.filter(document::id.eq(id)).select(columns).first::<(bool, Option<String>)>(connection)
@@ -289,9 +295,7 @@ pub(super) fn cover_older(connection: &mut DatabaseConnection, id: &str) -> Quer
         let resource: String =
             document::table.filter(document::id.eq(&id)).select(document::resource).first(connection)?;
         masked = masked || masked_by_itself(&resource);
-        diesel::update(document::table.filter(document::id.eq(&id)))
-            .set(document::masked.eq(masked))
-            .execute(connection)?;
+        set_masked(connection, &id, masked, now)?;
         (masked, older) = masked_and_older(connection, &id)?;
     }
     Ok(())

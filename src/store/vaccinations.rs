@@ -224,7 +224,7 @@ impl Transaction<'_> {
                 supersede(self.connection, &replaced.id, replaced.version, now)?;
             }
             diesel::insert_into(document::table).values(&*new).execute(self.connection)?;
-            cover_older(self.connection, &new.id)?;
+            cover_older(self.connection, &new.id, now)?;
             let sealed = seal(key, &new.body_key, bytes).map_err(in_database)?;
             diesel::insert_into(made_body::table)
                 .values((

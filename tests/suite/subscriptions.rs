@@ -14,6 +14,9 @@ on_both_engines!(
     who_subscribes_to_what,
     who_subscribes_in_xml,
     what_becomes_of_a_record_is_told_in_order,
+    a_record_out_of_sight_and_back,
+    a_sign_of_life_tells_of_nothing,
+    representatives_do_not_learn_of_it,
     who_loses_the_right_is_told_nothing_more,
     a_receiver_that_does_not_answer,
     another_node_goes_on,
@@ -171,6 +174,10 @@ fn who_subscribes_to_what(engine: Engine) {
     assert!(kept.header("location").ends_with(&format!("/fhir/Subscription/{id}")));
     let read = doctor.get(&format!("/Subscription/{id}"));
     assert_eq!((read.status, &read.json()["channel"]), (200, &json["channel"]));
+    assert_eq!(
+        json["channel"]["header"][0], "Authorization: ********",
+        "a secret of the software is not read back"
+    );
     // One's own: to anybody else it does not exist.
     for answer in [
         other.get(&format!("/Subscription/{id}")),
@@ -195,6 +202,12 @@ fn who_subscribes_to_what(engine: Engine) {
     put(&doctor, subscription(ALL, minor, endpoint)).assert_refused(422, "", "stays with its record");
     let mut off = asked();
     off["status"] = "off".into();
+    let mut of_another = off.clone();
+    of_another["id"] = "another".into();
+    put(&doctor, of_another).assert_refused(400, "", "the body is of another resource");
+    let stale = [("Content-Type", crate::support::FHIR_JSON), ("If-Match", "W/\"7\"")];
+    let stale = doctor.send("PUT", &format!("/Subscription/{id}"), &stale, Some(off.to_string())).unwrap();
+    stale.assert_refused(412, "", "at another version");
     assert_eq!(put(&doctor, off).json()["status"], "off");
     assert_eq!(status(&doctor, &id).0, "off");
     let deleted = doctor.send("DELETE", &format!("/Subscription/{id}"), &[], None).unwrap();
@@ -203,6 +216,10 @@ fn who_subscribes_to_what(engine: Engine) {
     assert_eq!(world.rows("subscription") + world.rows("subscription_document"), 0);
     // What software sends along is a secret of its own: it lies sealed.
     subscribe(&doctor, asked());
+    for _ in 0..4 {
+        subscribe(&doctor, asked());
+    }
+    refused(&doctor, &|_| {}, 422, "5 on one record");
     for path in ["habilis.db", "habilis.db-wal"].map(|name| world.data.join(name)) {
         let bytes = std::fs::read(path).unwrap_or_default();
         assert!(!bytes.windows(12).any(|window| window == b"du-logiciel "), "sealed");
@@ -274,6 +291,123 @@ fn what_becomes_of_a_record_is_told_in_order(engine: Engine) {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 7);
+}
+
+/// What the patient makes of his whole record changes no document: it is told all the same, and what came in meanwhile.
+fn a_record_out_of_sight_and_back(engine: Engine) {
+    let sinks = Sinks::start();
+    let world = World::start(engine);
+    let follower = follower(&world);
+    let (author, doctor, mes) =
+        (world.client("cps-medecin-b"), world.client("cps-medecin"), PatientSide::of(&world));
+    author.authorise(OTHER);
+    doctor.authorise(OTHER);
+    let mut asked = subscription(ALL, OTHER, &sinks.receiver("avis"));
+    asked["channel"]["payload"] = "application/fhir+xml".into();
+    let id = subscribe(&doctor, asked.clone());
+    let first = feed(&author, "2.25.4741", &["N"]);
+    await_posts(&sinks, &follower, 2);
+    mes.change(OTHER, json!({ "documentsMasques": true }));
+    await_posts(&sinks, &follower, 3);
+    let meanwhile = feed(&author, "2.25.4742", &["N"]);
+    round(&follower);
+    assert_eq!(sinks.posts().len(), 3, "nothing of it");
+    mes.change(OTHER, json!({ "documentsMasques": false }));
+    let posts = await_posts(&sinks, &follower, 5);
+    let told: Vec<(bool, bool, bool)> = posts[1..]
+        .iter()
+        .map(|body| {
+            (body.contains(&first), body.contains(&meanwhile), body.contains("<method value=\"DELETE\"/>"))
+        })
+        .collect();
+    assert_eq!(told, [(true, false, false), (true, false, true), (true, false, false), (false, true, false)]);
+    // In XML, as it was asked for.
+    assert_eq!(sinks.posts()[4]["headers"]["content-type"], "application/fhir+xml");
+    assert!(posts[4].starts_with("<Bundle xmlns=\"http://hl7.org/fhir\">"), "{}", posts[4]);
+    assert!(posts[4].contains("<name value=\"event-number\"/><valueString value=\"4\"/>"), "{}", posts[4]);
+    // Asked for again with the header as it was read back, it is sent with the one that it had.
+    let read = doctor.get(&format!("/Subscription/{id}")).json();
+    let headers = [("Content-Type", crate::support::FHIR_JSON)];
+    let mut again = asked;
+    again["channel"]["header"] = read["channel"]["header"].clone();
+    let kept = doctor.send("PUT", &format!("/Subscription/{id}"), &headers, Some(again.to_string())).unwrap();
+    assert_eq!(kept.status, 200, "{}", kept.text());
+    await_posts(&sinks, &follower, 6);
+    assert_eq!(sinks.posts()[5]["headers"]["authorization"], "Bearer du-logiciel");
+}
+
+/// Rounds until so many posts came; their bodies.
+#[track_caller]
+fn await_posts(sinks: &Sinks, follower: &Follower, count: usize) -> Vec<String> {
+    let begun = Instant::now();
+    loop {
+        round(follower);
+        let posts: Vec<String> =
+            sinks.posts().iter().map(|post| post["body"].as_str().unwrap().to_owned()).collect();
+        if posts.len() >= count {
+            assert_eq!(posts.len(), count, "{posts:?}");
+            return posts;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{posts:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A sign of life comes when it is due, and tells by its instant of nothing that happened meanwhile.
+fn a_sign_of_life_tells_of_nothing(engine: Engine) {
+    let sinks = Sinks::start();
+    let world = World::start(engine);
+    let follower = follower(&world);
+    let (author, doctor) = (world.client("cps-medecin-b"), world.client("cps-medecin"));
+    author.authorise(OTHER);
+    doctor.authorise(OTHER);
+    let mut asked = subscription(ALL, OTHER, &sinks.receiver("avis"));
+    asked["channel"]["extension"] =
+        json!([{ "url": format!("{BACKPORT}/backport-heartbeat-period"), "valueUnsignedInt": 3600 }]);
+    subscribe(&doctor, asked);
+    await_told(&sinks, &follower, 1);
+    let due = || world.text("SELECT CAST(heartbeat_at AS TEXT) AS text FROM subscription");
+    round(&follower);
+    let before = due();
+    world.clock.advance_seconds(1_800);
+    feed(&author, "2.25.4751", &["N", "MASQUE_PS"]);
+    PatientSide::of(&world).record(OTHER);
+    round(&follower);
+    round(&follower);
+    assert_eq!((due(), told(&sinks).len()), (before, 1), "what is hidden moves it not");
+    world.clock.advance_seconds(1_700);
+    round(&follower);
+    assert_eq!(told(&sinks).len(), 1);
+    world.clock.advance_seconds(101);
+    assert_eq!(await_told(&sinks, &follower, 2)[1], "heartbeat active 0 - -");
+}
+
+/// What is told of a document that was hidden from representatives is kept from them as its feed was.
+fn representatives_do_not_learn_of_it(engine: Engine) {
+    let sinks = Sinks::start();
+    let world = World::start(engine);
+    let follower = follower(&world);
+    const MINOR: &str = "217057599900827";
+    let (author, doctor, mes) =
+        (world.client("cps-medecin-b"), world.client("cps-medecin"), PatientSide::of(&world));
+    author.authorise(MINOR);
+    doctor.authorise(MINOR);
+    subscribe(&doctor, subscription(ALL, MINOR, &sinks.receiver("avis")));
+    await_told(&sinks, &follower, 1);
+    let labels = &["N", "INVISIBLE_REPRESENTANTS_LEGAUX"];
+    let example = Example { labels, ..Example::new(TEST, MINOR, "X", "2.25.4761") };
+    assert_eq!(author.post("/DocumentReference", example.single()).status, 201);
+    await_told(&sinks, &follower, 2);
+    let lines = |reader: &str| {
+        let lines = mes.accesses(MINOR, reader);
+        lines.iter().filter(|line| line["action"].as_str() == Some("subscription: notify")).count()
+    };
+    assert_eq!(
+        (lines("titulaire"), lines("representant")),
+        (1, 0),
+        "{:?}",
+        mes.accesses(MINOR, "titulaire")[0]
+    );
 }
 
 fn who_loses_the_right_is_told_nothing_more(engine: Engine) {

@@ -19,6 +19,8 @@ CREATE TABLE subscription (
     looked_at BIGINT NOT NULL,
     until BIGINT NOT NULL,
     heartbeat BIGINT,
+    -- When the next sign of life is due: moved by what is sent, and by nothing else.
+    heartbeat_at BIGINT,
     -- Events that have a number.
     events BIGINT NOT NULL,
     changed BOOLEAN NOT NULL,
@@ -30,9 +32,10 @@ CREATE INDEX subscription_record ON subscription (record_id);
 CREATE INDEX subscription_caller ON subscription (caller_id, created_at);
 CREATE INDEX subscription_due ON subscription (due);
 
--- Documents that it was told of: that they are gone is told of no others; and those that were there when it began.
+-- Documents that it was told of: that they are gone is told of no others. Those that were there when it began, and those that it was told are
+-- gone (version -1), are not told of.
 CREATE TABLE subscription_document (
-    subscription_id TEXT NOT NULL REFERENCES subscription (id),
+    subscription_id TEXT NOT NULL REFERENCES subscription (id) ON DELETE CASCADE,
     document_id TEXT NOT NULL,
     version BIGINT NOT NULL,
     told BOOLEAN NOT NULL,
@@ -41,7 +44,7 @@ CREATE TABLE subscription_document (
 
 -- What is still to be told, in order. The number comes with the first attempt.
 CREATE TABLE subscription_event (
-    subscription_id TEXT NOT NULL REFERENCES subscription (id),
+    subscription_id TEXT NOT NULL REFERENCES subscription (id) ON DELETE CASCADE,
     place BIGINT NOT NULL,
     kind TEXT NOT NULL,
     document_id TEXT NOT NULL,

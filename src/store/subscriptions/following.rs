@@ -47,6 +47,21 @@ pub struct Onward {
     pub attempts: i64,
     /// When it is looked at again, microseconds.
     pub due: i64,
+    /// When the next sign of life is due, microseconds.
+    pub heartbeat_at: Option<i64>,
+    /// It was looked at: what was done to the record since is looked at at once.
+    pub looked: bool,
+}
+
+/// What is next for a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// An event, numbered; whether it is about what representatives may not know of.
+    Event(EventRow, bool),
+    /// Nothing waits.
+    Nothing,
+    /// It is not ours any more: its owner changed it, or another node has it.
+    NotOurs,
 }
 
 /// See [`crate::fhir::subscription::EventKind`].
@@ -55,20 +70,15 @@ const CREATED: &str = "created";
 const CHANGED: &str = "changed";
 
 impl Transaction<'_> {
-    /// What is to be told next, with its number; documents that may not be seen any more are not told of. `visible`: the scope as it is
-    /// decided now.
+    /// What is to be told next, with its number. What may not be seen any more and was never tried is not told of; what was tried is told of as
+    /// gone, under its number.
     ///
     /// # Errors
     /// The database's.
-    pub fn next_event(
-        &mut self,
-        taken: &SubscriptionRow,
-        scope: &Scope,
-        now: i64,
-    ) -> QueryResult<Option<EventRow>> {
+    pub fn next_event(&mut self, taken: &SubscriptionRow, scope: &Scope, now: i64) -> QueryResult<Next> {
         let connection = &mut *self.connection;
         if !is_taken(connection, taken)? {
-            return Ok(None);
+            return Ok(Next::NotOurs);
         }
         loop {
             let next: Option<EventRow> = subscription_event::table
@@ -77,69 +87,89 @@ impl Transaction<'_> {
                 .select(EventRow::as_select())
                 .first(connection)
                 .optional()?;
-            let Some(mut next) = next else { return Ok(None) };
+            let Some(mut next) = next else { return Ok(Next::Nothing) };
             let of = subscription_event::table.find((&taken.id, next.place));
             if next.kind != GONE && !is_visible(connection, scope, &next.document_id, now)? {
-                diesel::delete(of).execute(connection)?;
-                continue;
+                if next.number.is_none() {
+                    diesel::delete(of).execute(connection)?;
+                    continue;
+                }
+                GONE.clone_into(&mut next.kind);
+                diesel::update(of).set(subscription_event::kind.eq(GONE)).execute(connection)?;
             }
             if next.number.is_none() {
-                let number: i64 = subscription::table
-                    .find(&taken.id)
-                    .select(subscription::events)
-                    .first::<i64>(connection)?
-                    + 1;
+                let events = subscription::table.find(&taken.id).select(subscription::events);
+                let number = events.first::<i64>(connection)? + 1;
                 diesel::update(subscription::table.find(&taken.id))
                     .set(subscription::events.eq(number))
                     .execute(connection)?;
                 diesel::update(of).set(subscription_event::number.eq(number)).execute(connection)?;
                 next.number = Some(number);
             }
-            return Ok(Some(next));
+            let hidden: Option<bool> = document::table
+                .filter(document::id.eq(&next.document_id))
+                .select(document::invisible_to_representatives)
+                .first(connection)
+                .optional()?;
+            return Ok(Next::Event(next, hidden.unwrap_or_default()));
         }
     }
 }
 
 impl Store {
-    /// Notes which subscriptions have something to look at, by the traces that nobody has read; how many traces there were.
+    /// Notes which subscriptions have something to look at, by the traces that nobody has read; whether there are more.
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: nothing is lost.
-    pub async fn note_followed(&self, now: i64) -> Result<usize, Failure> {
+    pub async fn note_followed(&self, now: i64) -> Result<bool, Failure> {
         const BATCH: i64 = 500;
         let any = self.read(|reader| {
-            let any = subscription::table.filter(subscription::status.ne(SubscriptionStatus::Off.code()));
-            Ok(!any
-                .select(subscription::id)
-                .limit(1)
-                .load::<String>(reader.connection)
-                .map_err(unavailable)?
-                .is_empty())
+            // What is over is due at the end of all days.
+            let live =
+                subscription::table.filter(subscription::due.lt(i64::MAX)).select(subscription::id).limit(1);
+            Ok(!live.load::<String>(reader.connection).map_err(unavailable)?.is_empty())
         });
         if !any.await? {
-            return Ok(0);
+            return Ok(false);
         }
         let url = self.url.clone();
         let read = tokio::task::spawn_blocking(move || -> anyhow::Result<usize> {
             let mut connection = DatabaseConnection::open_for_writing(&url)?;
             Ok(LogReader::Subscriptions.read(&mut connection, BATCH, |connection, rows| {
-                let mut records: Vec<&str> = rows
-                    .iter()
-                    .filter(|row| row.outcome == "granted" && changes_something(&row.operation))
-                    .filter_map(|row| row.record_id.as_deref())
-                    .collect();
-                records.sort_unstable();
-                records.dedup();
-                for records in records.chunks(100) {
+                let of = |wanted: fn(&str) -> bool| {
+                    let of_rows = rows.iter().filter(|row| row.outcome == "granted" && wanted(&row.operation));
+                    let mut records: Vec<&str> = of_rows.filter_map(|row| row.record_id.as_deref()).collect();
+                    records.sort_unstable();
+                    records.dedup();
+                    records
+                };
+                for records in of(changes_something).chunks(100) {
+                    let live = || {
+                        subscription::table
+                            .filter(subscription::record_id.eq_any(records))
+                            .filter(subscription::due.lt(i64::MAX))
+                    };
+                    diesel::update(live()).set(subscription::changed.eq(true)).execute(connection)?;
+                    // Neither is what waits for its next attempt tried sooner, nor what is due already put back.
+                    diesel::update(live())
+                        .filter(subscription::status.eq(SubscriptionStatus::Active.code()))
+                        .filter(subscription::attempts.eq(0))
+                        .filter(subscription::due.gt(now))
+                        .set(subscription::due.eq(now))
+                        .execute(connection)?;
+                }
+                // What changes the sight of a whole record changes no document: all that came since it began is looked at.
+                for records in of(changes_the_sight).chunks(100) {
                     diesel::update(subscription::table.filter(subscription::record_id.eq_any(records)))
-                        .filter(subscription::status.ne(SubscriptionStatus::Off.code()))
-                        .set((subscription::changed.eq(true), subscription::due.eq(now)))
+                        .filter(subscription::due.lt(i64::MAX))
+                        .set(subscription::looked_at.eq(subscription::since))
                         .execute(connection)?;
                 }
                 Ok(())
             })?)
         });
-        read.await.map_err(Failure::internal)?.map_err(Failure::unavailable)
+        let read = read.await.map_err(Failure::internal)?.map_err(Failure::unavailable)?;
+        Ok(i64::try_from(read).is_ok_and(|read| read >= BATCH))
     }
 
     /// Takes subscriptions that are due, so many at most, for as long as a lease goes.
@@ -191,7 +221,23 @@ impl Store {
                     .load(connection)
             })
             .await?;
-        rows.into_iter().map(|(row, key)| row.open(&self.vault, key)).collect()
+        let mut opened = Vec::new();
+        for (row, key) in rows {
+            let kept = row.clone();
+            match row.open(&self.vault, key) {
+                Ok(one) => opened.push(one),
+                // It holds up no other.
+                Err(failure) => {
+                    tracing::error!(id = kept.id, %failure, "a subscription cannot be opened: it is tried again in an hour");
+                    let due = now + 3_600_000_000;
+                    let (status, fault) = (kept.status(), kept.fault.clone());
+                    let (attempts, heartbeat_at) = (kept.attempts, kept.heartbeat_at);
+                    let onward = Onward { status, fault, attempts, due, heartbeat_at, looked: false };
+                    self.settle_subscription(&kept, onward, now).await?;
+                }
+            }
+        }
+        Ok(opened)
     }
 
     /// Looks for what changed, as far as the scope lets it be known, and keeps it in order.
@@ -216,7 +262,7 @@ impl Store {
             .await
     }
 
-    /// An event was told: it waits no longer.
+    /// An event was told: it waits no longer. Where the subscription is gone meanwhile, nothing is kept of it.
     ///
     /// # Errors
     /// [`Failure::Unavailable`].
@@ -224,15 +270,38 @@ impl Store {
         let (id, event) = (taken.id.clone(), event.clone());
         self.writer()
             .untraced(move |connection| {
-                diesel::delete(subscription_event::table.find((&id, event.place))).execute(connection)?;
-                match event.kind.as_str() {
-                    GONE => drop(
-                        diesel::delete(subscription_document::table.find((&id, &event.document_id)))
-                            .execute(connection)?,
-                    ),
-                    _ => remember(connection, &id, &event.document_id, event.version, true)?,
+                // Places are used again: it is this event, under its number, or none.
+                let of = subscription_event::table
+                    .filter(subscription_event::subscription_id.eq(&id))
+                    .filter(subscription_event::place.eq(event.place))
+                    .filter(subscription_event::document_id.eq(&event.document_id))
+                    .filter(subscription_event::number.eq(event.number));
+                if diesel::delete(of).execute(connection)? == 0 {
+                    return Ok(());
                 }
-                Ok(())
+                match event.kind.as_str() {
+                    // Told as gone: if it comes again, that is news.
+                    GONE => remember(connection, &id, &event.document_id, GONE_VERSION, Some(false)),
+                    _ => remember(connection, &id, &event.document_id, event.version, Some(true)),
+                }
+            })
+            .await
+    }
+
+    /// Forgets subscriptions that have been over since before an instant; how many.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub async fn forget_subscriptions(&self, before: i64) -> Result<usize, Failure> {
+        self.writer()
+            .untraced(move |connection| {
+                let over: Vec<String> = subscription::table
+                    .filter(subscription::due.eq(i64::MAX))
+                    .filter(subscription::updated_at.lt(before))
+                    .limit(500)
+                    .select(subscription::id)
+                    .load(connection)?;
+                diesel::delete(subscription::table.filter(subscription::id.eq_any(over))).execute(connection)
             })
             .await
     }
@@ -259,8 +328,9 @@ impl Store {
                     .select((subscription::changed, subscription::version, subscription::updated_at))
                     .first(connection)?;
                 let over = onward.status == SubscriptionStatus::Off;
-                let due = match row.0 && onward.attempts == 0 && onward.status == SubscriptionStatus::Active {
-                    true => 0,
+                let again = row.0 && onward.looked && onward.attempts == 0;
+                let due = match again && onward.status == SubscriptionStatus::Active {
+                    true => now,
                     false => onward.due,
                 };
                 let news = i64::from(onward.status != taken.status());
@@ -269,6 +339,7 @@ impl Store {
                         subscription::status.eq(onward.status.code()),
                         subscription::fault.eq(&onward.fault),
                         subscription::attempts.eq(onward.attempts),
+                        subscription::heartbeat_at.eq(onward.heartbeat_at),
                         subscription::due.eq(if over { i64::MAX } else { due }),
                         subscription::leased_until.eq(0_i64),
                         subscription::version.eq(row.1 + news),
@@ -283,10 +354,39 @@ impl Store {
 
 /// Whether what was done may change what somebody sees: reading does not.
 fn changes_something(operation: &str) -> bool {
-    const READING: [&str; 10] =
-        ["TD0.1", "TD0.2", "TD0.4", "TD0.5", "TD1.3", "TD1.6", "TD3.1", "TD3.2", "read ", "subscription: "];
+    const READING: [&str; 14] = [
+        "TD0.1",
+        "TD0.2",
+        "TD0.4",
+        "TD0.5",
+        "TD1.3",
+        "TD1.6",
+        "TD3.1",
+        "TD3.2",
+        "read ",
+        "subscription: ",
+        "MES find ",
+        "MES read ",
+        "MES list ",
+        "TLS ",
+    ];
     !READING.iter().any(|reading| operation.starts_with(reading))
 }
+
+/// Whether what was done may change the sight of a whole record: what the patient made of it or of somebody, and authorisations.
+fn changes_the_sight(operation: &str) -> bool {
+    const OF_THE_RECORD: [&str; 5] = [
+        "MES change record",
+        "MES set professional",
+        "MES forget professional",
+        "TD0.3",
+        "clock: authorisation over",
+    ];
+    OF_THE_RECORD.iter().any(|one| operation.starts_with(one))
+}
+
+/// In place of the version of a document that was told of as gone.
+const GONE_VERSION: i64 = -1;
 
 /// Whether it is still ours: its owner may have changed it, or another node have taken it when our lease was over. Held until the commit.
 fn is_taken(connection: &mut DatabaseConnection, taken: &SubscriptionRow) -> QueryResult<bool> {
@@ -334,6 +434,21 @@ fn keep_changes(
         .limit(MOST)
         .select((document::id, document::version, document::created_at, document::updated_at))
         .load(connection)?;
+    let mut found = found;
+    let full = i64::try_from(found.len()).is_ok_and(|found| found >= MOST);
+    let last = found.last().map(|(.., updated_at)| *updated_at);
+    // Those that were told of as gone, and are there again, whatever instant they bear.
+    let gone: Vec<&String> =
+        known.iter().filter(|(_, (version, _))| *version == GONE_VERSION).map(|(id, _)| id).collect();
+    for ids in gone.chunks(200) {
+        let again: Vec<(String, i64, i64, i64)> = narrowed(visible(scope, now), criteria, now)
+            .filter(document::id.eq_any(ids))
+            .select((document::id, document::version, document::created_at, document::updated_at))
+            .load(connection)?;
+        found.extend(again);
+    }
+    found.sort_by(|one, other| (one.3, &one.0).cmp(&(other.3, &other.0)));
+    found.dedup();
     let mut events: Vec<(&'static str, String, i64)> = Vec::new();
     for (id, version, created_at, _) in &found {
         let waits = waiting.get(id.as_str()).filter(|event| event.kind != GONE || event.number.is_some());
@@ -346,6 +461,7 @@ fn keep_changes(
                     .execute(connection)?;
             }
             (None, Some((known, _))) if known == version && !waiting.contains_key(id.as_str()) => {}
+            (None, Some((GONE_VERSION, _))) => events.push((CREATED, id.clone(), *version)),
             (None, Some(_)) | (Some(_), _) => events.push((CHANGED, id.clone(), *version)),
             (None, None) if *created_at >= taken.since - UNDER_WAY => {
                 events.push((CREATED, id.clone(), *version))
@@ -374,7 +490,7 @@ fn keep_changes(
         if taken.topic() == Topic::Created && kind != CREATED {
             // Not told of, and known as it is.
             if kind == CHANGED {
-                remember(connection, &taken.id, &document_id, version, false)?;
+                remember(connection, &taken.id, &document_id, version, None)?;
             }
             continue;
         }
@@ -391,8 +507,7 @@ fn keep_changes(
             .execute(connection)?;
     }
     // A page that is full has another behind it.
-    let full = i64::try_from(found.len()).is_ok_and(|found| found >= MOST);
-    let looked_at = found.last().filter(|_| full).map_or(now, |(.., updated_at)| updated_at + UNDER_WAY);
+    let looked_at = last.filter(|_| full).map_or(now, |updated_at| updated_at + UNDER_WAY);
     diesel::update(subscription::table.find(&taken.id))
         .set((subscription::looked_at.eq(looked_at), subscription::changed.eq(full)))
         .execute(connection)?;
