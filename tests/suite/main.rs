@@ -33,6 +33,7 @@ mod refusals;
 mod retention;
 mod retrieve;
 mod rights;
+mod same_answers;
 mod search;
 mod sessions;
 mod shared_data;

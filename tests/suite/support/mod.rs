@@ -93,6 +93,8 @@ pub struct Options {
     pub notices: habilis::notification::NoticeSettings,
     /// A second node: on the database, the folders and the clock of another.
     pub beside: Option<Beside>,
+    /// An instant at which time stands still, and from which identifiers are drawn, the same each time.
+    pub repeatable: Option<Timestamp>,
 }
 
 /// What two nodes share.
@@ -118,6 +120,7 @@ impl Default for Options {
             ocsp: None,
             notices: Default::default(),
             beside: None,
+            repeatable: None,
         }
     }
 }
@@ -172,6 +175,7 @@ impl World {
             database: Some(database_url.clone()),
             base: options.beside.as_ref().map(|beside| beside.base.clone()),
             node: if options.beside.is_some() { "2" } else { "1" }.to_owned(),
+            reserve: 0,
             pro_sante_connect: "127.0.0.1:0".parse().unwrap(),
             budgets: options.budgets,
             maximum_body: 64 << 20,
@@ -185,8 +189,13 @@ impl World {
             workers: Some(2),
             body_deadline: options.body_deadline,
         };
-        let clock = options.beside.map_or_else(Default::default, |beside| beside.clock);
-        let environment = Environment::new(clock.clone(), Arc::new(Random));
+        let held = options.repeatable.map(|at| Arc::new(MovableClock::held_at(at)));
+        let clock = options.beside.map(|beside| beside.clock).or(held).unwrap_or_default();
+        let identifiers: Arc<dyn Identifiers> = match options.repeatable {
+            Some(_) => Arc::new(Counted::default()),
+            None => Arc::new(Random),
+        };
+        let environment = Environment::new(clock.clone(), identifiers);
         let (sender, receiver) = mpsc::channel();
         let kept = sandbox.clone();
         let server = std::thread::spawn(move || {
@@ -376,6 +385,8 @@ impl Drop for World {
 #[derive(Debug, Default)]
 pub struct MovableClock {
     seconds: AtomicI64,
+    /// Microseconds at which the machine's clock is held still; 0: it goes on.
+    held: AtomicI64,
 }
 
 impl MovableClock {
@@ -386,13 +397,31 @@ impl MovableClock {
     pub fn advance(&self, days: i64) {
         self.seconds.fetch_add(days * 86_400, Ordering::SeqCst);
     }
+
+    /// One that stands still at an instant, but for what it is moved by.
+    pub fn held_at(at: Timestamp) -> Self {
+        Self { held: at.as_microsecond().into(), ..Self::default() }
+    }
 }
 
 impl Clock for MovableClock {
     #[expect(clippy::disallowed_methods, reason = "the tests' own clock")]
     fn now(&self) -> Timestamp {
-        let moved = Timestamp::now().as_microsecond() + self.seconds.load(Ordering::SeqCst) * 1_000_000;
+        let held = Some(self.held.load(Ordering::SeqCst)).filter(|held| *held != 0);
+        let now = held.unwrap_or_else(|| Timestamp::now().as_microsecond());
+        let moved = now + self.seconds.load(Ordering::SeqCst) * 1_000_000;
         Timestamp::from_microsecond(moved).unwrap()
+    }
+}
+
+/// Identifiers that are the same each time, and look like any others.
+#[derive(Debug, Default)]
+struct Counted(std::sync::atomic::AtomicU64);
+
+impl Identifiers for Counted {
+    fn next(&self) -> uuid::Uuid {
+        let number = self.0.fetch_add(1, Ordering::SeqCst);
+        uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &number.to_be_bytes())
     }
 }
 
