@@ -357,9 +357,13 @@ impl LimitsSection {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct DatabaseSection {
     url: Option<String>,
+    reserve: Option<u64>,
 }
 
 impl DatabaseSection {
+    /// Bytes.
+    const RESERVE: u64 = 64 << 20;
+
     fn read(self) -> Result<DatabaseUrl> {
         let url = std::env::var("HABILIS_DATABASE_URL").ok().or(self.url);
         DatabaseUrl::parse(&url.context("database.url is missing, and HABILIS_DATABASE_URL is not set")?)
@@ -563,6 +567,7 @@ pub fn read_rights(path: &Path) -> Result<DecidedBy> {
 pub fn read(path: &Path) -> Result<Settings> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    let reserve = file.database.reserve.unwrap_or(DatabaseSection::RESERVE);
     let database = file.database.read()?;
     let bodies = file.bodies.read()?;
     let matrix = file.rights.matrix()?;
@@ -617,7 +622,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         strictness: if file.feed.strict { Strictness::Strict } else { Strictness::Tolerant },
         authorisation_days: file.rights.authorisation_days,
         maximum_body: file.feed.maximum_body,
-        store_limits: StoreLimits { node: audit.node.clone(), ..StoreLimits::default() },
+        store_limits: StoreLimits { node: audit.node.clone(), reserve, ..StoreLimits::default() },
         audit,
         encryption: file.encryption.settings(),
         notices: file.notices.read()?,

@@ -113,6 +113,9 @@ struct SandboxArguments {
     /// Refuse software that the registry does not know, and calls that name none.
     #[arg(long)]
     refuse_unregistered: bool,
+    /// MiB on the disk that are kept for traces, should it be full (SQLite).
+    #[arg(long, default_value_t = 0)]
+    reserve: u16,
     /// Worker threads; as many as cores unless given.
     #[arg(long)]
     workers: Option<usize>,
@@ -245,6 +248,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         portal: arguments.portal,
         base: None,
         node: "1".to_owned(),
+        reserve: u64::from(arguments.reserve) << 20,
         database: arguments.database,
         records: arguments.records,
         strict: arguments.strict,

@@ -157,6 +157,9 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
          # HELP habilis_write_queue Units of work that wait for a commit.\n\
          # TYPE habilis_write_queue gauge\n\
          habilis_write_queue {}\n\
+         # HELP habilis_disk_full 1: the disk is full, nothing is written but traces.\n\
+         # TYPE habilis_disk_full gauge\n\
+         habilis_disk_full {}\n\
          # HELP habilis_ocsp_answers_total What OCSP responders said of certificates in use.\n\
          # TYPE habilis_ocsp_answers_total counter\n\
          habilis_ocsp_answers_total{{status=\"good\"}} {}\n\
@@ -183,6 +186,7 @@ async fn metrics(portal: web::Data<Portal>) -> HttpResponse {
         figures.commits,
         figures.units,
         figures.waiting,
+        u8::from(figures.full),
         portal.api.responders.good.load(Ordering::Relaxed),
         portal.api.responders.revoked.load(Ordering::Relaxed),
         portal.api.responders.failed.load(Ordering::Relaxed),

@@ -51,6 +51,8 @@ pub struct SandboxOptions {
     pub base: Option<String>,
     /// The name of this process among those that share the database.
     pub node: String,
+    /// Bytes on the disk that are kept for traces; 0: none.
+    pub reserve: u64,
     /// The database; SQLite in the data folder unless given.
     pub database: Option<String>,
     /// More records, a TSV file.
@@ -147,7 +149,11 @@ impl Sandbox {
                 key: options.certs.join(format!("{OURSELVES}.key")),
             },
             notices: options.notices.clone(),
-            store_limits: StoreLimits { node: options.node.clone(), ..StoreLimits::default() },
+            store_limits: StoreLimits {
+                node: options.node.clone(),
+                reserve: options.reserve,
+                ..StoreLimits::default()
+            },
             encryption: operator_keys(&options.certs)?,
             audit: AuditSettings {
                 origin: AUDIT_ORIGIN.to_owned(),

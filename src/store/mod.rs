@@ -23,6 +23,7 @@ mod patients;
 mod readers;
 mod records;
 mod relations;
+mod reserve;
 mod schema;
 mod spent;
 mod submission_sets;
@@ -91,6 +92,8 @@ pub struct StoreLimits {
     pub batch: usize,
     /// How long a read may wait for a connection; then 503.
     pub patience: Duration,
+    /// Bytes on the disk that are kept for traces (SQLite); 0: none.
+    pub reserve: u64,
     /// The name under which this process writes its traces: each node has its own log.
     pub node: String,
 }
@@ -99,7 +102,14 @@ impl Default for StoreLimits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let readers = u32::try_from(cores * 3 + 4).unwrap_or(u32::MAX);
-        Self { readers, queue: 4096, batch: 64, patience: Duration::from_secs(2), node: "1".to_owned() }
+        Self {
+            readers,
+            queue: 4096,
+            batch: 64,
+            patience: Duration::from_secs(2),
+            reserve: 0,
+            node: "1".to_owned(),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::StoreLimits;
 use super::engine::{DatabaseConnection, DatabaseUrl};
 use super::journal::TraceEntry;
+use super::reserve::Reserve;
 use super::trace_log::TraceLog;
 use crate::audit::merkle::Frontier;
 use crate::error::Failure;
@@ -70,6 +71,7 @@ pub struct Transaction<'a> {
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Unit>>,
     running: Arc<AtomicBool>,
+    full: Arc<AtomicBool>,
     counters: Arc<Counters>,
     head: Arc<ArcSwapOption<Frontier>>,
 }
@@ -89,6 +91,8 @@ pub struct WriterFigures {
     pub units: u64,
     /// Units of work that wait now.
     pub waiting: usize,
+    /// The disk is full: nothing is written but traces.
+    pub full: bool,
 }
 
 impl fmt::Debug for Writer {
@@ -102,6 +106,11 @@ impl Writer {
         let connection = DatabaseConnection::open_for_writing(url)?;
         let (queue, waiting) = mpsc::channel(limits.queue);
         let running = Arc::new(AtomicBool::new(true));
+        let reserve = Reserve::of(url, limits.reserve);
+        let full = Arc::new(AtomicBool::new(false));
+        if let Some(reserve) = reserve.as_ref().filter(|reserve| !reserve.make()) {
+            reserve.give_away(&full);
+        }
         let counters = Arc::new(Counters::default());
         let head = Arc::new(ArcSwapOption::empty());
         let worker = Worker {
@@ -113,6 +122,8 @@ impl Writer {
             waiting,
             batch: limits.batch,
             running: Arc::clone(&running),
+            full: Arc::clone(&full),
+            reserve,
             #[cfg(feature = "fault-injection")]
             acknowledge_before_commit: crate::faults::acknowledge_before_commit(),
         };
@@ -120,7 +131,7 @@ impl Writer {
             .name("writer".into())
             .spawn(move || worker.run())
             .context("cannot start the writer")?;
-        Ok(Self { queue, running, counters, head })
+        Ok(Self { queue, running, full, counters, head })
     }
 
     /// What an operator watches.
@@ -129,6 +140,7 @@ impl Writer {
             commits: self.counters.commits.load(Ordering::Relaxed),
             units: self.counters.units.load(Ordering::Relaxed),
             waiting: self.queue.max_capacity() - self.queue.capacity(),
+            full: self.full.load(Ordering::Relaxed),
         }
     }
 
@@ -194,9 +206,20 @@ impl Writer {
         in_time(answer).await?
     }
 
+    /// Refuses while the disk is full: what is written beside the queue would take the room that is kept for traces.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn has_room(&self) -> Result<(), Failure> {
+        if self.full.load(Ordering::Relaxed) { Err(Failure::unavailable(DISK_FULL)) } else { Ok(()) }
+    }
+
     fn enqueue(&self, unit: Box<dyn Unit>) -> Result<(), Failure> {
         if !self.is_running() {
             return Err(Failure::unavailable("the writer stopped after a storage error"));
+        }
+        if unit.writes() {
+            self.has_room()?;
         }
         self.queue.try_send(unit).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Failure::unavailable("the write queue is full"),
@@ -346,9 +369,14 @@ struct Worker {
     running: Arc<AtomicBool>,
     log: TraceLog,
     head: Arc<ArcSwapOption<Frontier>>,
+    full: Arc<AtomicBool>,
+    reserve: Option<Reserve>,
     #[cfg(feature = "fault-injection")]
     acknowledge_before_commit: bool,
 }
+
+/// What waits for room is told so.
+const DISK_FULL: &str = "the disk is full: nothing is written but traces";
 
 struct Stopped(Arc<AtomicBool>);
 
@@ -405,7 +433,26 @@ impl Worker {
         self.log.committed(None);
     }
 
+    /// While the disk is full, traces alone are kept, on the room that was kept for them.
     fn commit(&mut self, units: &mut [Box<dyn Unit>]) -> Result<(), String> {
+        if !self.full.load(Ordering::Relaxed) {
+            let committed = self.commit_all(units);
+            let no_room = committed.as_ref().is_err_and(|cause| cause.contains(NO_ROOM));
+            let Some(reserve) = self.reserve.as_ref().filter(|_| no_room) else { return committed };
+            tracing::error!(
+                "the disk is full: nothing is written but traces, on the room that was kept for them"
+            );
+            reserve.give_away(&self.full);
+            self.connection = None;
+        }
+        for unit in units.iter_mut().filter(|unit| unit.writes()) {
+            unit.fail(Failure::unavailable(DISK_FULL));
+        }
+        let mut traces: Vec<&mut Box<dyn Unit>> = units.iter_mut().filter(|unit| !unit.writes()).collect();
+        if traces.is_empty() { Ok(()) } else { self.commit_all(&mut traces) }
+    }
+
+    fn commit_all<U: AsUnit>(&mut self, units: &mut [U]) -> Result<(), String> {
         /// Serialisation failures, deadlocks and races for a unique key are tried again so often.
         const ATTEMPTS: u32 = 5;
         let mut last = String::new();
@@ -451,9 +498,38 @@ impl Worker {
     }
 }
 
-fn transaction(
+/// As SQLite says it.
+const NO_ROOM: &str = "database or disk is full";
+
+/// A unit, or one of some.
+trait AsUnit {
+    fn unit(&mut self) -> &mut dyn Unit;
+    fn shared(&self) -> &dyn Unit;
+}
+
+impl AsUnit for Box<dyn Unit> {
+    fn unit(&mut self) -> &mut dyn Unit {
+        self.as_mut()
+    }
+
+    fn shared(&self) -> &dyn Unit {
+        self.as_ref()
+    }
+}
+
+impl AsUnit for &mut Box<dyn Unit> {
+    fn unit(&mut self) -> &mut dyn Unit {
+        self.as_mut()
+    }
+
+    fn shared(&self) -> &dyn Unit {
+        self.as_ref()
+    }
+}
+
+fn transaction<U: AsUnit>(
     connection: &mut DatabaseConnection,
-    units: &mut [Box<dyn Unit>],
+    units: &mut [U],
     log: &TraceLog,
 ) -> QueryResult<Option<Frontier>> {
     connection.begin()?;
@@ -476,27 +552,29 @@ fn cause(error: DieselError) -> DieselError {
     }
 }
 
-fn run_units(
+fn run_units<U: AsUnit>(
     connection: &mut DatabaseConnection,
-    units: &mut [Box<dyn Unit>],
+    units: &mut [U],
     log: &TraceLog,
 ) -> QueryResult<Option<Frontier>> {
-    for unit in units.iter_mut().filter(|unit| unit.writes()) {
+    for unit in units.iter_mut().map(AsUnit::unit).filter(|unit| unit.writes()) {
         connection.begin()?;
-        match run_unit(unit.as_mut(), connection).map_err(cause) {
+        match run_unit(unit, connection).map_err(cause) {
             Ok(true) => connection.commit()?,
             Ok(false) => connection.rollback()?,
             Err(error) => {
                 let undone = connection.rollback();
                 // Where the savepoint cannot be undone the whole batch is lost, for the first reason and not the second.
-                if undone.is_err() || is_worth_another_attempt(&error) || is_storage_error(&error) {
+                let of_all =
+                    is_worth_another_attempt(&error) || is_storage_error(&error) || has_no_room(&error);
+                if undone.is_err() || of_all {
                     return Err(error);
                 }
                 unit.fail(of_its_own(error));
             }
         }
     }
-    let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
+    let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.shared().trace()).collect();
     log.append(connection, &traces)
 }
 
@@ -531,6 +609,10 @@ fn is_worth_another_attempt(error: &DieselError) -> bool {
         DieselError::DatabaseError(_, information) => information.message().contains("deadlock detected"),
         _ => false,
     }
+}
+
+fn has_no_room(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, information) if information.message().contains(NO_ROOM))
 }
 
 /// SQLite reports EIO so; after it, what the kernel holds and what the disk holds may differ.

@@ -248,6 +248,7 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
 async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
     let store = &call.services.store;
     let Prepared { grant, purpose, replaced, mut submission, bodies, key, order } = prepared;
+    store.writer().has_room()?;
     let record_key = store.record_key(&grant, key).await?;
     for (key, body) in &bodies {
         store.bodies().put(key, body.clone(), &record_key).await?;
