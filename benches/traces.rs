@@ -23,8 +23,8 @@ fn argument(name: &str, default: u64) -> u64 {
     arguments.nth(1).map_or(default, |value| value.parse().expect("a number"))
 }
 
-/// 2026-01-01, microseconds; the traces are spread over the year behind it.
-const BEGIN: i64 = 1_767_225_600_000_000;
+/// 2025-01-01, microseconds; the traces are spread over that year, because one of a time to come is a fault.
+const BEGIN: i64 = 1_735_689_600_000_000;
 const YEAR: i64 = 365 * 86_400 * 1_000_000;
 
 async fn fill(url: &str, folder: &Path, key: &Path, rows: i64, bar: &ProgressBar) {
@@ -71,7 +71,8 @@ async fn fill(url: &str, folder: &Path, key: &Path, rows: i64, bar: &ProgressBar
 fn timed(arguments: &[&str]) -> Duration {
     let began = Instant::now();
     let output = Command::new(env!("CARGO_BIN_EXE_habilis")).args(arguments).output().expect("habilis runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}", said.concat());
     began.elapsed()
 }
 
@@ -128,7 +129,7 @@ fn main() {
         let export = (0..runs)
             .map(|run| {
                 let output = data.join(format!("{run}.jsonl")).display().to_string();
-                let what = ["--professional", "800000000007", "--from", "2026-01-01", "--until", "2026-12-31"];
+                let what = ["--professional", "800000000007", "--from", "2025-01-01", "--until", "2025-12-31"];
                 let time = timed(&[&["audit", "export"], &what[..], &["--output", &output], &place].concat());
                 let lines = std::fs::read_to_string(&output).expect("an export").lines().count();
                 assert_eq!(lines as u64, rows / 1_000, "all of them, and no others");
