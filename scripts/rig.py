@@ -1,7 +1,16 @@
 """What the scripts that break a server share: a cluster of PostgreSQL, a server, a client, load, and what of it is still there."""
-import base64, contextlib, hashlib, http.client, json, os, pathlib, re, shutil, socket, sqlite3, ssl, subprocess, sys, time
+import base64, contextlib, hashlib, http.client, json, os, pathlib, re, shutil, socket, sqlite3, ssl, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def may_mount():
+    """Root alone is not enough in a container."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "none", folder], stderr=subprocess.DEVNULL).returncode:
+            return False
+        subprocess.run(["umount", folder], check=True)
+        return True
 
 
 class Postgres:
@@ -57,8 +66,8 @@ class Postgres:
 
 
 class Server:
-    def __init__(self, binary, data, certs, database, fault=None, *more):
-        environment = dict(os.environ)
+    def __init__(self, binary, data, certs, database, fault=None, *more, environment=None):
+        environment = os.environ | (environment or {})
         if fault:
             environment["HABILIS_FAULT"] = fault
         command = [binary, "sandbox", "--api", "127.0.0.1:0", "--portal", "127.0.0.1:0", "--workers", "2", "--even-answers", "0",
