@@ -129,7 +129,7 @@ pub async fn delete(request: HttpRequest, id: web::Path<String>) -> HttpResponse
     params(("id" = String, Path, description = "Subscription.id")),
     responses(
         (status = 200, description = "Subscription", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 503, response = super::openapi::Outcome),
     )
@@ -151,7 +151,7 @@ pub async fn read(request: HttpRequest, id: web::Path<String>) -> HttpResponse {
     params(("id" = String, Path, description = "Subscription.id")),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
-        (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
+        (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),
         (status = 503, response = super::openapi::Outcome),
     )
