@@ -1,7 +1,8 @@
 /* Preloaded into a server: the Nth call of its that touches a file below a folder fails, once. scripts/faults io says how it is used.
  *
  *   BROKEN_DISK_FOLDER   the folder
- *   BROKEN_DISK_CONTROL  a file of two ints: how many calls until the fault (0: none any more), and its errno (0: half is written)
+ *   BROKEN_DISK_CONTROL  a file of two ints: how many calls until the fault (0: none any more), and its errno (0: half is written); and behind them,
+ *                        written here, the call that failed and its file
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,53 +13,61 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 static volatile int *control;
 static const char *folder;
+static __thread char touched[4096];
+
+enum { SIZE = 4096, NOTE = 2 * sizeof(int) };
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("BROKEN_DISK_CONTROL");
     folder = getenv("BROKEN_DISK_FOLDER");
     int file = path && folder ? open(path, O_RDWR) : -1;
     if (file < 0) return;
-    void *at = mmap(NULL, 2 * sizeof(int), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    void *at = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     if (at != MAP_FAILED) control = at;
 }
 
 static int below(const char *path) { return path && strncmp(path, folder, strlen(folder)) == 0; }
 
+/* Why it fails. What cannot be half done fails as well. */
+static int reason(void) { return control[1] ? control[1] : EIO; }
+
 /* Whether this call is the one. */
 static int counted(void) { return __atomic_load_n(&control[0], __ATOMIC_SEQ_CST) > 0 && __atomic_sub_fetch(&control[0], 1, __ATOMIC_SEQ_CST) == 0; }
 
+static void note(const char *call) { snprintf((char *)control + NOTE, SIZE - NOTE, "%s %s", call, touched + strlen(folder)); }
+
 static int path_fails(const char *path) {
-    if (!control || control[0] <= 0 || !below(path) || !counted()) return 0;
-    /* Nothing can be half done to a name. */
-    errno = control[1] ? control[1] : EIO;
-    return 1;
+    if (!control || control[0] <= 0 || !below(path)) return 0;
+    snprintf(touched, sizeof touched, "%s", path);
+    return counted();
 }
 
 static int file_fails(int file) {
     if (!control || control[0] <= 0) return 0;
-    char link[64], path[4096];
+    char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
+    ssize_t length = readlink(link, touched, sizeof touched - 1);
     if (length < 0) return 0;
-    path[length] = 0;
-    return below(path) && counted();
+    touched[length] = 0;
+    return below(touched) && counted();
 }
-
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 #define SIZED(name, parameters, whole, half)                     \
     ssize_t name parameters {                                    \
         static ssize_t(*real) parameters;                        \
         if (!real) real = (ssize_t(*) parameters)dlsym(RTLD_NEXT, #name); \
         if (!file_fails(file)) return real whole;                \
-        if (!control[1] && size > 1) return real half;           \
-        errno = control[1] ? control[1] : EIO;                   \
+        if (!control[1] && size > 1) {                           \
+            note("half of " #name);                               \
+            return real half;                                    \
+        }                                                        \
+        note(#name);                                             \
+        errno = reason();                                        \
         return -1;                                               \
     }
 
@@ -74,7 +83,8 @@ SIZED(pread64, (int file, void *to, size_t size, off64_t at), (file, to, size, a
         static int(*real) parameters;                            \
         if (!real) real = (int(*) parameters)dlsym(RTLD_NEXT, #name); \
         if (!(fails)) return real arguments;                     \
-        if (!errno || !control[1]) errno = EIO; else errno = control[1]; \
+        note(#name);                                             \
+        errno = reason();                                        \
         return -1;                                               \
     }
 
@@ -95,7 +105,10 @@ PLAIN(mkdir, (const char *path, mode_t mode), (path, mode), path_fails(path))
         va_start(more, flags);                                   \
         mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0; \
         va_end(more);                                            \
-        return path_fails(path) ? -1 : real(path, flags, mode);  \
+        if (!path_fails(path)) return real(path, flags, mode);   \
+        note(#name);                                             \
+        errno = reason();                                        \
+        return -1;                                               \
     }
 
 OPENS(open)

@@ -1,5 +1,5 @@
 """What the scripts that break a server share: a cluster of PostgreSQL, a server, a client, load, and what of it is still there."""
-import base64, contextlib, hashlib, http.client, json, os, pathlib, re, shutil, socket, sqlite3, ssl, subprocess, sys, tempfile, time
+import base64, contextlib, hashlib, http.client, json, os, pathlib, re, shutil, socket, sqlite3, ssl, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -55,6 +55,8 @@ class Postgres:
         """All backends killed (PostgreSQL comes back by itself), or stopped so and started again."""
         if what == "backends killed":
             named = subprocess.run(["pgrep", "-P", str(self.pid), "-f", "postgres: habilis"], stdout=subprocess.PIPE, text=True).stdout.split()
+            if not named:
+                sys.exit("there is no backend to kill")
             # One that is killed takes the others down: not all are found any more.
             subprocess.run(["kill", "-9", *named], check=False, stderr=subprocess.DEVNULL)
         elif what == "postmaster killed":
@@ -101,37 +103,25 @@ class Client:
         return answer.status, answer.headers.get("X-Request-Id"), answer.read()
 
 
-def load(certs, port, example, patient, cut, number, fed, read, refused):
-    """Feeds and reads until there is no answer any more."""
-    try:
-        client = Client(certs, port)
-        while not cut.is_set():
-            unique = f"2.25.{next(number)}"
-            status, request, told = client.call("POST", "/fhir", example(unique))
-            if status == 200:
-                fed.append((time.monotonic(), unique, request))
-            elif status != 503:
-                refused.append(f"{status}: {told.decode()}")
-                return
-            status, request, _ = client.call("GET", f"/fhir/DocumentReference?{patient}&_count=1")
-            if status == 200:
-                read.append((time.monotonic(), request))
-    except (OSError, http.client.HTTPException):
-        pass
-
-
-def example_of(data):
+class Patient:
     """The sandbox's own example, under another unique id each time: in the metadata and in the document."""
-    text = (data / "examples" / "alimentation.json").read_text()
-    first = json.loads(text)
-    resources = [entry["resource"] for entry in first["entry"]]
-    reference = next(one for one in resources if one["resourceType"] == "DocumentReference")
-    old = reference["masterIdentifier"]["value"].removeprefix("urn:oid:")
-    body = base64.b64decode(next(one for one in resources if one["resourceType"] == "Binary")["data"])
 
-    def example(unique):
-        bundle = json.loads(text.replace(old, unique))
-        document = body.replace(old.encode(), unique.encode())
+    def __init__(self, data):
+        self.data = data
+        self.text = (data / "examples" / "alimentation.json").read_text()
+        resources = [entry["resource"] for entry in json.loads(self.text)["entry"]]
+        reference = next(one for one in resources if one["resourceType"] == "DocumentReference")
+        self.old = reference["masterIdentifier"]["value"].removeprefix("urn:oid:")
+        self.body = base64.b64decode(next(one for one in resources if one["resourceType"] == "Binary")["data"])
+        ins = reference["subject"]["reference"].split("identifier=")[1].replace("|", "%7C")
+        self.search = f"/fhir/DocumentReference?patient.identifier={ins}&status=current"
+
+    def document(self, unique):
+        return self.body.replace(self.old.encode(), unique.encode())
+
+    def feed(self, unique):
+        """The submission."""
+        bundle, document = json.loads(self.text.replace(self.old, unique)), self.document(unique)
         for entry in bundle["entry"]:
             resource = entry["resource"]
             if resource["resourceType"] == "Binary":
@@ -141,8 +131,100 @@ def example_of(data):
                 attachment["size"], attachment["hash"] = len(document), base64.b64encode(hashlib.sha1(document).digest()).decode()
         return json.dumps(bundle)
 
-    ins = reference["subject"]["reference"].split("identifier=")[1].replace("|", "%7C")
-    return example, f"patient.identifier={ins}&status=current"
+    def authorise(self, client):
+        status, _, body = client.call("POST", "/fhir/Consent", (self.data / "examples/autorisation.json").read_text())
+        if status not in (200, 201):
+            sys.exit(f"the authorisation is answered {status}: {body.decode()}")
+
+    def found(self, client, unique):
+        """How many documents there are under a unique id, and whether the bytes of the one are those that were fed."""
+        status, _, body = client.call("GET", f"{self.search}&identifier=urn:oid:{unique}")
+        entries = [one for one in json.loads(body).get("entry") or [] if one["search"]["mode"] == "match"] if status == 200 else []
+        if status != 200:
+            sys.exit(f"a search is answered {status}: {body.decode()}")
+        if len(entries) != 1:
+            return len(entries), False
+        url = entries[0]["resource"]["content"][0]["attachment"]["url"]
+        status, _, body = client.call("GET", "/fhir/" + url.split("/fhir/")[1])
+        return 1, status == 200 and body == self.document(unique)
+
+
+class Load:
+    """Four clients that feed and read until they are told to stop."""
+
+    def __init__(self, certs, port, patient, number):
+        self.certs, self.port, self.patient, self.number = certs, port, patient, number
+        # When, unique id, request; when, request; unique ids of which nobody knows; what ought not to be; answers of 503.
+        self.fed, self.read, self.doubt, self.wrong, self.unavailable = [], [], [], [], 0
+        self.over = threading.Event()
+        self.workers = [threading.Thread(target=self.work) for _ in range(4)]
+        for worker in self.workers:
+            worker.start()
+
+    def work(self):
+        unique = None
+        try:
+            client = Client(self.certs, self.port)
+            while not self.over.is_set():
+                unique = f"2.25.{next(self.number)}"
+                status, request, told = client.call("POST", "/fhir", self.patient.feed(unique))
+                if status == 200:
+                    self.fed.append((time.monotonic(), unique, request))
+                else:
+                    self.doubt.append(unique)
+                    self.judge(status, told)
+                unique = None
+                status, request, told = client.call("GET", f"{self.patient.search}&_count=1")
+                if status == 200:
+                    self.read.append((time.monotonic(), request))
+                else:
+                    self.judge(status, told)
+        except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+            if unique:
+                self.doubt.append(unique)
+            # Behind the end nobody answers.
+            if not self.over.is_set():
+                self.wrong.append(repr(error))
+
+    def judge(self, status, told):
+        if status == 503 and json.loads(told)["resourceType"] == "OperationOutcome":
+            self.unavailable += 1
+        elif not self.over.is_set():
+            self.wrong.append(f"{status}: {told.decode()}")
+
+    def end(self):
+        self.over.set()
+        for worker in self.workers:
+            worker.join()
+
+
+def sent_again(client, patient, doubt):
+    """What nobody knows of is sent again, as a client does: it is taken, whether or not it was."""
+    fed = []
+    for unique in doubt:
+        status, request, told = client.call("POST", "/fhir", patient.feed(unique))
+        if status != 200:
+            sys.exit(f"a feed that is sent again is answered {status}: {told.decode()}")
+        fed.append((time.monotonic(), unique, request))
+    return fed
+
+
+def missing(client, patient, fed):
+    """How many of the documents fed are not there exactly once, and of how many the bytes are not those that were fed."""
+    lost = torn = 0
+    for _, unique, _ in fed:
+        count, whole = patient.found(client, unique)
+        lost += count != 1
+        torn += count == 1 and not whole
+    return lost, torn
+
+
+def verified(binary, certs, data, cluster=None):
+    """What `habilis audit verify` finds; None: nothing."""
+    verify = [binary, "audit", "verify", "--data", data, "--certs", certs, "--patience", "4000000000"]
+    verify += ["--database", cluster.url] if cluster else []
+    done = subprocess.run(list(map(str, verify)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return None if done.returncode == 0 else done.stdout
 
 
 def traced(data, cluster):
