@@ -8,16 +8,17 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
-use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
+use habilis::audit::checkpoint::{CheckpointFolders, Verifier};
 use habilis::audit::erasure::ErasureCertificate;
 use habilis::audit::merkle::{Hash, consistency_proof};
 use habilis::audit::proof::{InclusionProof, leaves};
 use habilis::audit::verify::{self, Evidence};
-use habilis::config;
 use habilis::environment::Environment;
 use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+
+use super::place::{self, Place};
 
 const HELP: &str = "\
 Examples, for a sandbox in ./data and ./certs/sandbox
@@ -108,18 +109,8 @@ pub struct Export {
 /// Where the traces lie, and what they are held against.
 #[derive(Args)]
 pub struct Where {
-    /// A server's configuration; without it, a sandbox's folders.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The sandbox's data folder.
-    #[arg(long, default_value = "./data")]
-    data: PathBuf,
-    /// The sandbox's PKI.
-    #[arg(long, default_value = "./certs/sandbox")]
-    certs: PathBuf,
-    /// The database, where it is not the one that the folder or the configuration says.
-    #[arg(long)]
-    database: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// The public key, NAME+ID+KEY. Without it, that of the private key: who can change that can change the checkpoints as well.
     #[arg(long)]
     public_key: Option<String>,
@@ -138,34 +129,19 @@ struct Found {
 
 impl Where {
     fn open(&self) -> Result<Found> {
-        let (database, origin, key, folders) = match &self.config {
-            Some(config) => {
-                let config::Places { database, audit, .. } = config::read_places(config)?;
-                (database, audit.origin, audit.key, audit.checkpoints)
-            }
-            None => (
-                DatabaseUrl::Sqlite(self.data.join("habilis.db")),
-                habilis::sandbox::AUDIT_ORIGIN.to_owned(),
-                self.certs.join("audit.key"),
-                vec![self.data.join("checkpoints")],
-            ),
-        };
-        let database = match &self.database {
-            Some(url) => DatabaseUrl::parse(url)?,
-            None => database,
-        };
+        let places = self.place.read()?;
         let verifier = match &self.public_key {
             Some(text) => Verifier::parse(text)?,
-            None => Signer::read(&origin, &key)?.verifier(),
+            None => place::verifier(&places)?,
         };
         let evidence = Evidence {
             verifier,
-            folders: CheckpointFolders::of(&folders),
+            folders: CheckpointFolders::of(&places.audit.checkpoints),
             now: Environment::system().now(),
             unlogged: self.unlogged,
             patience: i64::from(self.patience) * 1_000_000,
         };
-        Ok(Found { database, evidence })
+        Ok(Found { database: places.database, evidence })
     }
 }
 

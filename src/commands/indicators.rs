@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use habilis::config;
-use habilis::store::{Counted, DatabaseConnection, DatabaseUrl, Indicator};
+use habilis::store::{Counted, DatabaseConnection, Indicator};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+
+use super::place::Place;
 
 const HELP: &str = "\
 Examples
@@ -24,15 +25,8 @@ than the threshold stands nowhere, and no sum is told from which it could be wor
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub struct IndicatorArguments {
-    /// A server's configuration; without it, a sandbox's data folder.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The sandbox's data folder.
-    #[arg(long, default_value = "./data")]
-    data: PathBuf,
-    /// The database, where it is not the one that the folder or the configuration says.
-    #[arg(long)]
-    database: Option<String>,
+    #[command(flatten)]
+    place: Place,
     /// From this day on (UTC).
     #[arg(long)]
     from: Date,
@@ -52,11 +46,7 @@ pub struct IndicatorArguments {
 /// # Errors
 /// The database cannot be read, or the file not be made.
 pub fn run(arguments: &IndicatorArguments) -> Result<()> {
-    let database = match (&arguments.database, &arguments.config) {
-        (Some(url), _) => DatabaseUrl::parse(url)?,
-        (None, Some(config)) => config::read_places(config)?.database,
-        (None, None) => DatabaseUrl::Sqlite(arguments.data.join("habilis.db")),
-    };
+    let database = arguments.place.read()?.database;
     ensure!(arguments.from <= arguments.until, "--from is at most --until");
     let start = |day: Date| -> Result<i64> { Ok(day.to_zoned(TimeZone::UTC)?.timestamp().as_microsecond()) };
     let (from, until) = (start(arguments.from)?, start(arguments.until.tomorrow()?)?);

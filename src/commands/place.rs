@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use habilis::audit::checkpoint::{CheckpointFolders, Signer, Verifier};
 use habilis::audit::checkpointer::AuditSettings;
@@ -38,21 +38,18 @@ impl Place {
     pub fn read(&self) -> Result<Places> {
         let mut places = match &self.config {
             Some(config) => config::read_places(config)?,
-            None => {
-                ensure!(self.certs.is_dir(), "there is no sandbox in {}: name --config", self.certs.display());
-                Places {
-                    database: DatabaseUrl::Sqlite(self.data.join("habilis.db")),
-                    bodies: BodyStoreLocation::Folder(self.data.join("bodies")),
-                    encryption: sandbox::operator_keys(&self.certs)?,
-                    audit: AuditSettings {
-                        origin: sandbox::AUDIT_ORIGIN.to_owned(),
-                        node: "1".to_owned(),
-                        key: self.certs.join("audit.key"),
-                        checkpoints: vec![self.data.join("checkpoints")],
-                        interval: Duration::from_secs(5),
-                    },
-                }
-            }
+            None => Places {
+                database: DatabaseUrl::Sqlite(self.data.join("habilis.db")),
+                bodies: BodyStoreLocation::Folder(self.data.join("bodies")),
+                encryption: sandbox::encryption(&self.certs),
+                audit: AuditSettings {
+                    origin: sandbox::AUDIT_ORIGIN.to_owned(),
+                    node: "1".to_owned(),
+                    key: self.certs.join("audit.key"),
+                    checkpoints: vec![self.data.join("checkpoints")],
+                    interval: Duration::from_secs(5),
+                },
+            },
         };
         if let Some(url) = &self.database {
             places.database = DatabaseUrl::parse(url)?;
@@ -93,8 +90,12 @@ impl Place {
 /// Database, bodies or keys cannot be opened.
 pub fn store(places: &Places) -> Result<Store> {
     let limits = StoreLimits { readers: 2, node: places.audit.node.clone(), ..StoreLimits::default() };
-    let bodies = BodyStore::open(&places.bodies)?;
-    Store::open_beside(&places.database, bodies, places.encryption.vault()?, &limits)
+    // First: where there is no key, nothing is made of what is not there either.
+    let vault = places
+        .encryption
+        .vault()
+        .context("no keys: a sandbox makes its own when it begins; a server's are named by --config")?;
+    Store::open_beside(&places.database, BodyStore::open(&places.bodies)?, vault, &limits)
 }
 
 /// What proofs are held against.
@@ -102,6 +103,13 @@ pub fn store(places: &Places) -> Result<Store> {
 /// # Errors
 /// The key cannot be read.
 pub fn evidence(places: &Places) -> Result<(CheckpointFolders, Verifier)> {
-    let signer = Signer::read(&places.audit.origin, &places.audit.key)?;
-    Ok((CheckpointFolders::of(&places.audit.checkpoints), signer.verifier()))
+    Ok((CheckpointFolders::of(&places.audit.checkpoints), verifier(places)?))
+}
+
+/// The public key of the key that signs here.
+///
+/// # Errors
+/// The key cannot be read.
+pub fn verifier(places: &Places) -> Result<Verifier> {
+    Ok(Signer::read(&places.audit.origin, &places.audit.key)?.verifier())
 }

@@ -313,20 +313,24 @@ fn create_pki(pki: &PkiFolder, environment: &Environment, progress: &(dyn Fn(&st
     pki.revoke("cps-revoque", now)
 }
 
-/// Where the sandbox keeps the operator's keys: with its other secrets, apart from the data.
+/// The sandbox's key of encryption at rest: with its other secrets, apart from the data.
+pub fn encryption(certs: &Path) -> EncryptionSettings {
+    EncryptionSettings { keys: certs.join("operator-keys"), current: "sandbox".to_owned() }
+}
+
+/// The same, made where there is none yet.
 ///
 /// # Errors
 /// A key cannot be made.
 pub fn operator_keys(certs: &Path) -> Result<EncryptionSettings> {
-    const NAME: &str = "sandbox";
-    let keys = certs.join("operator-keys");
-    let made = keys.join(format!("{NAME}.key"));
+    let settings = encryption(certs);
+    let made = settings.keys.join(format!("{}.key", settings.current));
     // Of two sandboxes that begin at once, one makes it.
     if !made.exists()
-        && let Err(error) = make_key_file(&keys, NAME)
+        && let Err(error) = make_key_file(&settings.keys, &settings.current)
         && !made.exists()
     {
         return Err(error);
     }
-    Ok(EncryptionSettings { keys, current: NAME.to_owned() })
+    Ok(settings)
 }

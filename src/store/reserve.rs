@@ -43,6 +43,7 @@ impl Reserve {
     /// is done any more when nobody else has it.
     pub fn give_away(&self, full: &Arc<AtomicBool>) {
         const PAUSE: Duration = Duration::from_secs(1);
+        tracing::error!("the disk is full: nothing is written but traces, on the room that was kept for them");
         self.release();
         full.store(true, Ordering::Relaxed);
         let (reserve, full) = (self.clone(), Arc::downgrade(full));

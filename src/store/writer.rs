@@ -424,7 +424,9 @@ impl Worker {
     #[cfg(feature = "fault-injection")]
     fn serve_with_fault(&mut self, mut units: Vec<Box<dyn Unit>>) {
         let Some(connection) = self.connection.as_mut() else { return };
-        let ran = connection.begin().and_then(|()| run_units(connection, &mut units, &self.log));
+        let ran = connection
+            .begin()
+            .and_then(|()| run_units(connection, &mut each(&mut units).collect::<Vec<_>>(), &self.log));
         for unit in units {
             unit.answer(ran.as_ref().map(|_| ()).map_err(ToString::to_string));
         }
@@ -436,23 +438,19 @@ impl Worker {
     /// While the disk is full, traces alone are kept, on the room that was kept for them.
     fn commit(&mut self, units: &mut [Box<dyn Unit>]) -> Result<(), String> {
         if !self.full.load(Ordering::Relaxed) {
-            let committed = self.commit_all(units);
-            let no_room = committed.as_ref().is_err_and(|cause| cause.contains(NO_ROOM));
-            let Some(reserve) = self.reserve.as_ref().filter(|_| no_room) else { return committed };
-            tracing::error!(
-                "the disk is full: nothing is written but traces, on the room that was kept for them"
-            );
-            reserve.give_away(&self.full);
-            self.connection = None;
+            let committed = self.commit_all(&mut each(units).collect::<Vec<_>>());
+            if committed.is_ok() || !self.full.load(Ordering::Relaxed) {
+                return committed;
+            }
         }
-        for unit in units.iter_mut().filter(|unit| unit.writes()) {
+        for unit in each(units).filter(|unit| unit.writes()) {
             unit.fail(Failure::unavailable(DISK_FULL));
         }
-        let mut traces: Vec<&mut Box<dyn Unit>> = units.iter_mut().filter(|unit| !unit.writes()).collect();
+        let mut traces: Vec<_> = each(units).filter(|unit| !unit.writes()).collect();
         if traces.is_empty() { Ok(()) } else { self.commit_all(&mut traces) }
     }
 
-    fn commit_all<U: AsUnit>(&mut self, units: &mut [U]) -> Result<(), String> {
+    fn commit_all(&mut self, units: &mut [&mut dyn Unit]) -> Result<(), String> {
         /// Serialisation failures, deadlocks and races for a unique key are tried again so often.
         const ATTEMPTS: u32 = 5;
         let mut last = String::new();
@@ -479,6 +477,11 @@ impl Worker {
                 self.running.store(false, Ordering::Release);
                 return Err(last);
             }
+            if has_no_room(&error)
+                && let Some(reserve) = &self.reserve
+            {
+                reserve.give_away(&self.full);
+            }
             if !is_worth_another_attempt(&error) {
                 // Whatever state the connection is in, the next batch begins with a new one.
                 self.connection = None;
@@ -498,38 +501,14 @@ impl Worker {
     }
 }
 
-/// As SQLite says it.
-const NO_ROOM: &str = "database or disk is full";
-
-/// A unit, or one of some.
-trait AsUnit {
-    fn unit(&mut self) -> &mut dyn Unit;
-    fn shared(&self) -> &dyn Unit;
+/// Units as they are run.
+fn each(units: &mut [Box<dyn Unit>]) -> impl Iterator<Item = &mut dyn Unit> {
+    units.iter_mut().map(|unit| &mut **unit as &mut dyn Unit)
 }
 
-impl AsUnit for Box<dyn Unit> {
-    fn unit(&mut self) -> &mut dyn Unit {
-        self.as_mut()
-    }
-
-    fn shared(&self) -> &dyn Unit {
-        self.as_ref()
-    }
-}
-
-impl AsUnit for &mut Box<dyn Unit> {
-    fn unit(&mut self) -> &mut dyn Unit {
-        self.as_mut()
-    }
-
-    fn shared(&self) -> &dyn Unit {
-        self.as_ref()
-    }
-}
-
-fn transaction<U: AsUnit>(
+fn transaction(
     connection: &mut DatabaseConnection,
-    units: &mut [U],
+    units: &mut [&mut dyn Unit],
     log: &TraceLog,
 ) -> QueryResult<Option<Frontier>> {
     connection.begin()?;
@@ -552,14 +531,14 @@ fn cause(error: DieselError) -> DieselError {
     }
 }
 
-fn run_units<U: AsUnit>(
+fn run_units(
     connection: &mut DatabaseConnection,
-    units: &mut [U],
+    units: &mut [&mut dyn Unit],
     log: &TraceLog,
 ) -> QueryResult<Option<Frontier>> {
-    for unit in units.iter_mut().map(AsUnit::unit).filter(|unit| unit.writes()) {
+    for unit in units.iter_mut().filter(|unit| unit.writes()) {
         connection.begin()?;
-        match run_unit(unit, connection).map_err(cause) {
+        match run_unit(*unit, connection).map_err(cause) {
             Ok(true) => connection.commit()?,
             Ok(false) => connection.rollback()?,
             Err(error) => {
@@ -574,7 +553,7 @@ fn run_units<U: AsUnit>(
             }
         }
     }
-    let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.shared().trace()).collect();
+    let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
     log.append(connection, &traces)
 }
 
@@ -611,8 +590,9 @@ fn is_worth_another_attempt(error: &DieselError) -> bool {
     }
 }
 
+/// As SQLite says it.
 fn has_no_room(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, information) if information.message().contains(NO_ROOM))
+    matches!(error, DieselError::DatabaseError(_, information) if information.message().contains("database or disk is full"))
 }
 
 /// SQLite reports EIO so; after it, what the kernel holds and what the disk holds may differ.
