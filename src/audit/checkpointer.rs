@@ -67,20 +67,13 @@ impl Checkpointer {
     /// A folder or the database cannot be written: it is tried again the next time. The log is not what was signed any more: then nothing is
     /// signed under this node's name.
     pub async fn sign(&mut self, store: &Store, now: Timestamp) -> Result<bool> {
-        let head = match (store.writer().head(), &self.found) {
-            (Some(head), Some(found)) if head.size() < found.size() => Some(found.clone()),
-            (Some(head), _) => Some((*head).clone()),
-            (None, found) => found.clone(),
-        };
         // Another process of this name may have gone on with the log, as `habilis retention run` does.
         let named = self.node.clone();
         let kept = store.read(move |reader| reader.log_state(&named)).await?.and_then(|state| state.frontier);
-        let head = match (head, kept) {
-            (Some(head), Some(kept)) if kept.size() > head.size() => kept,
-            (Some(head), _) => head,
-            (None, Some(kept)) => kept,
-            (None, None) => return Ok(false),
-        };
+        let written = store.writer().head().map(|head| (*head).clone());
+        // Of two as long, what this process wrote itself.
+        let heads = [kept, self.found.clone(), written];
+        let Some(head) = heads.into_iter().flatten().max_by_key(Frontier::size) else { return Ok(false) };
         ensure!(
             head.size() >= self.signed.size(),
             "the log has {} traces, {} were signed: see `habilis audit verify`",

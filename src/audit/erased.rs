@@ -42,24 +42,18 @@ pub(super) fn signed_words<'a>(row: &'a TraceRow, verifier: &Verifier) -> Option
     (erases && verifier.signed_statement(KIND, &lines, signature)).then_some(said)
 }
 
-/// Whether nothing is left of what a row said.
+/// Whether nothing is left of what a row said: every column but those of its place is as in no row at all.
 fn is_blank(row: &TraceRow) -> bool {
-    let texts = [
-        &row.request_id,
-        &row.operation,
-        &row.caller_kind,
-        &row.caller_id,
-        &row.certificate,
-        &row.mode,
-        &row.authentication,
-        &row.objects,
-        &row.outcome,
-        &row.rule,
-    ];
-    let more = [&row.caller_structure, &row.role, &row.sector, &row.software, &row.motif, &row.session_id];
-    texts.iter().all(|text| text.is_empty())
-        && more.iter().all(|text| text.is_none())
-        && (row.at, row.status, row.secret) == (0, 0, false)
+    let blank = TraceRow {
+        sequence: row.sequence,
+        node: row.node.clone(),
+        leaf: row.leaf,
+        leaf_hash: row.leaf_hash.clone(),
+        record_id: row.record_id.clone(),
+        erased_by: row.erased_by.clone(),
+        ..TraceRow::default()
+    };
+    *row == blank
 }
 
 /// What a verification met of erasures.

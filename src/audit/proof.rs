@@ -79,6 +79,7 @@ impl InclusionProof {
         let signed = verifier.open(&self.checkpoint).context("the checkpoint")?;
         ensure!(signed.origin.ends_with(&format!("/{}", self.node)), "the checkpoint is of another node");
         let row = self.row().context("the trace lacks something")?;
+        ensure!(row.hashed() == self.trace, "the proof says more of the trace than its hash covers");
         let hash = row.right_hash().context("the trace has no place")?;
         ensure!(BASE64.encode(hash) == self.leaf_hash, "the trace does not make the hash");
         let proof = self.proof.iter().map(|text| hash_of(text)).collect::<Result<Vec<Hash>>>()?;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use habilis::audit::checkpoint::Signer;
 use habilis::audit::erasure::ErasureCertificate;
 use habilis::environment::Environment;
-use habilis::operations::retention::{Retention, RetentionReport, RunOptions};
+use habilis::operations::retention::{Retention, RetentionReport};
 use habilis::store::DatabaseConnection;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -92,15 +92,14 @@ async fn erase(run: &Run) -> Result<()> {
     let signer = Arc::new(Signer::read(&places.audit.origin, &places.audit.key)?);
     let environment = Environment::system();
     let retention = Retention { store: &store, environment: &environment, signer: &signer };
-    let due = retention.run(RunOptions { dry: true, most: run.most }, |_| {}).await?;
+    let due = retention.due().await?;
     if run.dry_run {
         println!("{} records would be erased, and the traces of {}", due.records, due.traces_of);
         return Ok(());
     }
     let bar = ProgressBar::new(due.traces_of);
     bar.set_style(ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {per_sec} ({elapsed})")?);
-    let options = RunOptions { dry: false, most: run.most };
-    let report = retention.run(options, |_| bar.inc(1)).await;
+    let report = retention.run(&due, run.most, || bar.inc(1)).await;
     bar.finish_and_clear();
     let report = report.context("not all was erased")?;
     let RetentionReport { records, documents, traces_of, traces, .. } = report;

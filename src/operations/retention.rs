@@ -39,26 +39,12 @@ pub struct Retention<'a> {
     pub signer: &'a Arc<Signer>,
 }
 
-/// How a run is made.
-#[derive(Clone, Copy, Debug)]
-pub struct RunOptions {
-    /// It says what it would do.
-    pub dry: bool,
-    /// Records that are due, at most: where there are more, nothing is erased. A clock that jumped makes thousands of them.
-    pub most: u64,
-}
-
 impl Retention<'_> {
-    /// Erases what is kept no longer, record by record, each in a commit of its own with its trace: interrupted, it is gone on with. Run on
-    /// two nodes at once, each record is erased by one of them. `progress` is told after each record.
+    /// What is kept no longer.
     ///
     /// # Errors
-    /// [`Failure::Unavailable`]: what was erased until then is erased. More are due than may be.
-    pub async fn run(
-        &self,
-        options: RunOptions,
-        mut progress: impl FnMut(&RetentionReport),
-    ) -> Result<RetentionReport, Failure> {
+    /// [`Failure::Unavailable`].
+    pub async fn due(&self) -> Result<RetentionReport, Failure> {
         let mut due = RetentionReport::default();
         self.each(async |_, record| {
             due.records += u64::from(!record.erased);
@@ -66,14 +52,24 @@ impl Retention<'_> {
             Ok(())
         })
         .await?;
-        if options.dry || due.traces_of == 0 {
-            return Ok(due);
-        }
-        if due.traces_of > options.most {
-            let why = format!(
-                "{} records are due, {} at most are erased: is the clock right?",
-                due.traces_of, options.most
-            );
+        Ok(due)
+    }
+
+    /// Erases what is due, record by record, each in a commit of its own with its trace: interrupted, it is gone on with. Run on
+    /// two nodes at once, each record is erased by one of them. `progress` is told after each record. Where more are due than `most` nothing is
+    /// erased: a clock that jumped makes thousands of them.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: what was erased until then is erased. More are due than may be.
+    pub async fn run(
+        &self,
+        due: &RetentionReport,
+        most: u64,
+        mut progress: impl FnMut(),
+    ) -> Result<RetentionReport, Failure> {
+        if due.traces_of > most {
+            let why =
+                format!("{} records are due, {most} at most are erased: is the clock right?", due.traces_of);
             return Err(Failure::unavailable(why));
         }
         let mut report = RetentionReport::default();
@@ -83,7 +79,7 @@ impl Retention<'_> {
                 tracing::error!(record = record.id, %failure, "a record is not erased");
                 report.failed += 1;
             }
-            progress(&report);
+            progress();
             Ok(())
         })
         .await?;
@@ -132,12 +128,7 @@ impl Retention<'_> {
             let record = transaction.closed_record_of(&id)?.filter(|record| !record.erased);
             let grant = record.and_then(|record| decide_retention(&record, now).granted().ok());
             let Some(grant) = grant else { return Ok(None) };
-            if ten_years_before(now)
-                .is_none_or(|since| matches!(transaction.used_since(&id, since), Ok(true) | Err(_)))
-            {
-                let why = "the record was read or fed less than ten years ago: when it was closed is not what its row says";
-                return Err(StoreError::QueryBuilderError(why.into()));
-            }
+            must_be_out_of_use(transaction, &id, now)?;
             let erased = transaction.erase(&grant, &trace.request_id, now)?;
             let said = format!("{}; {}", grant.rule(), erased.told());
             let rule = signed_rule(&signer, ERASE, (&id, &trace.request_id), now, &said);
@@ -154,12 +145,7 @@ impl Retention<'_> {
             let record = transaction.closed_record_of(&id)?;
             let grant = record.and_then(|record| decide_trace_retention(&record, now).granted().ok());
             let Some(grant) = grant else { return Ok(None) };
-            if ten_years_before(now)
-                .is_none_or(|since| matches!(transaction.used_since(&id, since), Ok(true) | Err(_)))
-            {
-                let why = "the record was read or fed less than ten years ago: its traces are kept";
-                return Err(StoreError::QueryBuilderError(why.into()));
-            }
+            must_be_out_of_use(transaction, &id, now)?;
             let erased = transaction.erase_traces(&grant, &trace.request_id, now)?;
             let Some(erased) = erased else { return Ok(None) };
             let said = format!("{}; {}", grant.rule(), erased.told());
@@ -176,6 +162,21 @@ impl Retention<'_> {
 
     fn trace(&self, now: i64, operation: &'static str) -> TraceContext {
         TraceContext::of_server(now, self.environment.next_id(), operation)
+    }
+}
+
+/// What was fed or read less than ten years ago was not closed when its row says.
+fn must_be_out_of_use(transaction: &mut Transaction<'_>, id: &str, now: i64) -> Result<(), StoreError> {
+    let used = match ten_years_before(now) {
+        Some(since) => transaction.used_since(id, since)?,
+        None => true,
+    };
+    match used {
+        true => Err(StoreError::QueryBuilderError(
+            "the record was read or fed less than ten years ago: when it was closed is not what its row says"
+                .into(),
+        )),
+        false => Ok(()),
     }
 }
 

@@ -28,6 +28,9 @@ pub enum SealingError {
     /// The operator's key of this name is not there.
     #[error("the operator's key {0} is not in the folder of keys")]
     UnknownOperatorKey(String),
+    /// The operator has retired the key under which new ones are wrapped here.
+    #[error("the operator's key {0} is retired: set [encryption] current, and restart")]
+    Retired(String),
     /// What wraps the record's key, or seals the bytes, is not right: altered, of another record, or under another key.
     #[error("{0} cannot be opened: altered, or sealed for something else")]
     NotOpened(&'static str),

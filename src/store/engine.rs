@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::migration::MigrationSource;
 use diesel::prelude::*;
@@ -232,8 +232,13 @@ fn applied_versions(connection: &mut DatabaseConnection) -> QueryResult<Vec<Stri
 /// Refuses a database that a newer program has migrated: this one does not know what it would overlook or remove there.
 fn must_not_be_newer(connection: &mut DatabaseConnection) -> Result<()> {
     let known = known_versions(connection)?;
-    // Where there is no such table, nothing was ever migrated.
-    let applied = applied_versions(connection).unwrap_or_default();
+    // Where nothing was ever migrated there is no such table yet.
+    let applied = match connection {
+        DatabaseConnection::Sqlite(sqlite) => sqlite.applied_migrations(),
+        DatabaseConnection::Postgres(postgres) => postgres.applied_migrations(),
+    };
+    let applied = applied.map_err(|error| anyhow!("{error}")).context("what was migrated cannot be read")?;
+    let applied: Vec<String> = applied.iter().map(ToString::to_string).collect();
     match applied.iter().find(|applied| !known.contains(applied)) {
         Some(newer) => bail!("the database belongs to a newer version of the program (migration {newer})"),
         None => Ok(()),
@@ -258,10 +263,21 @@ fn versions<B: diesel::backend::Backend>(source: &impl MigrationSource<B>) -> Re
     Ok(versions)
 }
 
+/// What a checkpoint of the log came to: that it was blocked is no error of SQLite's.
+#[derive(QueryableByName)]
+struct Checkpointed {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    busy: i32,
+}
+
 /// Writes the log into the database and cuts it.
 pub(super) fn truncate_log(url: &DatabaseUrl) -> Result<()> {
     if let DatabaseConnection::Sqlite(sqlite) = &mut DatabaseConnection::open_for_writing(url)? {
-        sqlite.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        // Nobody's commit waits long for somebody who reads.
+        sqlite.batch_execute("PRAGMA busy_timeout=500")?;
+        let checkpointed: Checkpointed =
+            diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(sqlite)?;
+        ensure!(checkpointed.busy == 0, "somebody reads: the log is cut later");
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The keys of records: made at the first feed, kept under an operator's key, destroyed with the record.
 
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
 use super::Store;
@@ -92,7 +93,6 @@ impl Store {
         let (vault, from, behind) = (self.vault.clone(), from.to_owned(), behind.to_owned());
         self.writer
             .untraced(move |connection| {
-                must_not_be_retired(connection, vault.current())?;
                 let rows: Vec<(String, KeyRow)> = record_key::table
                     .filter(record_key::operator_key.eq(&from))
                     .filter(record_key::record_id.gt(&behind))
@@ -119,6 +119,7 @@ impl Store {
                         .execute(connection)?;
                     done.wrapped += 1;
                 }
+                must_not_be_retired(connection, vault.current())?;
                 Ok(done)
             })
             .await
@@ -140,7 +141,13 @@ impl Store {
                     .on_conflict_do_nothing();
                 match connection {
                     DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                    DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
+                    DatabaseConnection::Postgres(postgres) => {
+                        let inserted = insert.execute(postgres)?;
+                        // Who is about to keep something under it has committed it before this, and it is seen; or writes it behind, and sees that
+                        // the key is retired.
+                        postgres.batch_execute("LOCK TABLE record_key IN SHARE MODE")?;
+                        inserted
+                    }
                 };
                 if under().limit(1).load::<String>(connection)?.is_empty() {
                     return Ok(true);
@@ -184,17 +191,18 @@ impl Transaction<'_> {
     /// # Errors
     /// The database's, or that the key cannot be opened.
     pub fn history_key(&mut self, grant: &HistoryGrant, vault: &Vault) -> QueryResult<SealingKey> {
-        history_key(self.connection, grant, vault)
+        sealing_key(self.connection, vault, grant.record_id())
     }
 }
 
-pub(super) fn history_key(
+/// The key of a record that is not erased, opened.
+pub(super) fn sealing_key(
     connection: &mut DatabaseConnection,
-    grant: &HistoryGrant,
     vault: &Vault,
+    record_id: &str,
 ) -> QueryResult<SealingKey> {
-    let kept = made_or_kept(connection, vault, grant.record_id())?;
-    vault.open(grant.record_id(), &kept).map_err(in_database)
+    let kept = made_or_kept(connection, vault, record_id)?;
+    vault.open(record_id, &kept).map_err(in_database)
 }
 
 /// The key of a record that is not erased: of two that make one at once, the first one's stands.
@@ -220,7 +228,6 @@ pub(super) fn made_or_kept(
     if live.is_none() {
         return Err(diesel::result::Error::NotFound);
     }
-    must_not_be_retired(connection, vault.current())?;
     let (_, new) = vault.new_key(record_id).map_err(in_database)?;
     let insert = diesel::insert_into(record_key::table)
         .values((
@@ -233,19 +240,17 @@ pub(super) fn made_or_kept(
         DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
         DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
     };
+    must_not_be_retired(connection, vault.current())?;
     Ok(kept(connection)?.ok_or(diesel::result::Error::NotFound)?.into())
 }
 
-/// A node that still has a key current which the operator has retired keeps nothing under it.
+/// A node that still has a key current which the operator has retired keeps nothing under it. Asked behind the write: see [`Store::retire_key`].
 fn must_not_be_retired(connection: &mut DatabaseConnection, name: &str) -> QueryResult<()> {
     let retired: Option<String> =
         retired_key::table.find(name).select(retired_key::name).first(connection).optional()?;
     match retired {
         None => Ok(()),
-        Some(name) => {
-            let why = format!("the operator's key {name} is retired: set [encryption] current, and restart");
-            Err(diesel::result::Error::QueryBuilderError(why.into()))
-        }
+        Some(name) => Err(in_database(SealingError::Retired(name))),
     }
 }
 

@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use super::bodies::{BodyStore, hex};
 use super::documents::{FactsRow, OpenedDocument};
 use super::engine::DatabaseConnection;
-use super::keys::{history_key, in_database, sealing};
+use super::keys::{in_database, made_or_kept, sealing};
 use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
 use super::schema::{document, made_body, vaccination};
@@ -100,17 +100,24 @@ pub struct KeptVaccinations {
     hidden: (Labels, Option<i64>),
 }
 
+/// What is told instead where bytes are not right any more. That a key is missing here, or the database away, is nobody's fault but this server's: it is
+/// an error, and nothing that is known ends by it.
 fn opened_all(
     connection: &mut DatabaseConnection,
     grant: &HistoryGrant,
     vault: &Vault,
     facts: Vec<(String, String, String)>,
-) -> Result<Vec<String>, String> {
-    let key = history_key(connection, grant, vault).map_err(|error| error.to_string())?;
+) -> QueryResult<Result<Vec<String>, String>> {
+    let kept = made_or_kept(connection, vault, grant.record_id())?;
+    let key = match vault.open(grant.record_id(), &kept) {
+        Ok(key) => key,
+        Err(error @ SealingError::NotOpened(_)) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(in_database(error)),
+    };
     let open = |(document_id, body_key, facts): (String, String, String)| {
         opened(&key, &document_id, &body_key, facts).map_err(|error| format!("the note {document_id}: {error}"))
     };
-    facts.into_iter().map(open).collect()
+    Ok(facts.into_iter().map(open).collect())
 }
 
 /// A history that the server made.
@@ -173,7 +180,7 @@ impl Transaction<'_> {
             .order((vaccination::day.asc(), vaccination::document_id.asc()))
             .select((vaccination::document_id, document::body_key, vaccination::facts))
             .load(self.connection)?;
-        let facts = opened_all(self.connection, grant, vault, facts);
+        let facts = opened_all(self.connection, grant, vault, facts)?;
         let key = RecordKey::Id(grant.record_id().to_owned());
         let patient = whole_record(self.connection, &key)?.ok_or(diesel::result::Error::NotFound)?;
         let made = document::table

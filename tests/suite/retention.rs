@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use habilis::audit::verify::{Evidence, verify};
-use habilis::operations::retention::{Retention, RetentionReport, RunOptions};
+use habilis::operations::retention::{Retention, RetentionReport};
 use habilis::sandbox::example::Example;
 use habilis::store::{DatabaseConnection, DatabaseUrl};
 use serde_json::Value;
 
+use crate::homologation::vaccinations;
 use crate::on_both_engines;
 use crate::support::{Client, Engine, OTHER, PATIENT, PatientSide, TEST, World};
 
@@ -17,6 +19,7 @@ on_both_engines!(
     a_copy_of_what_was_erased_opens_with_the_key_alone,
     a_record_that_is_opened_again_is_whole,
     ten_years_after_its_closing_a_record_ends,
+    nothing_of_an_erased_record_is_left,
     nothing_is_erased_that_should_be_kept,
     words_taken_from_a_trace_are_found,
     a_certificate_of_erasure_holds,
@@ -44,7 +47,10 @@ fn run_at_most(world: &World, dry: bool, most: u64) -> Result<RetentionReport, S
     let services = world.services();
     let (store, environment, signer) = (&services.store, &services.environment, &services.signer);
     let retention = Retention { store, environment, signer };
-    let ran = actix_web::rt::System::new().block_on(retention.run(RunOptions { dry, most }, |_| {}));
+    let ran = actix_web::rt::System::new().block_on(async {
+        let due = retention.due().await?;
+        if dry { Ok(due) } else { retention.run(&due, most, || {}).await }
+    });
     ran.map_err(|failure| format!("{failure:?}"))
 }
 
@@ -88,7 +94,6 @@ fn documents_lie_sealed(engine: Engine) {
     let id = url.rsplit('/').next().unwrap();
     let sealed = std::fs::read(world.body(id)).unwrap();
     assert_eq!(sealed.len(), SECRET.len() + 40 + 16, "header and tag");
-    // What the server makes itself lies in the database, and no more in the clear.
     assert_eq!(
         world.rows("record_key WHERE operator_key = 'sandbox'"),
         3,
@@ -158,6 +163,62 @@ fn a_record_that_is_opened_again_is_whole(engine: Engine) {
     world.sql(&format!("UPDATE record SET closed_at = NULL WHERE ins_value = '{OTHER}'"));
 }
 
+/// A vaccination note, of which the server makes a history.
+#[track_caller]
+fn note(doctor: &Client, unique_id: &str) {
+    let entry = vaccinations::entry("41DAC707-7C96-47B7-B600-AC63D8002142", "68747507", "20090928", "LOT-A");
+    let fed = vaccinations::feed(doctor, unique_id, None, &entry);
+    assert_eq!(fed.status, 201, "{}", fed.text());
+}
+
+/// Every table that names a record, but for what is left of one.
+fn named(world: &World) -> Vec<String> {
+    let left = ["trace", "erasure"];
+    let tables = world.tables_with("record_id");
+    assert!(tables.len() > 8 && left.iter().all(|one| tables.iter().any(|table| table == one)), "{tables:?}");
+    tables.into_iter().filter(|table| !left.contains(&table.as_str())).collect()
+}
+
+fn nothing_of_an_erased_record_is_left(engine: Engine) {
+    let world = World::start(engine);
+    let (doctor, mes) = (world.client("cps-medecin"), PatientSide::of(&world));
+    // What belongs to a document, a set, a subscription.
+    let below = ["search_term", "document_version", "subscription_document"];
+    let others = below.map(|table| world.rows(table));
+    doctor.authorise(OTHER);
+    feed(&doctor, OTHER, "2.25.4421");
+    note(&doctor, "2.25.4422");
+    assert_eq!(doctor.label("2.25.4421", &["N", "MASQUE_PS"]).status, 200);
+    mes.set(OTHER, "810100000016", "medecin_traitant");
+    let asked =
+        crate::subscriptions::subscription(crate::subscriptions::CREATED, OTHER, "https://localhost:1/avis");
+    assert_eq!(doctor.post("/Subscription", asked.to_string()).status, 201);
+    let record = mes.record(OTHER);
+    world.sql(&format!(
+        "INSERT INTO notice (id, record_id, kind, channel, told, at, actor, actor_kind, mode, state, due, attempts, leased_until) VALUES ('n', '{}', 'x', 'x', 'x', 1, 'x', 'x', 'x', 'x', 1, 0, 0)",
+        record.id
+    ));
+    // What the server makes of a note, and what it keeps of it, is sealed as the note is.
+    assert_eq!((world.rows("vaccination"), world.rows("vaccination WHERE facts LIKE '%LOT-A%'")), (1, 0));
+    assert_eq!(
+        (world.rows("made_body") > 0, world.rows_with("made_body", "bytes", "ClinicalDocument")),
+        (true, 0)
+    );
+    let count = |table: &String| world.rows(&format!("{table} WHERE record_id = '{}'", record.id));
+    for table in named(&world) {
+        assert!(count(&table) > 0, "control: {table}");
+    }
+    for (table, before) in below.iter().zip(others) {
+        assert!(world.rows(table) > before, "control: {table}");
+    }
+    let erased = mes.send("DELETE", &format!("/{}", record.id), Some(record.version), None);
+    assert_eq!(erased.status, 200, "{}", erased.text());
+    for table in named(&world) {
+        assert_eq!(count(&table), 0, "{table}");
+    }
+    assert_eq!(below.map(|table| world.rows(table)), others);
+}
+
 /// A record fed, read, closed; then so many days go by. Nobody connects any more: their cards are over.
 fn closed_for(world: &World, days: i64) -> String {
     let (doctor, mes) = (world.client("cps-medecin"), PatientSide::of(world));
@@ -191,7 +252,7 @@ fn ten_years_after_its_closing_a_record_ends(engine: Engine) {
     let expected = RetentionReport { records: 1, documents: 1, traces_of: 1, traces: before as u64, failed: 0 };
     assert_eq!(report, expected, "all of its traces");
     assert_eq!(world.bodies(), bodies - 1);
-    for table in ["document", "record_key", "submission_set", "authorisation", "notice", "vaccination"] {
+    for table in named(&world) {
         assert_eq!(world.rows(&format!("{table} WHERE record_id = '{id}'")), 0, "{table}");
     }
     assert_eq!(world.rows(&format!("record WHERE ins_value = '{OTHER}'")), 0, "no traits");
@@ -235,6 +296,33 @@ fn nothing_is_erased_that_should_be_kept(engine: Engine) {
     world.sql(&closed.replace("{}", no));
     let failed = RetentionReport { failed: 1, ..RetentionReport::default() };
     assert_eq!(run(&world, false), failed, "it was read and fed this year");
+    // Nor by the command; and never in a database that somebody names beside the checkpoints of another.
+    let by_command = |database: &str, more: &[&str]| {
+        let place = ["--data", world.data.to_str().unwrap(), "--certs", world.certs.to_str().unwrap()];
+        let command = ["retention", "run", "--database", database];
+        let run =
+            Command::new(env!("CARGO_BIN_EXE_habilis")).args(command).args(place).args(more).output().unwrap();
+        (run.status.code(), String::from_utf8(run.stderr).unwrap())
+    };
+    // What was signed last is noted a moment later.
+    let settled = |database: &str, more: &[&str]| {
+        let begun = Instant::now();
+        loop {
+            let (code, why) = by_command(database, more);
+            if !why.contains("not that of the checkpoints") || begun.elapsed() > Duration::from_secs(20) {
+                return (code, why);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    let (code, why) = settled(&world.database_url, &["--most", "0"]);
+    assert!(code == Some(1) && why.contains("1 records are due, 0 at most are erased"), "{code:?} {why}");
+    let (code, why) = settled(&world.database_url, &[]);
+    assert!(code == Some(1) && why.contains("1 records could not be erased"), "{code:?} {why}");
+    assert!(why.contains("read or fed less than ten years ago"), "the reason is in the log: {why}");
+    let another = World::start(engine);
+    let (code, why) = by_command(&another.database_url, &[]);
+    assert!(code == Some(1) && why.contains("the database is not that of the checkpoints"), "{code:?} {why}");
     let yes = if matches!(engine, Engine::Sqlite) { "1" } else { "TRUE" };
     world.sql(&closed.replace("{}", yes).replace("closed_at = 1", "closed_at = NULL"));
     assert_eq!(doctor.send("GET", &url, &[], None).unwrap().text(), SECRET);
@@ -444,6 +532,9 @@ fn the_operators_key_is_changed(engine: Engine) {
     let doctor = world.client("cps-medecin");
     doctor.authorise(OTHER);
     let url = feed(&doctor, OTHER, "2.25.4407");
+    note(&doctor, "2.25.4408");
+    let history = "document WHERE type_code = '11369-6' AND status = 'current'";
+    assert_eq!(world.rows(history), 1);
     let keys = certs.join("operator-keys");
     let made = told(
         Command::new(env!("CARGO_BIN_EXE_habilis"))
@@ -469,10 +560,19 @@ fn the_operators_key_is_changed(engine: Engine) {
     };
     assert_eq!(rotated, (1, 2, 0));
     assert_eq!(told(habilis(&world, &["keys", "list"])), "2027-01\t3 records\n");
+    // Nor is a key retired that something is under.
+    let used = habilis(&world, &["keys", "retire", "2027-01"]);
+    assert!(!used.status.success(), "{}", String::from_utf8_lossy(&used.stdout));
+    let why = String::from_utf8(used.stderr).unwrap();
+    assert!(why.contains("keys of records are under 2027-01: `habilis keys rotate`"), "{why}");
+    assert_eq!(world.rows("retired_key"), 0, "it goes on as it was");
     // The server that has not read the new key opens nothing that is under it, and says no more than that it cannot.
     let without = doctor.send("GET", &url, &[], None).unwrap();
     assert_eq!(without.status, 503);
     assert!(!without.text().contains("key"), "{}", without.text());
+    // What it cannot read for want of a key does not end by it.
+    assert_eq!(doctor.delete_document("2.25.4408").status, 503);
+    assert_eq!(world.rows(history), 1);
     told(habilis(&world, &["keys", "rotate"]));
     assert_eq!(told(habilis(&world, &["keys", "list"])), "sandbox\t3 records   current\n", "and back");
     assert_eq!(doctor.send("GET", &url, &[], None).unwrap().text(), SECRET);
@@ -486,7 +586,7 @@ fn the_operators_key_is_changed(engine: Engine) {
     let forgotten = world.client("cps-medecin-b");
     forgotten.authorise("217057599900827");
     let example = Example::new(TEST, "217057599900827", "X", "2.25.4409");
-    assert_eq!(forgotten.post("/DocumentReference", example.single()).status, 500, "no key is made under it");
+    assert_eq!(forgotten.post("/DocumentReference", example.single()).status, 503, "no key is made under it");
     world.sql("DELETE FROM retired_key");
     assert_eq!(forgotten.post("/DocumentReference", example.single()).status, 201, "control");
     assert!(told(habilis(&world, &["keys", "retire", "2027-01"])).starts_with("2027-01 is retired"));

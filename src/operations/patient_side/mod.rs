@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use super::{Operation, Services, Traced};
 use crate::audit::TraceContext;
-use crate::audit::erased::signed_rule;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::patient::RecordSummary;
 use crate::identity::patient_side::PatientSide;
 use crate::rights::PatientSideGrant;
-use crate::store::{ERASING, RecordKey, Step, StoreError, Transaction};
+use crate::store::{RecordKey, Step, StoreError, Transaction};
 
 /// Who reads on the patient's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,14 +115,6 @@ impl PatientCall {
                 Outcome::Refused(refusal) => return Ok(refused(refusal.concerning(&record.id, None))),
             };
             let after = transaction.whole_record(&grant, &key)?.unwrap_or(record);
-            let rule = match given {
-                // What erased it is signed: a trace of it cannot be made behind the server's back.
-                Some(_) if call.trace.operation == ERASING[0] => {
-                    let request_id = &call.trace.request_id;
-                    signed_rule(&call.services.signer, ERASING[0], (&id, request_id), call.now(), &rule)
-                }
-                _ => rule,
-            };
             let trace = call.trace.granted(200, &rule, Some(&id), &objects);
             Ok(Step { value: Ok((after, given)), trace, keep: true })
         };

@@ -1,7 +1,10 @@
 //! Open, find, read, change, close, reopen and erase a record.
 
+use std::sync::Arc;
+
 use super::super::retention;
 use super::{Operation, Outcome, PatientCall, PatientReader, Traced, operation, unknown};
+use crate::audit::erased::signed_rule;
 use crate::error::{Failure, Reason, Refusal};
 use crate::fhir::consent::HeldConsent;
 use crate::fhir::patient::RecordSummary;
@@ -181,12 +184,16 @@ pub async fn erase(
     id: String,
     if_match: Option<i64>,
 ) -> Result<Traced<Result<RecordSummary, Refusal>>, Failure> {
-    let (now, request_id) = (call.now(), call.trace.request_id.clone());
+    let (now, request_id, signer) =
+        (call.now(), call.trace.request_id.clone(), Arc::clone(&call.services.signer));
     let erased = call
         .change_with(id.clone(), if_match, move |transaction, grant, _| {
             let grant = grant.erasure(&id);
             let erased = transaction.erase(&grant, &request_id, now)?;
-            Ok(Outcome::With(format!("{}; {}", grant.rule(), erased.told()), erased.bodies))
+            let said = format!("{}; {}", grant.rule(), erased.told());
+            // Signed: a trace of an erasure cannot be made behind the server's back.
+            let rule = signed_rule(&signer, ERASING[0], (&id, &request_id), now, &said);
+            Ok(Outcome::With(rule, erased.bodies))
         })
         .await?;
     let mut bodies = Vec::new();

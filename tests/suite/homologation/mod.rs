@@ -13,7 +13,7 @@ mod retrieving;
 mod secret;
 mod sessions;
 mod updates;
-mod vaccinations;
+pub mod vaccinations;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -35,7 +35,7 @@ const DOCTOR_B: &str = "810100000024";
 
 /// The card's holder in a session with these parameters.
 #[track_caller]
-fn session(world: &World, card: &str, form: &[(&str, &str)]) -> Client {
+pub fn session(world: &World, card: &str, form: &[(&str, &str)]) -> Client {
     let client = world.client(card);
     let mut all = vec![("grant_type", "client_credentials")];
     all.extend_from_slice(form);
@@ -62,7 +62,7 @@ fn centre_15(world: &World) -> Client {
 
 /// A professional with e-CPS, in the software of the health centre, for every transaction.
 #[track_caller]
-fn e_cps(world: &World, login: &str) -> Client {
+pub fn e_cps(world: &World, login: &str) -> Client {
     let software = world.client("org-psc");
     let subject = world.stand_in.sign_in(login, CLIENT_ID, TokenForm::Opaque).unwrap();
     let token = software
@@ -72,7 +72,7 @@ fn e_cps(world: &World, login: &str) -> Client {
             ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
             (
                 "scope",
-                "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68 ITI-81",
+                "TD0.2 TD0.3 TD0.4 TD1.3a TD1.4 TD1.6 TD3.1b TD3.3 ITI-65 ITI-105 ITI-66 ITI-67 ITI-68 ITI-81 ITI-110",
             ),
         ])
         .token();

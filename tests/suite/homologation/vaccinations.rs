@@ -18,7 +18,7 @@ const UUID_1: &str = "41DAC707-7C96-47B7-B600-AC63D8002142";
 const UUID_2: &str = "41DAC707-7C96-47B7-B600-AC63D8002143";
 
 /// The entry of a vaccination.
-fn entry(id: &str, cis: &str, day: &str, lot: &str) -> String {
+pub fn entry(id: &str, cis: &str, day: &str, lot: &str) -> String {
     format!(
         "<entry><substanceAdministration classCode=\"SBADM\" moodCode=\"EVN\"><templateId root=\"1.2.250.1.213.1.1.3.45\"/><id root=\"{id}\"/>\
          <effectiveTime value=\"{day}\"/><consumable><manufacturedProduct><manufacturedMaterial>\
@@ -35,7 +35,7 @@ fn note_of(example: &Example<'_>, entries: &str) -> (Value, Vec<u8>) {
 }
 
 /// Feeds a note with these entries.
-fn feed(client: &Client, unique_id: &str, replaces: Option<&str>, entries: &str) -> Answer {
+pub fn feed(client: &Client, unique_id: &str, replaces: Option<&str>, entries: &str) -> Answer {
     let example = Example { replaces, ..of_type(unique_id, ("87273-9", "52"), NORMAL) };
     let (document, bytes) = note_of(&example, entries);
     client.post("/DocumentReference", alone(document, &bytes))

@@ -282,6 +282,28 @@ impl World {
         diesel::sql_query(query).get_result::<One>(&mut connection).unwrap().text
     }
 
+    /// How many rows of a table hold these bytes in a column of bytes.
+    pub fn rows_with(&self, table: &str, column: &str, text: &str) -> i64 {
+        let holds = match self.database_url.starts_with("sqlite") {
+            true => format!("instr({column}, CAST('{text}' AS BLOB)) > 0"),
+            false => format!("position('{text}'::bytea in {column}) > 0"),
+        };
+        self.rows(&format!("{table} WHERE {holds}"))
+    }
+
+    /// Tables of the database with a column of this name.
+    pub fn tables_with(&self, column: &str) -> Vec<String> {
+        let query = match self.database_url.starts_with("sqlite") {
+            true => format!(
+                "SELECT group_concat(m.name) AS text FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = '{column}'"
+            ),
+            false => format!(
+                "SELECT string_agg(table_name, ',') AS text FROM information_schema.columns WHERE table_schema = 'public' AND column_name = '{column}'"
+            ),
+        };
+        self.text(&query).split(',').map(str::to_owned).collect()
+    }
+
     /// The number of rows of a table.
     pub fn rows(&self, table: &str) -> i64 {
         use diesel::RunQueryDsl;
