@@ -20,8 +20,7 @@ impl SubscriptionsSection {
     pub(super) fn read(self) -> Result<SubscriptionSettings> {
         let Self { hosts, authority, certificate, key } = self;
         ensure!(!hosts.is_empty(), "subscriptions.hosts names no host");
-        ensure!(hosts.iter().all(|host| !host.ends_with(":*")), "subscriptions.hosts: a port is a number");
-        AllowList::read(&hosts)?;
+        ensure!(!AllowList::read(&hosts)?.has_any_port(), "subscriptions.hosts: a port is a number");
         Ok(SubscriptionSettings { hosts, authority, certificate, key })
     }
 }

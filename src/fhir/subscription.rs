@@ -198,8 +198,11 @@ impl AskedSubscription {
     }
 
     /// The text that is kept: as received, but for what the server says of it each time it is read. A header whose value was read back as hidden
-    /// keeps the one that it had.
-    pub fn kept(&self, before: Option<&str>) -> String {
+    /// keeps the one that it had, at the receiver that it was for and at no other.
+    ///
+    /// # Errors
+    /// [`Reason::SubscriptionRefused`]: a hidden value that nobody has said of this receiver.
+    pub fn kept(&self, before: Option<&str>) -> Result<String, Refusal> {
         let mut kept = self.resource.clone();
         if let Some(object) = kept.as_object_mut() {
             for said in ["id", "meta", "status", "_status", "end", "_end", "error", "_error"] {
@@ -207,20 +210,25 @@ impl AskedSubscription {
             }
         }
         let before: Value = before.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let of_before: Vec<&str> = at(at(&before, "channel"), "header")
-            .as_array()
-            .map_or(Vec::new(), |headers| headers.iter().filter_map(Value::as_str).collect());
+        let channel = at(&before, "channel");
+        let of_before: Vec<&str> = match *at(channel, "endpoint") == *self.receiver.endpoint {
+            true => at(channel, "header").as_array().into_iter().flatten().filter_map(Value::as_str).collect(),
+            false => Vec::new(),
+        };
+        let name_of = |header: &str| header.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let mut seen: Vec<String> = Vec::new();
         for header in headers_of(&mut kept) {
-            let hidden = header.split_once(':').filter(|(_, value)| value.trim() == HIDDEN);
-            let Some((name, _)) = hidden else { continue };
-            let old = of_before
-                .iter()
-                .find(|old| old.split(':').next().is_some_and(|old| old.eq_ignore_ascii_case(name)));
-            if let Some(old) = old {
-                *header = (*old).to_owned();
+            let name = name_of(header);
+            // Of several of one name, each is the one that stood in its place.
+            let place = seen.iter().filter(|seen| **seen == name).count();
+            if header.split_once(':').is_some_and(|(_, value)| value.trim() == HIDDEN) {
+                let old = of_before.iter().filter(|old| name_of(old) == name).nth(place);
+                let why = "the value of a header is hidden: say it, for this receiver";
+                (*old.ok_or_else(|| refused("channel.header", why))?).clone_into(header);
             }
+            seen.push(name);
         }
-        to_json(&kept)
+        Ok(to_json(&kept))
     }
 }
 
@@ -286,9 +294,10 @@ fn read_header(header: &str) -> Result<(String, String), Refusal> {
         && header.len() <= LONGEST_HEADER;
     let lower = name.to_ascii_lowercase();
     // Nor is it somebody's to say for whom or over whom the server asks.
-    let proxied =
-        ["proxy-", "x-forwarded", "forwarded", "x-real-ip", "via"].iter().any(|one| lower.starts_with(one))
-            || lower.ends_with("-override");
+    let proxied = ["proxy-", "x-forwarded", "forwarded", "x-real-ip", "via", "x-original", "x-rewrite"]
+        .iter()
+        .any(|one| lower.starts_with(one))
+        || lower.ends_with("-override");
     match fits && !proxied && !OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
         true => Ok((name.to_owned(), value.to_owned())),
         false => Err(wrong()),

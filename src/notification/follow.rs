@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,7 @@ use crate::fhir::subscription::{
 use crate::fhir::xml;
 use crate::identity::kept::KeptCaller;
 use crate::identity::scope::Transaction;
-use crate::identity::{Actor, Caller};
+use crate::identity::{Actor, Authentication, Caller};
 use crate::operations::Services;
 use crate::operations::subscriptions::{SubscriptionFilter, record_of, state};
 use crate::rights::Scope;
@@ -93,6 +94,11 @@ impl AllowList {
         hosts.iter().map(read).collect::<Result<_>>().map(Self)
     }
 
+    /// Whether a place is any port of its host.
+    pub fn has_any_port(&self) -> bool {
+        self.0.iter().any(|allowed| allowed.port.is_none())
+    }
+
     /// Whether a notification may go there.
     ///
     /// # Errors
@@ -106,6 +112,9 @@ impl AllowList {
             let here = allowed.host == host && allowed.port.is_none_or(|only| only == port);
             here && url.path().starts_with(&allowed.path)
         });
+        // What others may read as a slash would lead out of the path that is allowed.
+        let path = url.path().to_ascii_lowercase();
+        let bare = bare && !path.contains("%2f") && !path.contains("%5c");
         match url.scheme() == "https" && bare && known && endpoint.len() <= 2_000 {
             true => Ok(()),
             false => Err(wrong),
@@ -153,22 +162,39 @@ impl Follower {
     /// # Errors
     /// The store's: the next round goes on where this one stopped.
     pub async fn round(&self) -> Result<usize, Failure> {
-        let store = &self.services.store;
         let (mut arrived, mut under_way) = (0, FuturesUnordered::new());
+        let (mut failed, mut read_at) = (None, None::<tokio::time::Instant>);
         loop {
-            while store.note_followed(self.now().as_microsecond()).await? {}
-            let free = i64::try_from(AT_ONCE.saturating_sub(under_way.len())).unwrap_or_default();
-            let now = self.now().as_microsecond();
-            let taken = if free > 0 { store.take_subscriptions(now, LEASE, free).await? } else { Vec::new() };
-            for one in taken {
-                under_way.push(self.turn(one));
+            // What fails takes nothing more, and cuts off nothing that is under way.
+            if failed.is_none() {
+                let free = AT_ONCE.saturating_sub(under_way.len());
+                let is_due = read_at.is_none_or(|at| at.elapsed() >= INTERVAL);
+                match self.take(is_due, free).await {
+                    Ok(taken) => under_way.extend(taken.into_iter().map(|one| self.turn(one))),
+                    Err(failure) => failed = Some(failure),
+                }
+                if is_due {
+                    read_at = Some(tokio::time::Instant::now());
+                }
             }
             if under_way.is_empty() {
-                return Ok(arrived);
+                return failed.map_or(Ok(arrived), Err);
             }
-            if let Ok(Some(told)) = tokio::time::timeout(INTERVAL, under_way.next()).await {
-                arrived += told?;
+            match tokio::time::timeout(INTERVAL, under_way.next()).await {
+                Ok(Some(Ok(told))) => arrived += told,
+                Ok(Some(Err(failure))) => failed = failed.or(Some(failure)),
+                Ok(None) | Err(_) => {}
             }
+        }
+    }
+
+    /// Subscriptions that are due, after what was done since the last time is read, where it is time for that.
+    async fn take(&self, read: bool, most: usize) -> Result<Vec<OpenedSubscription>, Failure> {
+        let store = &self.services.store;
+        while read && store.note_followed(self.now().as_microsecond()).await? {}
+        match i64::try_from(most).unwrap_or_default() {
+            0 => Ok(Vec::new()),
+            most => store.take_subscriptions(self.now().as_microsecond(), LEASE, most).await,
         }
     }
 
@@ -232,12 +258,12 @@ impl Follower {
             SubscriptionStatus::Error => {
                 Ok((self.in_error(one, one.row.fault.as_deref().unwrap_or(NO_RESPONSE)), 0))
             }
-            SubscriptionStatus::Requested => {
-                Ok(match self.send(one, &receiver, "handshake", &Notification::Handshake).await {
+            SubscriptionStatus::Requested => Ok(
+                match self.send(one, &receiver, &of_version("handshake", one), &Notification::Handshake).await {
                     Ok(()) => (Onward { due: now, ..self.active(one, true) }, 1),
                     Err(fault) => (self.in_error(one, fault), 0),
-                })
-            }
+                },
+            ),
             SubscriptionStatus::Active => {
                 if one.row.changed {
                     let filter: SubscriptionFilter =
@@ -366,19 +392,20 @@ impl Follower {
             _ => return Standing::Unknown,
         }
         let Some(caller) = kept.caller(Vec::new()) else { return Standing::Over };
-        let admitted = sessions.software.load().admit(caller.software.as_ref());
-        if !admitted.is_ok_and(|admitted| admitted.scopes.hold(Transaction::Subscribe)) {
-            return Standing::Over;
-        }
+        let software = match sessions.software.load().admit(caller.software.as_ref()) {
+            Ok(admitted) if admitted.scopes.hold(Transaction::Subscribe) => admitted.software,
+            _ => return Standing::Over,
+        };
         let directory = sessions.directory.load();
-        if let (Some(structure), Actor::Professional { id, profession, .. }) =
-            (&caller.structure, &caller.actor)
+        // A card's structure is the directory's; that of an e-CPS is Pro Santé Connect's, and its subscriptions end in days.
+        if let (Authentication::Card, Some(structure), Actor::Professional { id, profession, .. }) =
+            (caller.authentication, &caller.structure, &caller.actor)
             && !directory.exercises(id, profession.code(), structure)
         {
             return Standing::Over;
         }
         let might_act_for = directory.might_act_for(caller.id(), caller.structure.as_deref());
-        Standing::Caller(Box::new(Caller { might_act_for, ..caller }))
+        Standing::Caller(Box::new(Caller { might_act_for, software, ..caller }))
     }
 
     /// Where it goes to, if that is still allowed.
@@ -393,7 +420,7 @@ impl Follower {
     /// Says that nothing more comes, without a reason, and ends it.
     async fn end(&self, one: &OpenedSubscription, receiver: &Receiver) -> Result<Told, Failure> {
         if one.row.status() != SubscriptionStatus::Off {
-            let _ = self.send(one, receiver, "off", &Notification::Deactivation).await;
+            let _ = self.send(one, receiver, &of_version("off", one), &Notification::Deactivation).await;
         }
         Ok((off(), 0))
     }
@@ -441,8 +468,21 @@ impl Follower {
         let request = request.header("Content-Type", content_type).header("Idempotency-Key", &id).body(body);
         match request.send().await {
             Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(_) => Err(ERROR_RESPONSE),
-            Err(_) => Err(NO_RESPONSE),
+            Ok(answer) => {
+                tracing::warn!(
+                    id = one.row.id,
+                    status = answer.status().as_u16(),
+                    "a receiver refuses what it is told"
+                );
+                Err(ERROR_RESPONSE)
+            }
+            Err(error) => {
+                // Without the URL: what stands in it may be a secret of the software.
+                let error = error.without_url();
+                let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                tracing::warn!(id = one.row.id, why, "a receiver does not answer");
+                Err(NO_RESPONSE)
+            }
         }
     }
 }
@@ -465,6 +505,11 @@ impl Upcoming {
     const NOTHING: u8 = 0;
     const NOT_OURS: u8 = 1;
     const NO_RIGHT: u8 = 2;
+}
+
+/// What is sent once in each life of a subscription: asked for again, it is news.
+fn of_version(what: &str, one: &OpenedSubscription) -> String {
+    format!("{what} {}", one.row.version)
 }
 
 fn off() -> Onward {

@@ -135,15 +135,10 @@ pub async fn keep(
         .commit(move |transaction| {
             let call = &committing;
             match decided(call, transaction, &wanted, (replacing.as_deref(), if_match), at)? {
-                Ok((grant, scope)) => {
+                Ok((grant, scope, resource)) => {
                     let follower = serde_json::to_string(grant.follower())
                         .map_err(|error| StoreError::SerializationError(Box::new(error)))?;
                     let vault = call.services.store.vault();
-                    let held = match &replacing {
-                        Some(id) => transaction.own_subscription(&grant.own(), id, vault)?,
-                        None => None,
-                    };
-                    let resource = wanted.asked.kept(held.as_ref().map(|held| held.resource.as_str()));
                     let new = NewSubscription { follower, resource, ..new.clone() };
                     transaction.keep_subscription(&grant, &scope, &new, vault)?;
                     let kept = transaction.own_subscription(&grant.own(), &new.id, vault)?;
@@ -157,7 +152,8 @@ pub async fn keep(
         .await
 }
 
-type Granted = (SubscriptionGrant, crate::rights::Scope);
+/// The grant, what may be seen, and the text that is kept.
+type Granted = (SubscriptionGrant, crate::rights::Scope, String);
 
 fn decided(
     call: &Call,
@@ -186,7 +182,7 @@ fn decided(
     else {
         return Ok(Err(wanted.patient.unknown()));
     };
-    if held.is_some_and(|held| held.row.record_id != record.id) {
+    if held.as_ref().is_some_and(|held| held.row.record_id != record.id) {
         let why = "a subscription stays with its record: make another one";
         let refusal = Refusal::at(Reason::SubscriptionRefused, "Subscription.criteria", why);
         return Ok(Err(refusal.concerning(&record.id, None)));
@@ -199,9 +195,12 @@ fn decided(
     }
     let grant = tables.decide_subscription(&call.caller, &record, at).granted();
     let scope = tables.decide_scope(&call.caller, &record, at).granted();
-    Ok(match (grant, scope) {
-        (Ok(grant), Ok(scope)) => Ok((grant, scope)),
-        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal.concerning(&record.id, None)),
+    let resource = wanted.asked.kept(held.as_ref().map(|held| held.resource.as_str()));
+    Ok(match (grant, scope, resource) {
+        (Ok(grant), Ok(scope), Ok(resource)) => Ok((grant, scope, resource)),
+        (Err(refusal), ..) | (_, Err(refusal), _) | (.., Err(refusal)) => {
+            Err(refusal.concerning(&record.id, None))
+        }
     })
 }
 
@@ -243,7 +242,7 @@ async fn own(
     call: &Call,
     id: String,
     if_match: Option<i64>,
-    change: fn(&mut Transaction<'_>, &OwnSubscriptionsGrant, &str, i64) -> Result<bool, StoreError>,
+    change: fn(&mut Transaction<'_>, &OwnSubscriptionsGrant, &str, i64) -> Result<(), StoreError>,
 ) -> Result<Traced<Result<OpenedSubscription, Refusal>>, Failure> {
     permitted_at_all(call)?;
     super::must_be_an_id(&id)?;
@@ -312,14 +311,14 @@ pub fn record_of(subscription: &OpenedSubscription) -> RecordKey {
 /// What the server says of a subscription.
 pub fn state(of: &OpenedSubscription) -> SubscriptionState<'_> {
     let row = &of.row;
-    let active = matches!(row.status(), SubscriptionStatus::Error);
+    let in_error = row.status() == SubscriptionStatus::Error;
     SubscriptionState {
         id: &row.id,
         version: row.version,
         updated_at: row.updated_at,
         status: row.status(),
         until: row.until,
-        fault: row.fault.as_deref().filter(|_| active),
+        fault: row.fault.as_deref().filter(|_| in_error),
         topic: row.topic(),
         events: row.events,
     }

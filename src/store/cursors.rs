@@ -1,5 +1,7 @@
 //! Who reads the logs of traces, and how far: each reader has a cursor for each node, moved in the transaction that keeps what its traces give.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use super::engine::DatabaseConnection;
@@ -43,6 +45,19 @@ impl LogReader {
     pub fn begin_again(self, connection: &mut DatabaseConnection) -> QueryResult<()> {
         diesel::delete(log_cursor::table.filter(log_cursor::reader.eq(self.name()))).execute(connection)?;
         self.begin_behind(connection)
+    }
+
+    /// Whether there are traces that the reader has not read: at rest nothing is opened or written for it.
+    pub fn is_behind(self, connection: &mut DatabaseConnection) -> QueryResult<bool> {
+        let read: HashMap<String, i64> = log_cursor::table
+            .filter(log_cursor::reader.eq(self.name()))
+            .select((log_cursor::node, log_cursor::leaf))
+            .load::<(String, i64)>(connection)?
+            .into_iter()
+            .collect();
+        let logs: Vec<(String, i64)> =
+            trace_log::table.select((trace_log::node, trace_log::size)).load(connection)?;
+        Ok(logs.iter().any(|(node, size)| read.get(node).is_none_or(|leaf| leaf < size)))
     }
 
     /// Where the reader begins with the log of a node, unless it has.

@@ -133,6 +133,13 @@ impl Store {
         oldest: i64,
         decide: impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice> + Send + 'static,
     ) -> Result<usize, Failure> {
+        self.writer().has_room()?;
+        if !self
+            .read(|reader| LogReader::Notices.is_behind(reader.connection).map_err(super::unavailable))
+            .await?
+        {
+            return Ok(0);
+        }
         let url = self.url.clone();
         // On a connection of its own: no request waits in a commit for it.
         let made = tokio::task::spawn_blocking(move || -> anyhow::Result<usize> {

@@ -3,11 +3,13 @@
 //! SQLite alone: PostgreSQL's disk is not ours. A file of zeros lies beside the database; it is removed when a commit finds no room, and made again when
 //! there is some.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use anyhow::{Context as _, Result};
 
 use super::engine::DatabaseUrl;
 
@@ -27,32 +29,45 @@ impl Reserve {
         (size > 0).then(|| Self { path: name.into(), size })
     }
 
-    /// Makes it where it is missing or short; whether it is there.
-    pub fn make(&self) -> bool {
+    /// Makes it where it is missing or short. `false`: there is no room for it.
+    ///
+    /// # Errors
+    /// It cannot be made for another reason.
+    pub fn make(&self) -> Result<bool> {
         if std::fs::metadata(&self.path).is_ok_and(|found| found.len() == self.size) {
-            return true;
+            return Ok(true);
         }
-        let made = self.write();
-        if made.is_err() {
-            self.release();
+        let Err(error) = self.write() else { return Ok(true) };
+        self.release();
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Ok(false),
+            _ => Err(error).with_context(|| format!("cannot make the reserve {}", self.path.display())),
         }
-        made.is_ok()
     }
 
     /// The disk is full: gives the room away, and makes it again, in the background, as soon as there is some. `full` is true until then, and nothing
     /// is done any more when nobody else has it.
     pub fn give_away(&self, full: &Arc<AtomicBool>) {
         const PAUSE: Duration = Duration::from_secs(1);
+        // It is given away once, and one looks for room.
+        if full.swap(true, Ordering::Relaxed) {
+            return;
+        }
         tracing::error!("the disk is full: nothing is written but traces, on the room that was kept for them");
         self.release();
-        full.store(true, Ordering::Relaxed);
         let (reserve, full) = (self.clone(), Arc::downgrade(full));
         let watch = move || {
             while let Some(full) = full.upgrade() {
-                if reserve.fits_again() && reserve.make() {
-                    full.store(false, Ordering::Relaxed);
-                    tracing::warn!("there is room on the disk again");
-                    return;
+                match reserve.fits_again().and_then(|fits| Ok(fits && reserve.make()?)) {
+                    Ok(true) => {
+                        full.store(false, Ordering::Relaxed);
+                        tracing::warn!("there is room on the disk again");
+                        return;
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "the reserve is not made again")
+                    }
                 }
                 drop(full);
                 std::thread::sleep(PAUSE);
@@ -64,16 +79,17 @@ impl Reserve {
     }
 
     /// Whether there is room for it and half as much again: what it gave away itself is not enough.
-    fn fits_again(&self) -> bool {
+    fn fits_again(&self) -> Result<bool> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let available = fs4::available_space(folder.unwrap_or(Path::new(".")));
-        available.is_ok_and(|available| available >= self.size + self.size / 2)
+        let available = fs4::available_space(folder.unwrap_or(Path::new(".")))
+            .with_context(|| format!("how much room there is for {}", self.path.display()))?;
+        Ok(available >= self.size + self.size / 2)
     }
 
     /// Gives its room away.
     fn release(&self) {
         if let Err(error) = std::fs::remove_file(&self.path)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && error.kind() != ErrorKind::NotFound
         {
             tracing::error!(%error, path = %self.path.display(), "the reserve is not given away");
         }
@@ -104,11 +120,11 @@ mod tests {
         let path = folder.path().join("x.db.reserve");
         let reserve = Reserve::of(&url, 3 << 20).unwrap();
         let whole = || std::fs::metadata(&path).is_ok_and(|found| found.len() == 3 << 20);
-        assert!(reserve.make() && whole());
+        assert!(reserve.make().unwrap() && whole());
         reserve.release();
         assert!(!path.exists());
         std::fs::write(&path, "short").unwrap();
-        assert!(reserve.make() && whole());
+        assert!(reserve.make().unwrap() && whole());
         // There is room here: it is made again, and the disk is no longer full.
         let full = Arc::new(AtomicBool::new(false));
         reserve.give_away(&full);

@@ -79,7 +79,7 @@ impl Store {
     {
         match &self.single_rows {
             Some(pool) => pool.run(move |reader| work(reader.connection).map_err(super::unavailable)).await,
-            None => self.writer.untraced(work).await,
+            None => self.writer.untraced_on_reserve(work).await,
         }
     }
 

@@ -9,7 +9,7 @@ pub use self::following::{EventRow, Next, Onward};
 use super::cursors::LogReader;
 use super::documents::visible;
 use super::engine::DatabaseConnection;
-use super::keys::{KeyRow, in_database, made_or_kept, sealing};
+use super::keys::{KeyRow, in_database, sealing, sealing_key};
 use super::readers::Reader;
 use super::schema::{document, record_key, subscription, subscription_document, subscription_event};
 use super::unavailable;
@@ -17,7 +17,7 @@ use super::writer::Transaction;
 use crate::error::Failure;
 use crate::fhir::subscription::{SubscriptionStatus, Topic};
 use crate::rights::{OwnSubscriptionsGrant, Scope, SubscriptionGrant};
-use crate::sealing::{Opener, SealingError, SealingKey, Segments, Vault, WrappedKey, seal};
+use crate::sealing::{Opener, SealingError, Segments, Vault, WrappedKey, seal};
 
 /// What a subscription is to be.
 #[derive(Clone, Debug)]
@@ -250,7 +250,7 @@ impl Transaction<'_> {
     ) -> QueryResult<Option<OpenedSubscription>> {
         let found = own_row(self.connection, grant, id)?;
         let opened = found.map(|(row, key)| row.open(vault, key)).transpose();
-        opened.map_err(|failure| diesel::result::Error::QueryBuilderError(failure.to_string().into()))
+        opened.map_err(|failure| diesel::result::Error::QueryBuilderError(Box::new(failure)))
     }
 
     /// How many subscriptions somebody has that are not over, and how many of them on one record; another one than this.
@@ -353,11 +353,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Ends one's own subscription. Whether there was one.
+    /// Ends one's own subscription, if there is one.
     ///
     /// # Errors
     /// The database's.
-    pub fn end_subscription(&mut self, grant: &OwnSubscriptionsGrant, id: &str, now: i64) -> QueryResult<bool> {
+    pub fn end_subscription(&mut self, grant: &OwnSubscriptionsGrant, id: &str, now: i64) -> QueryResult<()> {
         let ended = diesel::update(own(grant, id))
             .set((
                 subscription::status.eq(SubscriptionStatus::Off.code()),
@@ -367,19 +367,15 @@ impl Transaction<'_> {
                 subscription::due.eq(i64::MAX),
             ))
             .execute(self.connection)?;
-        forget_what_waits(self.connection, id, ended)
+        if ended > 0 { forget_what_waits(self.connection, id) } else { Ok(()) }
     }
 
-    /// Forgets one's own subscription. Whether there was one.
+    /// Forgets one's own subscription, if there is one.
     ///
     /// # Errors
     /// The database's.
-    pub fn delete_subscription(&mut self, grant: &OwnSubscriptionsGrant, id: &str) -> QueryResult<bool> {
-        let there = own(grant, id).count().get_result::<i64>(self.connection)?;
-        if there == 0 {
-            return Ok(false);
-        }
-        Ok(diesel::delete(own(grant, id)).execute(self.connection)? > 0)
+    pub fn delete_subscription(&mut self, grant: &OwnSubscriptionsGrant, id: &str) -> QueryResult<()> {
+        diesel::delete(own(grant, id)).execute(self.connection).map(|_| ())
     }
 }
 
@@ -392,17 +388,9 @@ fn own<'a>(grant: &'a OwnSubscriptionsGrant, id: &'a str) -> Own<'a> {
     subscription::table.filter(subscription::id.eq(id)).filter(subscription::caller_id.eq(grant.caller_id()))
 }
 
-fn sealing_key(connection: &mut DatabaseConnection, vault: &Vault, record_id: &str) -> QueryResult<SealingKey> {
-    let kept = made_or_kept(connection, vault, record_id)?;
-    vault.open(record_id, &kept).map_err(in_database)
-}
-
-fn forget_what_waits(connection: &mut DatabaseConnection, id: &str, ended: usize) -> QueryResult<bool> {
-    if ended > 0 {
-        let of = subscription_event::table.filter(subscription_event::subscription_id.eq(id));
-        diesel::delete(of).execute(connection)?;
-    }
-    Ok(ended > 0)
+fn forget_what_waits(connection: &mut DatabaseConnection, id: &str) -> QueryResult<()> {
+    let of = subscription_event::table.filter(subscription_event::subscription_id.eq(id));
+    diesel::delete(of).execute(connection).map(|_| ())
 }
 
 /// Notes in which version a subscription knows a document, and whether it was told of it; `None`: as before.

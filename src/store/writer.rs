@@ -30,6 +30,7 @@ use super::reserve::Reserve;
 use super::trace_log::TraceLog;
 use crate::audit::merkle::Frontier;
 use crate::error::Failure;
+use crate::sealing::SealingError;
 
 /// A value whose trace is durable: the only thing that may be answered.
 #[derive(Debug)]
@@ -108,7 +109,9 @@ impl Writer {
         let running = Arc::new(AtomicBool::new(true));
         let reserve = Reserve::of(url, limits.reserve);
         let full = Arc::new(AtomicBool::new(false));
-        if let Some(reserve) = reserve.as_ref().filter(|reserve| !reserve.make()) {
+        if let Some(reserve) = &reserve
+            && !reserve.make()?
+        {
             reserve.give_away(&full);
         }
         let counters = Arc::new(Counters::default());
@@ -201,8 +204,25 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send + 'static,
     {
+        self.untraced_in(work, Room::Any).await
+    }
+
+    /// The same, for what a read writes before it is answered: it goes on while the disk is full, as traces do.
+    pub(super) async fn untraced_on_reserve<T, F>(&self, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send + 'static,
+    {
+        self.untraced_in(work, Room::Reserve).await
+    }
+
+    async fn untraced_in<T, F>(&self, work: F, room: Room) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Untraced { work, value: None, failure: None, reply }))?;
+        self.enqueue(Box::new(Untraced { work, room, value: None, failure: None, reply }))?;
         in_time(answer).await?
     }
 
@@ -218,7 +238,7 @@ impl Writer {
         if !self.is_running() {
             return Err(Failure::unavailable("the writer stopped after a storage error"));
         }
-        if unit.writes() {
+        if unit.room() == Room::Any {
             self.has_room()?;
         }
         self.queue.try_send(unit).map_err(|error| match error {
@@ -237,8 +257,21 @@ async fn in_time<T>(answer: oneshot::Receiver<T>) -> Result<T, Failure> {
     }
 }
 
+/// On which room a unit may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// What the disk has; refused when it is full.
+    Any,
+    /// That which is kept for a full disk, too.
+    Reserve,
+}
+
 /// One waiting unit, whatever its result's type.
 trait Unit: Send {
+    /// Where it may be kept.
+    fn room(&self) -> Room {
+        Room::Any
+    }
     /// Whether it needs a savepoint of its own.
     fn writes(&self) -> bool;
     /// Runs it; `Ok(true)` when its writes are kept.
@@ -299,6 +332,10 @@ struct TraceOnly {
 }
 
 impl Unit for TraceOnly {
+    fn room(&self) -> Room {
+        Room::Reserve
+    }
+
     fn writes(&self) -> bool {
         false
     }
@@ -320,6 +357,7 @@ impl Unit for TraceOnly {
 
 struct Untraced<T, F> {
     work: F,
+    room: Room,
     value: Option<T>,
     failure: Option<Failure>,
     reply: oneshot::Sender<Result<T, Failure>>,
@@ -330,6 +368,10 @@ where
     T: Send,
     F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send,
 {
+    fn room(&self) -> Room {
+        self.room
+    }
+
     fn writes(&self) -> bool {
         true
     }
@@ -443,11 +485,11 @@ impl Worker {
                 return committed;
             }
         }
-        for unit in each(units).filter(|unit| unit.writes()) {
+        for unit in each(units).filter(|unit| unit.room() == Room::Any) {
             unit.fail(Failure::unavailable(DISK_FULL));
         }
-        let mut traces: Vec<_> = each(units).filter(|unit| !unit.writes()).collect();
-        if traces.is_empty() { Ok(()) } else { self.commit_all(&mut traces) }
+        let mut kept: Vec<_> = each(units).filter(|unit| unit.room() == Room::Reserve).collect();
+        if kept.is_empty() { Ok(()) } else { self.commit_all(&mut kept) }
     }
 
     fn commit_all(&mut self, units: &mut [&mut dyn Unit]) -> Result<(), String> {
@@ -458,7 +500,12 @@ impl Worker {
             let log = self.log.clone();
             let connection = match self.connected() {
                 Ok(connection) => connection,
-                Err(error) => return Err(format!("{error:#}")),
+                Err(error) => {
+                    if error.chain().any(|cause| cause.downcast_ref().is_some_and(has_no_room)) {
+                        self.give_reserve_away();
+                    }
+                    return Err(format!("{error:#}"));
+                }
             };
             let error = match transaction(connection, units, &log) {
                 Ok(frontier) => {
@@ -477,10 +524,8 @@ impl Worker {
                 self.running.store(false, Ordering::Release);
                 return Err(last);
             }
-            if has_no_room(&error)
-                && let Some(reserve) = &self.reserve
-            {
-                reserve.give_away(&self.full);
+            if has_no_room(&error) {
+                self.give_reserve_away();
             }
             if !is_worth_another_attempt(&error) {
                 // Whatever state the connection is in, the next batch begins with a new one.
@@ -490,6 +535,12 @@ impl Worker {
             tracing::debug!(attempt, cause = %last, "write transaction tried again");
         }
         Err(last)
+    }
+
+    fn give_reserve_away(&self) {
+        if let Some(reserve) = &self.reserve {
+            reserve.give_away(&self.full);
+        }
     }
 
     fn connected(&mut self) -> Result<&mut DatabaseConnection> {
@@ -560,9 +611,12 @@ fn run_units(
 /// A unit's own failure: where it is a fault of ours, trying again would not help, and the answer does not say so.
 fn of_its_own(error: DieselError) -> Failure {
     match error {
-        DieselError::SerializationError(_)
-        | DieselError::DeserializationError(_)
-        | DieselError::QueryBuilderError(_) => Failure::internal(error),
+        // A key that is missing here is there on another node, or will be.
+        DieselError::QueryBuilderError(cause) if cause.is::<SealingError>() => Failure::unavailable(cause),
+        DieselError::QueryBuilderError(cause) => {
+            cause.downcast().map_or_else(Failure::internal, |failure| *failure)
+        }
+        DieselError::SerializationError(_) | DieselError::DeserializationError(_) => Failure::internal(error),
         error => Failure::unavailable(error),
     }
 }

@@ -18,12 +18,13 @@ on_both_engines!(
     a_sign_of_life_tells_of_nothing,
     representatives_do_not_learn_of_it,
     who_loses_the_right_is_told_nothing_more,
+    who_subscribes_with_an_e_cps,
     a_receiver_that_does_not_answer,
     another_node_goes_on,
 );
 
 const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition";
-const CREATED: &str = "https://profiles.ihe.net/ITI/DSUBm/SubscriptionTopic/DSUBm-SubscriptionTopic-DocumentReference-PatientDependent";
+pub const CREATED: &str = "https://profiles.ihe.net/ITI/DSUBm/SubscriptionTopic/DSUBm-SubscriptionTopic-DocumentReference-PatientDependent";
 const ALL: &str = "https://profiles.ihe.net/ITI/DSUBm/SubscriptionTopic/DSUBm-SubscriptionTopic-DocReference-PatientDependent-AllEvents";
 
 /// A subscription as software asks for it.
@@ -196,6 +197,19 @@ fn who_subscribes_to_what(engine: Engine) {
     assert_eq!(doctor.get("/Subscription?status=off").json()["total"], 0);
     assert_eq!(doctor.get(&format!("/Subscription?url={endpoint}")).json()["total"], 1);
     doctor.get("/Subscription?topic=x").assert_refused(400, "", "does not know this parameter");
+    // A secret that is not read back goes to the receiver that it was for, and to no other; nor is it made of stars.
+    let hidden = |endpoint: &str| {
+        let mut asked = subscription(ALL, OTHER, endpoint);
+        asked["channel"]["header"][0] = json["channel"]["header"][0].clone();
+        asked
+    };
+    put(&doctor, hidden("https://localhost:2/ailleurs")).assert_refused(422, "", "say it, for this receiver");
+    doctor.post("/Subscription", hidden(endpoint).to_string()).assert_refused(
+        422,
+        "",
+        "say it, for this receiver",
+    );
+    assert_eq!(put(&doctor, hidden(endpoint)).status, 200, "control");
     // It stays with its record.
     let minor = "217057599900827";
     doctor.authorise(minor);
@@ -220,10 +234,14 @@ fn who_subscribes_to_what(engine: Engine) {
         subscribe(&doctor, asked());
     }
     refused(&doctor, &|_| {}, 422, "5 on one record");
-    for path in ["habilis.db", "habilis.db-wal"].map(|name| world.data.join(name)) {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        assert!(!bytes.windows(12).any(|window| window == b"du-logiciel "), "sealed");
-    }
+    assert_eq!(world.rows("subscription"), 5);
+    assert_eq!(world.rows_with("subscription", "resource", "du-logiciel"), 0, "sealed");
+    world.sql(
+        "UPDATE subscription SET resource = CAST('Bearer du-logiciel' AS BYTES)"
+            .replace("BYTES", if world.database_url.starts_with("sqlite") { "BLOB" } else { "BYTEA" })
+            .as_str(),
+    );
+    assert_eq!(world.rows_with("subscription", "resource", "du-logiciel"), 5, "control");
 }
 
 fn who_subscribes_in_xml(engine: Engine) {
@@ -440,6 +458,35 @@ fn who_loses_the_right_is_told_nothing_more(engine: Engine) {
     assert_eq!(world.rows("subscription"), 0);
 }
 
+/// Where an e-CPS exercises Pro Santé Connect has said; where a card does, the directory says each time.
+fn who_subscribes_with_an_e_cps(engine: Engine) {
+    let sinks = Sinks::start();
+    let world = World::start(engine);
+    let follower = follower(&world);
+    let (author, card, e_cps) = (
+        world.client("cps-medecin-b"),
+        crate::homologation::session(&world, "cps-medecin", &[("structure", "1750000101")]),
+        crate::homologation::e_cps(&world, "claire.bernard"),
+    );
+    author.authorise(OTHER);
+    world.client("cps-medecin").authorise(OTHER);
+    let of_card = subscribe(&card, subscription(ALL, OTHER, &sinks.receiver("carte")));
+    let of_e_cps = subscribe(&e_cps, subscription(ALL, OTHER, &sinks.receiver("e-cps")));
+    await_told(&sinks, &follower, 2);
+    let begun = Instant::now();
+    let mut number = 0;
+    // The server reads its files once more after the start: the directory is emptied until it was looked at so.
+    while status(&card, &of_card).0 == "active" {
+        world.services().sessions.directory.store(std::sync::Arc::default());
+        number += 1;
+        feed(&author, &format!("2.25.4751.{number}"), &["N"]);
+        round(&follower);
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    assert_eq!(status(&card, &of_card).0, "off");
+    assert_eq!(status(&e_cps, &of_e_cps).0, "active");
+}
+
 fn a_receiver_that_does_not_answer(engine: Engine) {
     let sinks = Sinks::start();
     let world = World::start(engine);
@@ -452,12 +499,27 @@ fn a_receiver_that_does_not_answer(engine: Engine) {
     await_told(&sinks, &follower, 1);
     sinks.behave("550");
     let document = feed(&author, "2.25.4721", &["N"]);
+    let attempts = || {
+        round(&follower);
+        sinks.refused().len()
+    };
+    // Not sooner than it is said, and then; the server's own loop may be the one that tries.
     let begun = Instant::now();
+    for (attempt, pause) in [30, 60, 120, 240].into_iter().enumerate() {
+        while attempts() < attempt + 1 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+        }
+        world.clock.advance_seconds(pause - 2);
+        assert_eq!((attempts(), attempts()), (attempt + 1, attempt + 1), "not yet");
+        world.clock.advance_seconds(2);
+    }
     while status(&doctor, &id).0 != "error" {
         round(&follower);
-        world.clock.advance_seconds(600);
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
+    let tried: Vec<Value> =
+        sinks.refused().iter().map(|post| post["headers"]["idempotency-key"].clone()).collect();
+    assert_eq!(tried, vec![tried[0].clone(); 5], "five times the same");
     assert_eq!(status(&doctor, &id), ("error".into(), "1".into(), Some("error-response".into())));
     sinks.behave("ok");
     let later = feed(&author, "2.25.4722", &["N"]);
@@ -477,6 +539,10 @@ fn a_receiver_that_does_not_answer(engine: Engine) {
         ],
         "what waited is told, under the numbers that it had"
     );
+    let posts = sinks.posts();
+    let key = |post: &Value| post["headers"]["idempotency-key"].clone();
+    assert_eq!(key(&posts[2]), tried[0], "and under the id");
+    assert_ne!(key(&posts[0]), key(&posts[1]), "another life has another handshake");
 }
 
 fn another_node_goes_on(engine: Engine) {

@@ -77,7 +77,7 @@ impl Transaction<'_> {
     /// The database's.
     pub fn next_event(&mut self, taken: &SubscriptionRow, scope: &Scope, now: i64) -> QueryResult<Next> {
         let connection = &mut *self.connection;
-        if !is_taken(connection, taken)? {
+        if is_taken(connection, taken)?.is_none() {
             return Ok(Next::NotOurs);
         }
         loop {
@@ -123,11 +123,13 @@ impl Store {
     /// [`Failure::Unavailable`]: nothing is lost.
     pub async fn note_followed(&self, now: i64) -> Result<bool, Failure> {
         const BATCH: i64 = 500;
+        self.writer().has_room()?;
         let any = self.read(|reader| {
             // What is over is due at the end of all days.
             let live =
                 subscription::table.filter(subscription::due.lt(i64::MAX)).select(subscription::id).limit(1);
-            Ok(!live.load::<String>(reader.connection).map_err(unavailable)?.is_empty())
+            let any = !live.load::<String>(reader.connection).map_err(unavailable)?.is_empty();
+            Ok(any && LogReader::Subscriptions.is_behind(reader.connection).map_err(unavailable)?)
         });
         if !any.await? {
             return Ok(false);
@@ -254,9 +256,9 @@ impl Store {
         let taken = taken.clone();
         self.writer()
             .untraced(move |connection| {
-                if !is_taken(connection, &taken)? {
-                    return Ok(());
-                }
+                let Some(looked_at) = is_taken(connection, &taken)? else { return Ok(()) };
+                // What changed the sight of the record since it was taken has put this back.
+                let taken = SubscriptionRow { looked_at, ..taken.clone() };
                 keep_changes(connection, &taken, &scope, &criteria, now)
             })
             .await
@@ -319,7 +321,7 @@ impl Store {
         let taken = taken.clone();
         self.writer()
             .untraced(move |connection| {
-                if !is_taken(connection, &taken)? {
+                if is_taken(connection, &taken)?.is_none() {
                     return Ok(());
                 }
                 // What was done to the record meanwhile is looked at at once.
@@ -346,7 +348,7 @@ impl Store {
                         subscription::updated_at.eq(if news > 0 { now } else { row.2 }),
                     ))
                     .execute(connection)?;
-                forget_what_waits(connection, &taken.id, usize::from(over)).map(|_| ())
+                if over { forget_what_waits(connection, &taken.id) } else { Ok(()) }
             })
             .await
     }
@@ -388,18 +390,18 @@ fn changes_the_sight(operation: &str) -> bool {
 /// In place of the version of a document that was told of as gone.
 const GONE_VERSION: i64 = -1;
 
-/// Whether it is still ours: its owner may have changed it, or another node have taken it when our lease was over. Held until the commit.
-fn is_taken(connection: &mut DatabaseConnection, taken: &SubscriptionRow) -> QueryResult<bool> {
+/// Up to when it is looked at, if it is still ours: its owner may have changed it, or another node have taken it when our lease was over. Held until the
+/// commit.
+fn is_taken(connection: &mut DatabaseConnection, taken: &SubscriptionRow) -> QueryResult<Option<i64>> {
     let query = subscription::table
         .filter(subscription::id.eq(&taken.id))
         .filter(subscription::leased_until.eq(taken.leased_until))
         .filter(subscription::status.eq(&taken.status))
-        .select(subscription::id);
-    let found: Option<String> = match connection {
-        DatabaseConnection::Sqlite(sqlite) => query.first(sqlite).optional()?,
-        DatabaseConnection::Postgres(postgres) => query.for_update().first(postgres).optional()?,
-    };
-    Ok(found.is_some())
+        .select(subscription::looked_at);
+    match connection {
+        DatabaseConnection::Sqlite(sqlite) => query.first(sqlite).optional(),
+        DatabaseConnection::Postgres(postgres) => query.for_update().first(postgres).optional(),
+    }
 }
 
 /// Puts behind what waits what is new, changed or gone since it was looked at last.
@@ -462,6 +464,8 @@ fn keep_changes(
             }
             (None, Some((known, _))) if known == version && !waiting.contains_key(id.as_str()) => {}
             (None, Some((GONE_VERSION, _))) => events.push((CREATED, id.clone(), *version)),
+            // It will have been told of as gone.
+            (Some(event), _) if event.kind == GONE => events.push((CREATED, id.clone(), *version)),
             (None, Some(_)) | (Some(_), _) => events.push((CHANGED, id.clone(), *version)),
             (None, None) if *created_at >= taken.since - UNDER_WAY => {
                 events.push((CREATED, id.clone(), *version))

@@ -34,9 +34,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         refused = behaviour() in ("451", "550")
-        if not refused:
-            peer = self.connection.getpeercert()
-            write("post", {"peer": str(peer and peer.get("subject")), "path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}, "body": body})
+        peer = self.connection.getpeercert()
+        write("refused" if refused else "post", {"peer": str(peer and peer.get("subject")), "path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}, "body": body})
         self.send_response(503 if refused else 204)
         self.end_headers()
 

@@ -89,6 +89,11 @@ impl Sinks {
         self.all("post")
     }
 
+    /// Posts that were answered with an error.
+    pub fn refused(&self) -> Vec<Value> {
+        self.all("refused")
+    }
+
     /// Waits for so many e-mails.
     #[track_caller]
     pub fn await_mails(&self, count: usize) -> Vec<Value> {
