@@ -12,6 +12,9 @@
 //!
 //! [`Traced`] is the proof that the trace of a value is durable. Only this module makes one, after a commit.
 
+mod causes;
+mod units;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use arc_swap::ArcSwapOption;
 use diesel::QueryResult;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::result::Error as DieselError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreLimits;
@@ -30,7 +33,8 @@ use super::reserve::Reserve;
 use super::trace_log::TraceLog;
 use crate::audit::merkle::Frontier;
 use crate::error::Failure;
-use crate::sealing::SealingError;
+use causes::{cause, has_no_room, is_storage_error, is_worth_another_attempt, of_its_own};
+use units::{Room, TraceOnly, Unit, Untraced, Work};
 
 /// A value whose trace is durable: the only thing that may be answered.
 #[derive(Debug)]
@@ -182,7 +186,7 @@ impl Writer {
         F: FnMut(&mut Transaction<'_>) -> QueryResult<Option<Step<T>>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Work { work, step: None, failure: None, reply }))?;
+        self.enqueue(Box::new(Work::new(work, reply)))?;
         in_time(answer).await?
     }
 
@@ -222,7 +226,7 @@ impl Writer {
         F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Box::new(Untraced { work, room, value: None, failure: None, reply }))?;
+        self.enqueue(Box::new(Untraced::new(work, room, reply)))?;
         in_time(answer).await?
     }
 
@@ -254,151 +258,6 @@ async fn in_time<T>(answer: oneshot::Receiver<T>) -> Result<T, Failure> {
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(answer) => answer.map_err(|_| Failure::unavailable("the writer stopped")),
         Err(_) => Err(Failure::unavailable("the commit did not come in time")),
-    }
-}
-
-/// On which room a unit may be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    /// What the disk has; refused when it is full.
-    Any,
-    /// That which is kept for a full disk, too.
-    Reserve,
-}
-
-/// One waiting unit, whatever its result's type.
-trait Unit: Send {
-    /// Where it may be kept.
-    fn room(&self) -> Room {
-        Room::Any
-    }
-    /// Whether it needs a savepoint of its own.
-    fn writes(&self) -> bool;
-    /// Runs it; `Ok(true)` when its writes are kept.
-    fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool>;
-    /// It failed for a reason of its own.
-    fn fail(&mut self, failure: Failure);
-    /// Its trace.
-    fn trace(&self) -> Option<&TraceEntry>;
-    /// The commit stands, or did not come about.
-    fn answer(self: Box<Self>, committed: Result<(), String>);
-}
-
-struct Work<T, F> {
-    work: F,
-    step: Option<Step<T>>,
-    failure: Option<Failure>,
-    reply: oneshot::Sender<Result<Option<Traced<T>>, Failure>>,
-}
-
-impl<T, F> Unit for Work<T, F>
-where
-    T: Send,
-    F: FnMut(&mut Transaction<'_>) -> QueryResult<Option<Step<T>>> + Send,
-{
-    fn writes(&self) -> bool {
-        true
-    }
-
-    fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool> {
-        (self.step, self.failure) = (None, None);
-        self.step = (self.work)(&mut Transaction { connection })?;
-        Ok(self.step.as_ref().is_some_and(|step| step.keep))
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.step = None;
-        self.failure = Some(failure);
-    }
-
-    fn trace(&self) -> Option<&TraceEntry> {
-        self.step.as_ref().map(|step| &step.trace)
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
-        let result = match (committed, self.step, self.failure) {
-            (Ok(()), step, None) => Ok(step.map(|step| Traced { value: step.value })),
-            (Err(cause), ..) => Err(Failure::Unavailable { cause }),
-            (Ok(()), _, Some(failure)) => Err(failure),
-        };
-        // A caller that has gone away has its effect and its trace all the same.
-        let _ = self.reply.send(result);
-    }
-}
-
-struct TraceOnly {
-    trace: TraceEntry,
-    reply: oneshot::Sender<Result<(), Failure>>,
-}
-
-impl Unit for TraceOnly {
-    fn room(&self) -> Room {
-        Room::Reserve
-    }
-
-    fn writes(&self) -> bool {
-        false
-    }
-
-    fn run(&mut self, _: &mut DatabaseConnection) -> QueryResult<bool> {
-        Ok(true)
-    }
-
-    fn fail(&mut self, _: Failure) {}
-
-    fn trace(&self) -> Option<&TraceEntry> {
-        Some(&self.trace)
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
-        let _ = self.reply.send(committed.map_err(|cause| Failure::Unavailable { cause }));
-    }
-}
-
-struct Untraced<T, F> {
-    work: F,
-    room: Room,
-    value: Option<T>,
-    failure: Option<Failure>,
-    reply: oneshot::Sender<Result<T, Failure>>,
-}
-
-impl<T, F> Unit for Untraced<T, F>
-where
-    T: Send,
-    F: FnMut(&mut DatabaseConnection) -> QueryResult<T> + Send,
-{
-    fn room(&self) -> Room {
-        self.room
-    }
-
-    fn writes(&self) -> bool {
-        true
-    }
-
-    fn run(&mut self, connection: &mut DatabaseConnection) -> QueryResult<bool> {
-        self.failure = None;
-        self.value = Some((self.work)(connection)?);
-        Ok(true)
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        self.value = None;
-        self.failure = Some(failure);
-    }
-
-    fn trace(&self) -> Option<&TraceEntry> {
-        None
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
-        let result = match (committed, self.value, self.failure) {
-            (Ok(()), Some(value), None) => Ok(value),
-            (Err(cause), ..) => Err(Failure::Unavailable { cause }),
-            (Ok(()), _, Some(failure)) => Err(failure),
-            (Ok(()), None, None) => Err(Failure::internal("a unit of work without a result")),
-        };
-        let _ = self.reply.send(result);
     }
 }
 
@@ -574,14 +433,6 @@ fn transaction(
     }
 }
 
-/// A failed COMMIT whose rollback fails too is reported as the pair: what counts is why the commit failed.
-fn cause(error: DieselError) -> DieselError {
-    match error {
-        DieselError::RollbackErrorOnCommit { commit_error, .. } => cause(*commit_error),
-        error => error,
-    }
-}
-
 fn run_units(
     connection: &mut DatabaseConnection,
     units: &mut [&mut dyn Unit],
@@ -608,19 +459,6 @@ fn run_units(
     log.append(connection, &traces)
 }
 
-/// A unit's own failure: where it is a fault of ours, trying again would not help, and the answer does not say so.
-fn of_its_own(error: DieselError) -> Failure {
-    match error {
-        // A key that is missing here is there on another node, or will be.
-        DieselError::QueryBuilderError(cause) if cause.is::<SealingError>() => Failure::unavailable(cause),
-        DieselError::QueryBuilderError(cause) => {
-            cause.downcast().map_or_else(Failure::internal, |failure| *failure)
-        }
-        DieselError::SerializationError(_) | DieselError::DeserializationError(_) => Failure::internal(error),
-        error => Failure::unavailable(error),
-    }
-}
-
 /// A unit that panics is one that failed: the writer, and the units beside it, go on.
 fn run_unit(unit: &mut dyn Unit, connection: &mut DatabaseConnection) -> QueryResult<bool> {
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unit.run(connection)));
@@ -630,26 +468,4 @@ fn run_unit(unit: &mut dyn Unit, connection: &mut DatabaseConnection) -> QueryRe
         let why = format!("a unit of work panicked: {}", said.unwrap_or("with no text"));
         Err(DieselError::QueryBuilderError(why.into()))
     })
-}
-
-/// A unique key taken between look-up and insert is one of these: the next attempt sees the row.
-fn is_worth_another_attempt(error: &DieselError) -> bool {
-    match error {
-        DieselError::DatabaseError(
-            DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::UniqueViolation,
-            _,
-        ) => true,
-        DieselError::DatabaseError(_, information) => information.message().contains("deadlock detected"),
-        _ => false,
-    }
-}
-
-/// As SQLite says it.
-fn has_no_room(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, information) if information.message().contains("database or disk is full"))
-}
-
-/// SQLite reports EIO so; after it, what the kernel holds and what the disk holds may differ.
-fn is_storage_error(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, information) if information.message().contains("disk I/O error"))
 }
