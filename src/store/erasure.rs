@@ -64,10 +64,6 @@ pub struct ErasureRow {
     pub key_destroyed: bool,
     /// Documents that were never sealed.
     pub unsealed: i64,
-    /// When the traces were erased, microseconds.
-    pub traces_at: Option<i64>,
-    /// In which request.
-    pub traces_request_id: Option<String>,
 }
 
 /// Traces of which nothing but place and hash is left.
