@@ -52,6 +52,9 @@ enum Command {
     #[command(subcommand)]
     Audit(commands::audit::AuditCommand),
     Indicators(commands::indicators::IndicatorArguments),
+    Migrate(commands::migrate::Migrate),
+    Backup(commands::backup::Backup),
+    Restore(commands::backup::Restore),
     /// Erase what is kept no longer; show certificates of erasure.
     #[command(subcommand)]
     Retention(commands::retention::RetentionCommand),
@@ -210,6 +213,9 @@ fn run_command(cli: Cli) -> Result<()> {
         Command::Matrix(command) => commands::matrix::run(command),
         Command::Audit(command) => commands::audit::run(command),
         Command::Indicators(arguments) => commands::indicators::run(&arguments),
+        Command::Migrate(arguments) => commands::migrate::run(&arguments),
+        Command::Backup(arguments) => run(commands::backup::back_up(arguments)),
+        Command::Restore(arguments) => run(commands::backup::restore(arguments)),
         Command::Retention(command) => run(commands::retention::run(command)),
         Command::Keys(command) => run(commands::keys::run(command)),
         Command::Rights(command) => commands::rights::run(command),

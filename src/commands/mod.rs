@@ -1,9 +1,11 @@
 //! Commands that need no server, one file each.
 
 pub mod audit;
+pub mod backup;
 pub mod indicators;
 pub mod keys;
 pub mod matrix;
+pub mod migrate;
 pub mod place;
 pub mod retention;
 pub mod rights;

@@ -260,6 +260,37 @@ impl BodyStore {
         self.objects.get_range(&Path::from(key), place).await.map_err(unavailable)
     }
 
+    /// Copies a body as it lies, sealed, to another store, unless it is there already. `false`: it is not here.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: either store is away, or full.
+    pub async fn copy_to(&self, other: &BodyStore, key: &str) -> Result<bool, Failure> {
+        let path = Path::from(key);
+        let found = match self.objects.head(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(unavailable(error)),
+        };
+        match other.objects.head(&path).await {
+            Ok(there) if there.size == found.size => return Ok(true),
+            // What broke off is begun anew.
+            Ok(_) => other.remove(key).await?,
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(unavailable(error)),
+        }
+        let body = match self.objects.get(&path).await {
+            Ok(body) => body.bytes().await.map_err(unavailable)?,
+            // Erased at this moment.
+            Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(unavailable(error)),
+        };
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match other.objects.put_opts(&path, PutPayload::from(body), options).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(true),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
     /// Removes a body; one that is not there is no error.
     ///
     /// # Errors

@@ -185,27 +185,75 @@ where
     status.transaction_depth().ok().flatten().map_or(0, std::num::NonZeroU32::get)
 }
 
-/// Brings the database to the version of the program.
-pub(super) fn migrate(url: &DatabaseUrl) -> Result<()> {
+/// Brings the database to the version of the program, one migration after the other. `told` is each one's name, before it begins.
+///
+/// Nodes of the version before go on meanwhile: a migration adds, and takes away only what they do not use any more (docs/scale.md).
+pub(super) fn migrate(url: &DatabaseUrl, mut told: impl FnMut(&str)) -> Result<usize> {
+    /// Another node, or command, may migrate at this moment: what it has done is seen the next time.
+    const ATTEMPTS: u32 = 5;
     let mut connection = DatabaseConnection::open_for_writing(url)?;
     if let DatabaseConnection::Postgres(postgres) = &mut connection {
-        // An index over many millions of rows takes longer than a request may; other nodes answer 503 meanwhile.
+        // An index over many millions of rows takes longer than a request may.
         postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
     }
     must_not_be_newer(&mut connection)?;
-    let applied = match &mut connection {
-        DatabaseConnection::Sqlite(sqlite) => {
-            sqlite.run_pending_migrations(SQLITE_MIGRATIONS).map(|run| run.len())
-        }
-        DatabaseConnection::Postgres(postgres) => {
-            postgres.run_pending_migrations(POSTGRES_MIGRATIONS).map(|run| run.len())
+    let (mut applied, mut attempts) = (0, 0);
+    loop {
+        let next = match &mut connection {
+            DatabaseConnection::Sqlite(sqlite) => next_migration(sqlite, SQLITE_MIGRATIONS, &mut told),
+            DatabaseConnection::Postgres(postgres) => next_migration(postgres, POSTGRES_MIGRATIONS, &mut told),
+        };
+        match next {
+            Ok(true) => (applied, attempts) = (applied + 1, 0),
+            Ok(false) => break,
+            Err(error) if attempts < ATTEMPTS => {
+                attempts += 1;
+                tracing::warn!(%error, "migration tried again");
+                std::thread::sleep(std::time::Duration::from_millis(200 * u64::from(attempts)));
+            }
+            Err(error) => return Err(anyhow!("cannot migrate the database: {error}")),
         }
     }
-    .map_err(|error| anyhow!("cannot migrate the database: {error}"))?;
     if applied > 0 {
         tracing::info!(applied, "database migrated");
     }
-    Ok(())
+    Ok(applied)
+}
+
+/// Runs the first migration that is missing; `false`: none is.
+fn next_migration<B, C>(
+    connection: &mut C,
+    migrations: EmbeddedMigrations,
+    told: &mut impl FnMut(&str),
+) -> diesel::migration::Result<bool>
+where
+    B: diesel::backend::Backend,
+    C: MigrationHarness<B>,
+    EmbeddedMigrations: MigrationSource<B>,
+{
+    let pending = connection.pending_migrations(migrations)?;
+    let Some(next) = pending.first() else { return Ok(false) };
+    told(&next.name().to_string());
+    connection.run_migration(next)?;
+    Ok(true)
+}
+
+/// The migrations that a database lacks, by name.
+///
+/// # Errors
+/// The database cannot be reached, or belongs to a newer version of the program.
+pub(super) fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
+    let mut connection = DatabaseConnection::open_for_writing(url)?;
+    must_not_be_newer(&mut connection)?;
+    let names = match &mut connection {
+        DatabaseConnection::Sqlite(sqlite) => sqlite
+            .pending_migrations(SQLITE_MIGRATIONS)
+            .map(|all| all.iter().map(|one| one.name().to_string()).collect()),
+        DatabaseConnection::Postgres(postgres) => postgres
+            .pending_migrations(POSTGRES_MIGRATIONS)
+            .map(|all| all.iter().map(|one| one.name().to_string()).collect()),
+    };
+    names.map_err(|error| anyhow!("what was migrated cannot be read: {error}"))
 }
 
 #[derive(diesel::QueryableByName)]
@@ -221,12 +269,26 @@ fn known_versions(connection: &DatabaseConnection) -> Result<Vec<String>> {
     }
 }
 
+/// The newest migration that this program has.
+pub(super) fn newest_migration(url: &DatabaseUrl) -> Result<String> {
+    let mut known = match url {
+        DatabaseUrl::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(&SQLITE_MIGRATIONS),
+        DatabaseUrl::Postgres(_) => versions::<diesel::pg::Pg>(&POSTGRES_MIGRATIONS),
+    }?;
+    known.pop().context("this program has no migrations")
+}
+
 fn applied_versions(connection: &mut DatabaseConnection) -> QueryResult<Vec<String>> {
     let applied: Vec<Applied> =
         diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?;
     let mut applied: Vec<String> = applied.into_iter().map(|applied| applied.version).collect();
     applied.sort();
     Ok(applied)
+}
+
+/// The last migration of a database.
+pub(super) fn last_migration(connection: &mut DatabaseConnection) -> Result<String> {
+    applied_versions(connection)?.pop().context("the database holds nothing of this program's")
 }
 
 /// Refuses a database that a newer program has migrated: this one does not know what it would overlook or remove there.
@@ -250,7 +312,7 @@ pub(super) fn must_be_of_this_version(connection: &mut DatabaseConnection) -> Re
     let known = known_versions(connection)?;
     let applied = applied_versions(connection).context("the database holds nothing of this program's")?;
     if applied != known {
-        bail!("the database belongs to another version of the program (`habilis serve` migrates it)");
+        bail!("the database belongs to another version of the program (`habilis migrate` brings it along)");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //!
 //! Whatever returns or changes health data takes a grant of `rights` as a parameter.
 
+pub mod backup;
 mod bodies;
 mod by_clock;
 mod changes;
@@ -131,9 +132,26 @@ impl Store {
     /// # Errors
     /// The database cannot be reached, belongs to a newer program, or the body store does not work.
     pub fn open(url: &DatabaseUrl, bodies: BodyStore, vault: Vault, limits: &StoreLimits) -> Result<Self> {
-        engine::migrate(url)?;
-        records::fill_family_keys(&mut DatabaseConnection::open_for_writing(url)?)?;
+        Self::migrate(url, |_| {})?;
         Self::of(url, bodies, vault, limits)
+    }
+
+    /// Brings a database to the version of the program, and tells each migration before it begins; how many there were.
+    ///
+    /// # Errors
+    /// The database cannot be reached or changed, or belongs to a newer version of the program.
+    pub fn migrate(url: &DatabaseUrl, told: impl FnMut(&str)) -> Result<usize> {
+        let applied = engine::migrate(url, told)?;
+        records::fill_family_keys(&mut DatabaseConnection::open_for_writing(url)?)?;
+        Ok(applied)
+    }
+
+    /// The migrations that a database lacks.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub fn pending_migrations(url: &DatabaseUrl) -> Result<Vec<String>> {
+        engine::pending(url)
     }
 
     /// Opens database and bodies beside a server that runs: nothing is migrated.

@@ -4,6 +4,7 @@
 mod support;
 
 mod audit;
+mod backup;
 mod by_clock;
 mod canary;
 mod certificates;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, PgConnection};
+use habilis::store::{DatabaseConnection, DatabaseUrl};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -45,4 +46,18 @@ impl Drop for Database {
             let _ = connection.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
     }
+}
+
+/// The number of rows of a table.
+pub fn rows_of(url: &str, table: &str) -> i64 {
+    use diesel::RunQueryDsl;
+    #[derive(diesel::QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        rows: i64,
+    }
+    let url = DatabaseUrl::parse(url).unwrap();
+    let mut connection = DatabaseConnection::open_for_reading(&url).unwrap();
+    let query = diesel::sql_query(format!("SELECT count(*) AS rows FROM {table}"));
+    query.get_result::<Count>(&mut connection).unwrap().rows
 }

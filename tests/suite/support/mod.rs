@@ -28,7 +28,7 @@ use habilis::tls::ocsp::OcspSettings;
 use jiff::Timestamp;
 
 pub use client::{Answer, Client, FHIR_JSON, FHIR_XML, speak_xml, tls_config};
-pub use database::{Database as DatabaseOfTest, Engine};
+pub use database::{Database as DatabaseOfTest, Engine, rows_of};
 pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use patient_side::{PatientSide, ins_body};
 pub use pki::{copy as pki_copy, shared_pki};
@@ -306,16 +306,7 @@ impl World {
 
     /// The number of rows of a table.
     pub fn rows(&self, table: &str) -> i64 {
-        use diesel::RunQueryDsl;
-        #[derive(diesel::QueryableByName)]
-        struct Count {
-            #[diesel(sql_type = diesel::sql_types::BigInt)]
-            rows: i64,
-        }
-        let url = DatabaseUrl::parse(&self.database_url).unwrap();
-        let mut connection = DatabaseConnection::open_for_reading(&url).unwrap();
-        let query = diesel::sql_query(format!("SELECT count(*) AS rows FROM {table}"));
-        query.get_result::<Count>(&mut connection).unwrap().rows
+        database::rows_of(&self.database_url, table)
     }
 
     /// What the server's operations work with.
