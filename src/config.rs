@@ -74,12 +74,19 @@ struct ApiSection {
     key: PathBuf,
     #[serde(default = "ApiSection::even_answers")]
     even_answers: u64,
+    #[serde(default = "ApiSection::drain")]
+    drain: u64,
 }
 
 impl ApiSection {
     /// Milliseconds.
     const fn even_answers() -> u64 {
         EVEN_ANSWERS.as_millis() as u64
+    }
+
+    /// Seconds.
+    const fn drain() -> u64 {
+        5
     }
 }
 
@@ -588,6 +595,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         file.api.base.starts_with("https://") && !file.api.base.ends_with('/'),
         "api.base begins with https:// and ends without a slash"
     );
+    ensure!(file.api.drain <= 600, "api.drain is 0 to 600 seconds");
     ensure!(file.api.even_answers <= 1_000, "api.even-answers is 0 to 1000 milliseconds");
     ensure!(file.feed.maximum_body <= 256 << 20, "feed.maximum-body is at most 268435456");
     // Production and TEST never mix: looked at here, and again each time the trust is loaded.
@@ -614,6 +622,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         sessions,
         budgets: file.limits.budgets(),
         even_answers: Duration::from_millis(file.api.even_answers),
+        drain: Duration::from_secs(file.api.drain),
         ocsp: file.trust.ocsp.map(|ocsp| OcspSettings {
             url: ocsp.url,
             interval: Duration::from_secs(ocsp.interval.max(1)),

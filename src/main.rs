@@ -119,6 +119,9 @@ struct SandboxArguments {
     /// MiB on the disk that are kept for traces, should it be full (SQLite).
     #[arg(long, default_value_t = 0)]
     reserve: u16,
+    /// Seconds for which a server that gets SIGTERM still answers, while `/health/ready` already says no.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=600))]
+    drain: u16,
     /// Worker threads; as many as cores unless given.
     #[arg(long)]
     workers: Option<usize>,
@@ -268,6 +271,8 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         notices: NoticeSettings::default(),
         workers: arguments.workers,
         body_deadline: server::BODY_DEADLINE,
+        drain: Duration::from_secs(arguments.drain.into()),
+        bodies: None,
     };
     let bar = if PkiFolder::new(&options.certs).is_complete() {
         ProgressBar::hidden()
@@ -304,7 +309,7 @@ async fn serve(config: PathBuf) -> Result<()> {
     .await
 }
 
-/// SIGINT and SIGTERM finish what is under way, then stop.
+/// SIGINT finishes what is under way, then stops; SIGTERM first sends new requests elsewhere.
 fn stop_on_signal(listening: &Listening) {
     let listening = listening.clone();
     actix_web::rt::spawn(async move {
@@ -316,9 +321,12 @@ fn stop_on_signal(listening: &Listening) {
                     return;
                 }
             };
-        futures_util::future::select(Box::pin(actix_web::rt::signal::ctrl_c()), Box::pin(terminate.recv()))
-            .await;
-        listening.stop(true).await;
+        let (interrupt, terminate) = (Box::pin(actix_web::rt::signal::ctrl_c()), Box::pin(terminate.recv()));
+        match futures_util::future::select(interrupt, terminate).await {
+            // Somebody sits before it.
+            futures_util::future::Either::Left(_) => listening.stop(true).await,
+            futures_util::future::Either::Right(_) => listening.drain().await,
+        }
     });
 }
 

@@ -6,7 +6,7 @@ mod reloading;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -94,6 +94,8 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
     pub body_deadline: Duration,
+    /// How long a server that is about to stop still answers, so that nobody is sent to it any more when it does.
+    pub drain: Duration,
 }
 
 /// How sessions are opened.
@@ -190,9 +192,19 @@ pub struct Listening {
     /// The public base.
     pub base: String,
     handles: [ServerHandle; 2],
+    drains: Duration,
+    api_state: Arc<Api>,
 }
 
 impl Listening {
+    /// Stops without a request that fails: `/health/ready` says no, so that nobody new is sent here, and each answer closes its connection;
+    /// some seconds later ([`Settings::drain`]) the listeners stop, and what is under way is finished.
+    pub async fn drain(&self) {
+        self.api_state.draining.store(true, Ordering::Relaxed);
+        actix_web::rt::time::sleep(self.drains).await;
+        self.stop(true).await;
+    }
+
     /// Stops both listeners. Requests under way are finished if `graceful`.
     pub async fn stop(&self, graceful: bool) {
         for handle in &self.handles {
@@ -293,6 +305,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         refused_handshakes: verifier.refused(),
         traces_signed: AtomicU64::new(checkpointer.signed()),
         trust_faults: AtomicU64::new(trust.faults.len() as u64),
+        draining: AtomicBool::new(false),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
     });
 
@@ -330,6 +343,8 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         portal: portal_address,
         base,
         handles: [api_server.handle(), portal_server.handle()],
+        drains: settings.drain,
+        api_state: Arc::clone(&api),
     };
     let reloading =
         actix_web::rt::spawn(reloading::reload((settings.trust, seen), trust, verifier, Arc::clone(&api)));

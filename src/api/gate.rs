@@ -12,9 +12,11 @@
 //! nothing away, and the first test that calls it sees so.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
@@ -139,7 +141,11 @@ pub async fn let_out(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    let draining = |api: &web::Data<Api>| api.draining.load(Ordering::Relaxed);
+    if response.request().app_data().is_some_and(draining) {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     if response.response().extensions().get::<Receipt>().is_some() {
         return Ok(response);
     }

@@ -64,6 +64,8 @@ pub struct Api {
     pub trust_faults: std::sync::atomic::AtomicU64,
     /// Handshakes that were refused for their certificate.
     pub refused_handshakes: Arc<std::sync::atomic::AtomicU64>,
+    /// The server is about to stop: who is answered is told to go elsewhere with the next request.
+    pub draining: std::sync::atomic::AtomicBool,
     /// Memory for the bodies of all requests under way, one permit a KiB.
     pub body_memory: Arc<Semaphore>,
 }

@@ -112,14 +112,20 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("live\n")
 }
 
-/// Ready: the store reads and writes, and the revocation lists are in force.
+/// Ready: the store reads and writes, the revocation lists are in force, and the server is not about to stop.
 async fn ready(portal: web::Data<Portal>) -> HttpResponse {
     let services = &portal.api.services;
     let now = services.environment.now().as_second();
     let lists = portal.api.services.sessions.revocation.earliest_next_update().is_some_and(|next| next > now);
     let store = services.store.is_ready().await;
-    let text = format!("store: {}\nrevocation lists: {}\n", ok(store), ok(lists));
-    if store && lists {
+    let stays = !portal.api.draining.load(Ordering::Relaxed);
+    let text = format!(
+        "store: {}\nrevocation lists: {}\nstopping: {}\n",
+        ok(store),
+        ok(lists),
+        if stays { "no" } else { "yes" }
+    );
+    if store && lists && stays {
         HttpResponse::Ok().content_type("text/plain").body(text)
     } else {
         HttpResponse::ServiceUnavailable().content_type("text/plain").body(text)

@@ -79,6 +79,10 @@ pub struct SandboxOptions {
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
     pub body_deadline: Duration,
+    /// See [`Settings::drain`].
+    pub drain: Duration,
+    /// Where bodies lie: in a folder of the data, unless given.
+    pub bodies: Option<BodyStoreLocation>,
 }
 
 /// A sandbox that is ready to serve.
@@ -128,7 +132,10 @@ impl Sandbox {
             key: options.certs.join("server.key"),
             trust,
             database,
-            bodies: BodyStoreLocation::Folder(options.data.join("bodies")),
+            bodies: options
+                .bodies
+                .clone()
+                .unwrap_or_else(|| BodyStoreLocation::Folder(options.data.join("bodies"))),
             matrix: HabilitationMatrix::demonstration()?,
             parameters: Parameters::default(),
             patient_side: PatientSideList::new([(
@@ -165,6 +172,7 @@ impl Sandbox {
             home: String::new(),
             workers: options.workers,
             body_deadline: options.body_deadline,
+            drain: options.drain,
         };
         let services = server::services(&mut settings, environment)?;
         progress("records");

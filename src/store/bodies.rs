@@ -165,7 +165,11 @@ impl BodyStore {
                 folder
             }
             BodyStoreLocation::S3 { bucket, region, endpoint } => {
-                let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_region(region);
+                let mut builder = AmazonS3Builder::from_env()
+                    .with_bucket_name(bucket)
+                    .with_region(region)
+                    // One body at a time is removed, and not every store knows the other request.
+                    .with_disable_bulk_delete(true);
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint);
                 }

@@ -24,6 +24,7 @@ mod meanwhile;
 mod media;
 mod mtls;
 mod new_enemy;
+mod nodes;
 mod notices;
 mod ocsp;
 mod openapi;

@@ -9,6 +9,7 @@ mod ocsp;
 mod patient_side;
 mod pki;
 mod process;
+mod s3;
 mod sinks;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use habilis::identity::software::Unregistered;
 use habilis::sandbox::pro_sante_connect::StandIn;
 use habilis::sandbox::{Sandbox, SandboxOptions};
 use habilis::server::Listening;
-use habilis::store::{DatabaseConnection, DatabaseUrl, TraceRow};
+use habilis::store::{BodyStoreLocation, DatabaseConnection, DatabaseUrl, TraceRow};
 use habilis::tls::ocsp::OcspSettings;
 use jiff::Timestamp;
 
@@ -33,6 +34,7 @@ pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use patient_side::{PatientSide, ins_body};
 pub use pki::{copy as pki_copy, shared_pki};
 pub use process::Process;
+pub use s3::ObjectStore;
 pub use sinks::{KEY, Sinks};
 
 /// System of the test INS.
@@ -93,13 +95,19 @@ pub struct Options {
     pub notices: habilis::notification::NoticeSettings,
     /// A second node: on the database, the folders and the clock of another.
     pub beside: Option<Beside>,
+    /// Where bodies lie: in a folder of the data, unless given.
+    pub bodies: Option<BodyStoreLocation>,
     /// An instant at which time stands still, and from which identifiers are drawn, the same each time.
     pub repeatable: Option<Timestamp>,
 }
 
+/// How long a node of a test drains.
+pub const DRAIN: Duration = Duration::from_millis(400);
+
 /// What two nodes share.
 #[derive(Clone, Debug)]
 pub struct Beside {
+    node: String,
     database_url: String,
     data: PathBuf,
     base: String,
@@ -120,6 +128,7 @@ impl Default for Options {
             ocsp: None,
             notices: Default::default(),
             beside: None,
+            bodies: None,
             repeatable: None,
         }
     }
@@ -174,7 +183,7 @@ impl World {
             portal: "127.0.0.1:0".parse().unwrap(),
             database: Some(database_url.clone()),
             base: options.beside.as_ref().map(|beside| beside.base.clone()),
-            node: if options.beside.is_some() { "2" } else { "1" }.to_owned(),
+            node: options.beside.as_ref().map_or("1".to_owned(), |beside| beside.node.clone()),
             reserve: 0,
             pro_sante_connect: "127.0.0.1:0".parse().unwrap(),
             budgets: options.budgets,
@@ -188,6 +197,8 @@ impl World {
             strict: options.strict,
             workers: Some(2),
             body_deadline: options.body_deadline,
+            drain: DRAIN,
+            bodies: options.bodies,
         };
         let held = options.repeatable.map(|at| Arc::new(MovableClock::held_at(at)));
         let clock = options.beside.map(|beside| beside.clock).or(held).unwrap_or_default();
@@ -228,15 +239,27 @@ impl World {
 
     /// A second node beside this one.
     pub fn second_node(&self) -> Self {
+        self.node("2")
+    }
+
+    /// A further node beside this one, by name.
+    pub fn node(&self, name: &str) -> Self {
         let beside = Beside {
+            node: name.to_owned(),
             database_url: self.database_url.clone(),
             data: self.data.clone(),
             base: self.listening.base.clone(),
             clock: Arc::clone(&self.clock),
         };
         let budgets = self.options.budgets;
-        let options =
-            Options { certs: Some(self.certs.clone()), beside: Some(beside), budgets, ..Options::default() };
+        let bodies = self.options.bodies.clone();
+        let options = Options {
+            certs: Some(self.certs.clone()),
+            beside: Some(beside),
+            budgets,
+            bodies,
+            ..Options::default()
+        };
         Self::start_with(Engine::Sqlite, options)
     }
 
@@ -312,6 +335,11 @@ impl World {
     /// What the server's operations work with.
     pub fn services(&self) -> Arc<habilis::operations::Services> {
         Arc::clone(&self.services)
+    }
+
+    /// A node of this database is cut off while it writes: what it wrote last is signed when it comes back.
+    pub fn may_end_unsigned(&self) {
+        self.shares.store(true, Ordering::SeqCst);
     }
 
     /// Prepares a second sandbox on the same folders, as a restart does.
