@@ -58,11 +58,28 @@ impl Peer {
     }
 }
 
+/// How long an answer may wait for who asked for it to read on. Milliseconds.
+#[cfg(target_os = "linux")]
+const READING: u32 = 30_000;
+
+/// A peer that does not take what is sent to it holds its connection no longer than others do that stall: the listener has no deadline for
+/// writing, the kernel has one.
+#[cfg(target_os = "linux")]
+fn cut_who_reads_nothing(socket: &TcpStream) {
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(socket, READING) {
+        tracing::warn!(%error, "a connection without a deadline for writing");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cut_who_reads_nothing(_: &TcpStream) {}
+
 /// For `HttpServer::on_connect`: puts the [`Peer`] beside the connection. It cannot refuse a connection; without a peer
 /// every request is refused.
 pub fn read(connection: &dyn Any, data: &mut Extensions, checks: IdentifierChecks) {
     let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
-    let (_, session) = stream.get_ref();
+    let (socket, session) = stream.get_ref();
+    cut_who_reads_nothing(socket);
     let Some(chain) = PeerCertificate::of(session) else { return };
     let certificate = CertificateFacts::read(chain.leaf());
     let caller = match &certificate {
