@@ -15,11 +15,12 @@
 
 #[path = "server/hidden.rs"]
 mod hidden;
+#[expect(dead_code, reason = "each bench uses a part of it")]
+mod rig;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,17 +29,15 @@ use habilis::environment::Environment;
 use habilis::sandbox::example::{Example, consent};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
+use rig::{Server, TEST, exchange, get, post, sql, tls};
+
 /// The record whose query gives 20 documents.
 const QUERIED: &str = "279035121518989";
 /// The record that is fed.
 const FED: &str = "185067599900166";
 const BODY: usize = 20 << 10;
-
-/// Clock ticks of `/proc/PID/stat`, as Linux has them.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Makes the next request of a kind.
 type Request<'a> = dyn Fn() -> Vec<u8> + Sync + 'a;
@@ -100,13 +99,6 @@ fn main() {
         }
         _ => println!("postgres   not measured: run under scripts/with-postgres"),
     }
-}
-
-fn sql(url: &str, statement: &str) {
-    use diesel::Connection;
-    use diesel::connection::SimpleConnection;
-    let mut connection = diesel::PgConnection::establish(url).expect("PostgreSQL answers");
-    connection.batch_execute(statement).expect("the statement runs");
 }
 
 fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
@@ -232,82 +224,6 @@ fn run(server: &Server, options: &Options, fresh: bool, request: &Request) -> (f
     (cpu, elapsed)
 }
 
-type Connection = StreamOwned<ClientConnection, TcpStream>;
-
-struct Server {
-    child: Child,
-    port: u16,
-    certs: PathBuf,
-    tls: Arc<ClientConfig>,
-    _data: tempfile::TempDir,
-}
-
-impl Server {
-    fn start(database: &str, certs: &Path, even_answers: u16) -> Self {
-        let data = tempfile::tempdir().expect("a folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_habilis"))
-            .args(["sandbox", "--api", "127.0.0.1:0", "--portal", "127.0.0.1:0", "--database", database])
-            .args(["--even-answers", &even_answers.to_string()])
-            .arg("--data")
-            .arg(data.path())
-            .arg("--certs")
-            .arg(certs)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let mut port = None;
-        for line in BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok) {
-            if let Some(rest) = line.split("https://localhost:").nth(1) {
-                port = port.or_else(|| rest.split('/').next()?.parse().ok());
-            }
-            if line == "ready" {
-                break;
-            }
-        }
-        let port = port.expect("the server says its port");
-        Self { child, port, certs: certs.to_owned(), tls: Arc::new(tls(certs, "cps-medecin")), _data: data }
-    }
-
-    fn connect(&self) -> Connection {
-        self.connect_by(&self.tls)
-    }
-
-    /// With the card of somebody else.
-    fn connect_as(&self, card: &str) -> Connection {
-        self.connect_by(&Arc::new(tls(&self.certs, card)))
-    }
-
-    fn connect_by(&self, tls: &Arc<ClientConfig>) -> Connection {
-        let session = ClientConnection::new(Arc::clone(tls), "localhost".try_into().expect("a name"));
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
-        socket.set_nodelay(true).expect("no delay");
-        StreamOwned::new(session.expect("a session"), socket)
-    }
-
-    /// User and system time of the process so far.
-    fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("its statistics");
-        let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
-        (ticks(11) + ticks(12)) / TICKS_PER_SECOND
-    }
-
-    fn memory_mib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Requests on data that the bench puts there first.
 struct Prepared {
     query: Vec<u8>,
@@ -350,68 +266,4 @@ impl Prepared {
         .into_bytes();
         Self { query, retrieve: get(&format!("/fhir/Binary/{binary}")), session, with_token }
     }
-}
-
-fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
-}
-
-fn post(path: &str, body: &str) -> Vec<u8> {
-    format!(
-        "POST /fhir{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
-fn patch(path: &str, body: &str) -> Vec<u8> {
-    format!(
-        "PATCH /fhir{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json-patch+json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
-/// Sends a request and reads its answer whole; anything but success ends the bench.
-fn exchange(connection: &mut Connection, request: &[u8]) -> Vec<u8> {
-    let answer = send(connection, request);
-    assert!(answer.starts_with(b"HTTP/1.1 20"), "{}", String::from_utf8_lossy(&answer));
-    answer
-}
-
-/// Sends a request and reads its answer whole, whatever it is.
-fn send(connection: &mut Connection, request: &[u8]) -> Vec<u8> {
-    connection.write_all(request).expect("the request goes out");
-    let mut answer = Vec::with_capacity(64 << 10);
-    let mut buffer = [0; 32 << 10];
-    loop {
-        let read = connection.read(&mut buffer).expect("the answer comes in");
-        assert!(read > 0, "the connection was closed");
-        answer.extend_from_slice(&buffer[..read]);
-        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-        if answer.len() >= end + 4 + length.expect("a length") {
-            return answer;
-        }
-    }
-}
-
-fn tls(certs: &Path, card: &str) -> ClientConfig {
-    let pem = |name: &str| -> PathBuf { certs.join(name) };
-    let read = |name: &str| -> Vec<CertificateDer<'static>> {
-        let certificates = CertificateDer::pem_file_iter(pem(name)).expect("a PEM file");
-        certificates.collect::<Result<_, _>>().expect("certificates")
-    };
-    let mut roots = RootCertStore::empty();
-    for root in read("ca.pem") {
-        roots.add(root).expect("a root");
-    }
-    let key = PrivateKeyDer::from_pem_file(pem(&format!("{card}.key"))).expect("a key");
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_client_auth_cert(read(&format!("{card}.pem")), key)
-        .expect("a card")
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use habilis::sandbox::example::{Example, consent};
 
-use super::{Connection, FED, QUERIED, Server, TEST, exchange, get, patch, post, send};
+use super::rig::{Connection, Server, TEST, exchange, get, patch, post, send};
+use super::{FED, QUERIED};
 
 /// The author, and somebody who sees nothing of his masked documents.
 const AUTHOR: &str = "cps-medecin";
