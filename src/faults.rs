@@ -21,11 +21,21 @@ pub fn synchronous_commit_off() -> bool {
     is("synchronous-commit-off")
 }
 
-/// The fault asked for, if any.
+/// `HABILIS_FAULT=slow-reads`: what is not an emergency reads for three seconds. Emergencies must not notice.
+pub fn slow_reads() -> bool {
+    is("slow-reads")
+}
+
+/// `HABILIS_FAULT=slow-reads,one-lane`: then they do.
+pub fn one_lane() -> bool {
+    is("one-lane")
+}
+
+/// The faults asked for, with commas between, if any.
 pub fn requested() -> Option<String> {
     std::env::var("HABILIS_FAULT").ok()
 }
 
 fn is(name: &str) -> bool {
-    requested().as_deref() == Some(name)
+    requested().is_some_and(|requested| requested.split(',').any(|one| one == name))
 }

@@ -33,10 +33,11 @@ use crate::certificate::CertificateKind;
 use crate::error::{Failure, Reason, Refusal};
 use crate::identity::patient_side::PatientSide;
 use crate::identity::scope::Scopes;
-use crate::identity::{Caller, Session};
+use crate::identity::{AccessMode, Caller, Session};
 use crate::operations::open_session::Connection;
 use crate::operations::patient_side::PatientCall;
 use crate::operations::{Budget, Call, Operation, introspect};
+use crate::store::lane::{Lane, in_lane};
 use crate::tls::RevocationVerdict;
 
 /// Name of the header that carries the request's id, both ways.
@@ -51,15 +52,19 @@ where
     F: AsyncFnOnce(Call) -> Result<Traced<Answer>, Failure>,
 {
     let Some(mut connected) = Connected::read(request, operation) else { return without_service() };
-    let result = match connected.caller(operation).await {
-        Ok(caller) => {
-            let services = Arc::clone(&connected.api.services);
-            let scopes = caller.session.as_ref().map(|session| session.scopes.and(connected.admitted));
-            run(Call { caller, trace: connected.trace.clone(), services, scopes }).await
-        }
-        Err(failure) => Err(failure),
+    let lane = connected.lane();
+    let served = async move {
+        let result = match connected.caller(operation).await {
+            Ok(caller) => {
+                let services = Arc::clone(&connected.api.services);
+                let scopes = caller.session.as_ref().map(|session| session.scopes.and(connected.admitted));
+                run(Call { caller, trace: connected.trace.clone(), services, scopes }).await
+            }
+            Err(failure) => Err(failure),
+        };
+        connected.answer(result, respond::failure).await
     };
-    connected.answer(result, respond::failure).await
+    in_lane(lane, served).await
 }
 
 /// Serves a request that concerns no record: any valid certificate of a usable kind will do.
@@ -223,6 +228,14 @@ impl<'a> Connected<'a> {
     async fn admit(&mut self, operation: Operation) -> Result<(), Failure> {
         let peer = self.usable_peer()?;
         self.count(operation, peer, peer.caller.as_deref().ok()).await
+    }
+
+    /// The lane of who presents a token of an emergency that counts; what does not count is refused in the ordinary one.
+    fn lane(&self) -> Lane {
+        let token = bearer(self.request).ok().flatten();
+        let caller =
+            token.zip(self.usable_peer().ok()).and_then(|(token, peer)| self.caller_of(peer, &token).ok());
+        Lane::of(caller.is_some_and(|caller| caller.mode != AccessMode::Normal))
     }
 
     /// Who acts: by the token where there is one, else by the certificate alone. A token that does not count is no reason

@@ -6,11 +6,13 @@ use serde_json::json;
 use super::respond::Answer;
 use super::{Api, gate, request};
 use crate::error::{Failure, Reason, Refusal};
+use crate::identity::AccessMode;
 use crate::identity::scope::Scopes;
 use crate::identity::tokens::thumbprint;
 use crate::operations::open_session::{self, Connection};
 use crate::operations::session_request::{GRANTS, Grant, TokenRequest};
 use crate::operations::{self, Budget, Operation};
+use crate::store::lane::{Lane, in_lane};
 
 /// Open a session (TD0.1).
 ///
@@ -31,7 +33,8 @@ use crate::operations::{self, Budget, Operation};
 pub async fn open(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     gate::serve_token(&request, open_session::OPERATION, async |connection| {
         let asked = TokenRequest::read(form(&request, payload).await?)?;
-        let issued = open_session::run(&connection, &asked).await?;
+        let lane = Lane::of(asked.context.mode != AccessMode::Normal);
+        let issued = in_lane(lane, open_session::run(&connection, &asked)).await?;
         Ok(issued.map(|issued| {
             let mut answer = json!({
                 "access_token": issued.access_token,

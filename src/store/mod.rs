@@ -19,6 +19,7 @@ mod folders;
 mod indicators;
 mod journal;
 mod keys;
+pub mod lane;
 mod notices;
 mod patients;
 mod readers;
@@ -107,7 +108,7 @@ impl Default for StoreLimits {
             readers,
             queue: 4096,
             batch: 64,
-            patience: Duration::from_secs(2),
+            patience: Duration::from_secs(1),
             reserve: 0,
             node: "1".to_owned(),
         }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, ManageConnection};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::engine::{DatabaseConnection, DatabaseUrl};
+use super::lane::{self, Lane};
 use super::{StoreLimits, unavailable};
 use crate::error::Failure;
 
@@ -39,8 +40,9 @@ pub fn look<T>(url: &DatabaseUrl, work: impl FnOnce(&mut Reader<'_>) -> Result<T
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     pool: r2d2::Pool<Manager>,
-    /// As many as there are connections: no thread is parked waiting for one.
+    /// As many as there are connections: no thread is parked waiting for one. Some are for emergencies alone.
     permits: Arc<Semaphore>,
+    emergencies: Arc<Semaphore>,
     patience: std::time::Duration,
     /// SQLite answers from memory in less time than the way to another thread and back takes (measured: 0.1 ms against
     /// 0.3 ms of processor time for a query), so its reads stay on the worker's thread.
@@ -65,9 +67,11 @@ impl Readers {
             .test_on_check_out(false)
             .connection_timeout(limits.patience)
             .build(Manager { url: url.clone(), writes })?;
-        let permits = Arc::new(Semaphore::new(size as usize));
+        let kept = if size > KEPT_FOR_EMERGENCIES { KEPT_FOR_EMERGENCIES } else { 0 };
+        let permits = Arc::new(Semaphore::new((size - kept) as usize));
+        let emergencies = Arc::new(Semaphore::new(kept as usize));
         let at_once = matches!(url, DatabaseUrl::Sqlite(_));
-        Ok(Self { pool, permits, patience: limits.patience, at_once })
+        Ok(Self { pool, permits, emergencies, patience: limits.patience, at_once })
     }
 
     /// On the calling thread, which may block: within a longer piece of blocking work.
@@ -86,18 +90,40 @@ impl Readers {
         if self.at_once {
             return self.run_here(work);
         }
-        let waited = tokio::time::timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await;
-        let permit = waited
-            .map_err(|_| Failure::unavailable("no read connection became free in time"))?
-            .map_err(Failure::internal)?;
+        let lane = lane::current();
+        let permit = tokio::time::timeout(self.patience, self.permit(lane))
+            .await
+            .map_err(|_| Failure::unavailable("no read connection became free in time"))??;
         let pool = self.pool.clone();
         tokio::task::spawn_blocking(move || {
+            #[cfg(feature = "fault-injection")]
+            if lane == lane::Lane::Ordinary && crate::faults::slow_reads() {
+                std::thread::sleep(std::time::Duration::from_secs(3));
+            }
             let result = lent(&pool, work);
             drop(permit);
             result
         })
         .await
         .map_err(Failure::internal)?
+    }
+}
+
+/// Of the connections that read.
+const KEPT_FOR_EMERGENCIES: u32 = 2;
+
+impl Readers {
+    /// Leave to use a connection: an emergency takes whichever is free first.
+    async fn permit(&self, lane: Lane) -> Result<OwnedSemaphorePermit, Failure> {
+        let ordinary = Arc::clone(&self.permits).acquire_owned();
+        match lane {
+            Lane::Ordinary => ordinary.await,
+            Lane::Emergency => {
+                let kept = Arc::clone(&self.emergencies).acquire_owned();
+                futures_util::future::select(Box::pin(ordinary), Box::pin(kept)).await.factor_first().0
+            }
+        }
+        .map_err(Failure::internal)
     }
 }
 

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::StoreLimits;
 use super::engine::{DatabaseConnection, DatabaseUrl};
 use super::journal::TraceEntry;
+use super::lane::{self, Lane};
 use super::reserve::Reserve;
 use super::trace_log::TraceLog;
 use crate::audit::merkle::Frontier;
@@ -75,6 +76,7 @@ pub struct Transaction<'a> {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Box<dyn Unit>>,
+    emergencies: mpsc::Sender<Box<dyn Unit>>,
     running: Arc<AtomicBool>,
     full: Arc<AtomicBool>,
     counters: Arc<Counters>,
@@ -110,6 +112,7 @@ impl Writer {
     pub(super) fn start(url: &DatabaseUrl, limits: &StoreLimits) -> Result<Self> {
         let connection = DatabaseConnection::open_for_writing(url)?;
         let (queue, waiting) = mpsc::channel(limits.queue);
+        let (emergencies, urgent) = mpsc::channel(limits.queue);
         let running = Arc::new(AtomicBool::new(true));
         let reserve = Reserve::of(url, limits.reserve);
         let full = Arc::new(AtomicBool::new(false));
@@ -127,6 +130,11 @@ impl Writer {
             url: url.clone(),
             connection: Some(connection),
             waiting,
+            urgent,
+            // Without a driver: it waits for the two queues and nothing else.
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .build()
+                .context("cannot start the writer")?,
             batch: limits.batch,
             running: Arc::clone(&running),
             full: Arc::clone(&full),
@@ -138,7 +146,7 @@ impl Writer {
             .name("writer".into())
             .spawn(move || worker.run())
             .context("cannot start the writer")?;
-        Ok(Self { queue, running, full, counters, head })
+        Ok(Self { queue, emergencies, running, full, counters, head })
     }
 
     /// What an operator watches.
@@ -146,7 +154,10 @@ impl Writer {
         WriterFigures {
             commits: self.counters.commits.load(Ordering::Relaxed),
             units: self.counters.units.load(Ordering::Relaxed),
-            waiting: self.queue.max_capacity() - self.queue.capacity(),
+            waiting: [&self.queue, &self.emergencies]
+                .iter()
+                .map(|queue| queue.max_capacity() - queue.capacity())
+                .sum(),
             full: self.full.load(Ordering::Relaxed),
         }
     }
@@ -245,7 +256,11 @@ impl Writer {
         if unit.room() == Room::Any {
             self.has_room()?;
         }
-        self.queue.try_send(unit).map_err(|error| match error {
+        let queue = match lane::current() {
+            Lane::Ordinary => &self.queue,
+            Lane::Emergency => &self.emergencies,
+        };
+        queue.try_send(unit).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Failure::unavailable("the write queue is full"),
             mpsc::error::TrySendError::Closed(_) => Failure::unavailable("the writer stopped"),
         })
@@ -266,6 +281,8 @@ struct Worker {
     url: DatabaseUrl,
     connection: Option<DatabaseConnection>,
     waiting: mpsc::Receiver<Box<dyn Unit>>,
+    urgent: mpsc::Receiver<Box<dyn Unit>>,
+    runtime: tokio::runtime::Runtime,
     batch: usize,
     running: Arc<AtomicBool>,
     log: TraceLog,
@@ -291,10 +308,10 @@ impl Worker {
     fn run(mut self) {
         // However the thread ends, a panic included: nobody is told that the writer still works.
         let _stopped = Stopped(Arc::clone(&self.running));
-        while let Some(first) = self.waiting.blocking_recv() {
+        while let Some(first) = self.next() {
             let mut units = vec![first];
             while units.len() < self.batch
-                && let Ok(unit) = self.waiting.try_recv()
+                && let Ok(unit) = self.urgent.try_recv().or_else(|_| self.waiting.try_recv())
             {
                 units.push(unit);
             }
@@ -304,6 +321,19 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// The next unit, an emergency before all others; `None`: nobody is there any more to send one.
+    fn next(&mut self) -> Option<Box<dyn Unit>> {
+        let (urgent, waiting) = (&mut self.urgent, &mut self.waiting);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                Some(unit) = urgent.recv() => Some(unit),
+                Some(unit) = waiting.recv() => Some(unit),
+                else => None,
+            }
+        })
     }
 
     fn serve(&mut self, mut units: Vec<Box<dyn Unit>>) {

@@ -28,6 +28,7 @@ mod nodes;
 mod notices;
 mod ocsp;
 mod openapi;
+mod overload;
 mod pace;
 mod portal;
 mod refresh;
