@@ -19,6 +19,7 @@ mod hidden;
 mod history;
 mod homologation;
 mod kill;
+mod linear;
 mod lists;
 mod meanwhile;
 mod media;
