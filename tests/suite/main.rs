@@ -8,6 +8,7 @@ mod backup;
 mod by_clock;
 mod canary;
 mod certificates;
+mod clock;
 mod commands;
 mod config;
 mod faulty;
