@@ -8,6 +8,7 @@
 //! scripts/with-postgres cargo bench --bench load                          1,000 records of 20 documents, both engines
 //! scripts/with-postgres cargo bench --bench load -- --grow 49000          then 50,000 records: what is added is generated in the database
 //! cargo bench --bench load -- --records 50 --connections 8 --seconds 1    short
+//! cargo bench --bench load -- --only feed --connections 32 --batch 1       what group commit is worth
 //! ```
 
 #[path = "load/data.rs"]
@@ -33,6 +34,7 @@ pub struct Options {
     records: usize,
     documents: usize,
     grow: u64,
+    batch: u16,
     connections: Vec<usize>,
     only: Option<String>,
     output: PathBuf,
@@ -65,6 +67,7 @@ fn read_options() -> Options {
         records: 1_000,
         documents: 20,
         grow: 0,
+        batch: 64,
         connections: vec![1, 8, 32, 128],
         only: None,
         output: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench"),
@@ -80,6 +83,7 @@ fn read_options() -> Options {
             "--seconds" => options.seconds = number(),
             "--records" => options.records = number() as usize,
             "--documents" => options.documents = number() as usize,
+            "--batch" => options.batch = number() as u16,
             "--grow" => options.grow = number() as u64,
             "--connections" => {
                 options.connections = value.split(',').map(|one| one.parse().expect("a number")).collect();
@@ -87,7 +91,7 @@ fn read_options() -> Options {
             "--only" => options.only = Some(value),
             "--output" => options.output = value.into(),
             other => panic!(
-                "« {other} »: --seconds, --records, --documents, --grow, --connections, --only, --output"
+                "« {other} »: --seconds, --records, --documents, --grow, --batch, --connections, --only, --output"
             ),
         }
     }
@@ -99,7 +103,12 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options, report
     let records = folder.path().join("records.tsv");
     std::fs::write(&records, data::records(options.records)).expect("the file of records");
     let begun = Instant::now();
-    let server = Server::start_with(database, certs, 5, &["--records", records.to_str().expect("a path")]);
+    let server = Server::start_with(
+        database,
+        certs,
+        5,
+        &["--records", records.to_str().expect("a path"), "--batch", &options.batch.to_string()],
+    );
     let started = begun.elapsed();
     let loaded = Loaded::feed(&server, database, options);
     report.loaded(engine, &server, started, &loaded);

@@ -122,6 +122,9 @@ struct SandboxArguments {
     /// Seconds for which a server that gets SIGTERM still answers, while `/health/ready` already says no.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=600))]
     drain: u16,
+    /// Units of work in one commit, at most: 1 shows what group commit is worth.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: u16,
     /// Worker threads; as many as cores unless given.
     #[arg(long)]
     workers: Option<usize>,
@@ -273,6 +276,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         body_deadline: server::BODY_DEADLINE,
         drain: Duration::from_secs(arguments.drain.into()),
         bodies: None,
+        batch: arguments.batch.into(),
     };
     let bar = if PkiFolder::new(&options.certs).is_complete() {
         ProgressBar::hidden()

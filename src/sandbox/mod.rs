@@ -79,6 +79,8 @@ pub struct SandboxOptions {
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
     pub body_deadline: Duration,
+    /// Units of work in one commit, at most.
+    pub batch: usize,
     /// See [`Settings::drain`].
     pub drain: Duration,
     /// Where bodies lie: in a folder of the data, unless given.
@@ -159,6 +161,7 @@ impl Sandbox {
             store_limits: StoreLimits {
                 node: options.node.clone(),
                 reserve: options.reserve,
+                batch: options.batch,
                 ..StoreLimits::default()
             },
             encryption: operator_keys(&options.certs)?,

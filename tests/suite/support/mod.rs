@@ -198,6 +198,7 @@ impl World {
             workers: Some(2),
             body_deadline: options.body_deadline,
             drain: DRAIN,
+            batch: 64,
             bodies: options.bodies,
         };
         let held = options.repeatable.map(|at| Arc::new(MovableClock::held_at(at)));
