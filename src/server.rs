@@ -319,7 +319,8 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     .on_connect(move |connection, data| peer::read(connection, data, checks))
     .workers(workers)
     .max_connections(4096)
-    .max_connection_rate(128)
+    // Handshakes under way, each worker's: those that stall for their five seconds must not hold up the others (scripts/stalled).
+    .max_connection_rate(2048)
     .tls_handshake_timeout(Duration::from_secs(5))
     .client_request_timeout(Duration::from_secs(10))
     .client_disconnect_timeout(Duration::from_secs(5))
