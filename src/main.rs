@@ -313,24 +313,29 @@ async fn serve(config: PathBuf) -> Result<()> {
     .await
 }
 
-/// SIGINT finishes what is under way, then stops; SIGTERM first sends new requests elsewhere.
+/// SIGINT finishes what is under way, then stops; SIGTERM first sends new requests elsewhere, until a second signal.
 fn stop_on_signal(listening: &Listening) {
+    use actix_web::rt::signal::unix::{SignalKind, signal};
     let listening = listening.clone();
     actix_web::rt::spawn(async move {
-        let mut terminate =
-            match actix_web::rt::signal::unix::signal(actix_web::rt::signal::unix::SignalKind::terminate()) {
-                Ok(signal) => signal,
-                Err(error) => {
-                    tracing::error!(%error, "SIGTERM will not be heard");
-                    return;
-                }
-            };
-        let (interrupt, terminate) = (Box::pin(actix_web::rt::signal::ctrl_c()), Box::pin(terminate.recv()));
-        match futures_util::future::select(interrupt, terminate).await {
-            // Somebody sits before it.
-            futures_util::future::Either::Left(_) => listening.stop(true).await,
-            futures_util::future::Either::Right(_) => listening.drain().await,
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            tracing::error!("SIGTERM and SIGINT will not be heard");
+            return;
+        };
+        // SIGINT: somebody sits before it.
+        let drains = tokio::select! {
+            _ = interrupt.recv() => false,
+            _ = terminate.recv() => true,
+        };
+        if drains {
+            tokio::select! {
+                () = listening.drain() => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
         }
+        listening.stop(true).await;
     });
 }
 

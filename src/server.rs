@@ -197,12 +197,11 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Stops without a request that fails: `/health/ready` says no, so that nobody new is sent here, and each answer closes its connection;
-    /// some seconds later ([`Settings::drain`]) the listeners stop, and what is under way is finished.
+    /// Before a stop without a request that fails: `/health/ready` says no, so that nobody new is sent here, and each answer closes its connection,
+    /// for some seconds ([`Settings::drain`]).
     pub async fn drain(&self) {
         self.api_state.draining.store(true, Ordering::Relaxed);
         actix_web::rt::time::sleep(self.drains).await;
-        self.stop(true).await;
     }
 
     /// Stops both listeners. Requests under way are finished if `graceful`.

@@ -120,7 +120,8 @@ impl Loaded {
                     let number = next();
                     let id = &self.references[number.wrapping_mul(2_654_435_761) % self.references.len()];
                     // Each is masked, and the next time round unmasked.
-                    let label = if number / self.references.len() % 2 == 0 { "MASQUE_PS" } else { "N" };
+                    let label =
+                        if (number / self.references.len()).is_multiple_of(2) { "MASQUE_PS" } else { "N" };
                     let labels = format!(
                         r#"[{{"op":"replace","path":"/securityLabel","value":[{{"coding":[{{"code":"{label}"}}]}}]}}]"#
                     );

@@ -148,7 +148,8 @@ pub async fn let_out(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let mut response = next.call(request).await?.map_into_boxed_body();
     let draining = |api: &web::Data<Api>| api.draining.load(Ordering::Relaxed);
-    if response.request().app_data().is_some_and(draining) {
+    let draining = response.request().app_data().is_some_and(draining);
+    if draining {
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     if response.response().extensions().get::<Receipt>().is_some() {

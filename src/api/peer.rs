@@ -60,7 +60,7 @@ impl Peer {
 
 /// How long an answer may wait for who asked for it to read on. Milliseconds.
 #[cfg(target_os = "linux")]
-const READING: u32 = 30_000;
+const READING: u32 = 60_000;
 
 /// A peer that does not take what is sent to it holds its connection no longer than others do that stall: the listener has no deadline for
 /// writing, the kernel has one.

@@ -1,6 +1,7 @@
 //! `habilis backup` and `habilis restore`: a copy of all that a server keeps, made while it works.
 
-use std::os::unix::fs::DirBuilderExt as _;
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -9,8 +10,8 @@ use habilis::audit::checkpoint::CheckpointFolders;
 use habilis::audit::verify::{self, Evidence};
 use habilis::config::Places;
 use habilis::environment::Environment;
-use habilis::store::backup::{self, CHECKPOINTS, Manifest, Progress};
-use habilis::store::{BodyStore, DatabaseConnection};
+use habilis::store::backup::{self, Manifest, Progress};
+use habilis::store::{BodyStore, BodyStoreLocation, DatabaseUrl};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::place::{self, Place};
@@ -55,26 +56,53 @@ pub struct Restore {
 pub async fn back_up(arguments: Backup) -> Result<()> {
     let places = arguments.place.read()?;
     let folder = &arguments.to;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    must_lie_apart(folder, &places)?;
     // What is in it is as secret as the server's own folders.
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    let lock = std::fs::File::create(folder.join("lock"))?;
+    ensure!(lock.try_lock().is_ok(), "another copy is being made to {}", folder.display());
     let begun = Environment::system().now();
     // Before the database: what they signed is in it, then.
-    copy_checkpoints(&places, &folder.join(CHECKPOINTS))?;
-    let bar = bar()?;
-    let bodies = BodyStore::open(&places.bodies)?;
-    let manifest =
-        backup::back_up(&places.database, &bodies, folder, begun, |progress| show(&bar, progress)).await;
+    let checkpoints = format!("checkpoints-{}", begun.strftime("%Y%m%dT%H%M%S%6fZ"));
+    copy_checkpoints(&places, &folder.join(&checkpoints))?;
+    let (bar, bodies) = (bar()?, BodyStore::open(&places.bodies)?);
+    let show = |progress| show(&bar, progress);
+    let copy = backup::back_up(&places.database, &bodies, folder, checkpoints, begun, show).await;
     bar.finish_and_clear();
-    let manifest = manifest.context("there is no copy")?;
+    let copy = copy.context("no new copy was made, the last one stays as it was")?;
+    let manifest = &copy.manifest;
     println!(
         "{} records, {} documents, {} traces as of {begun}",
         manifest.records,
         manifest.documents,
         manifest.logs.values().sum::<u64>()
+    );
+    if let Some(first) = copy.lost_here.first() {
+        bail!(
+            "the copy is whole, but the server has lost {} bodies that an earlier copy still had, {first} for one",
+            copy.lost_here.len()
+        );
+    }
+    Ok(())
+}
+
+/// A folder for copies is not one of the server's own.
+fn must_lie_apart(folder: &Path, places: &Places) -> Result<()> {
+    let folder = folder.canonicalize()?;
+    let mut own: Vec<PathBuf> = places.audit.checkpoints.clone();
+    if let BodyStoreLocation::Folder(bodies) = &places.bodies {
+        own.push(bodies.clone());
+    }
+    let within = |own: &PathBuf| {
+        own.canonicalize().is_ok_and(|own| own.starts_with(&folder) || folder.starts_with(&own))
+    };
+    let beside = matches!(&places.database, DatabaseUrl::Sqlite(path)
+        if path.canonicalize().is_ok_and(|path| path.parent() == Some(folder.as_path())));
+    ensure!(
+        !beside && !own.iter().any(within),
+        "{} is the server's own: copy to another folder",
+        folder.display()
     );
     Ok(())
 }
@@ -87,50 +115,66 @@ pub async fn restore(arguments: Restore) -> Result<()> {
     let places = arguments.place.read()?;
     let manifest = Manifest::read(&arguments.from)?;
     let vault = places.encryption.vault().context("no keys: a copy holds none, and opens with those alone")?;
+    let checkpoints = arguments.from.join(&manifest.checkpoints);
     for folder in &places.audit.checkpoints {
-        ensure!(
-            !folder.exists() || folder.read_dir()?.next().is_none(),
-            "{} has checkpoints: keep them elsewhere, they say what the copy lacks (docs/backup.md)",
-            folder.display()
-        );
+        must_have_no_others(folder, &checkpoints)?;
     }
     let bodies = BodyStore::open(&places.bodies)?;
     let bar = bar()?;
-    let restored = backup::restore(&arguments.from, &manifest, &places.database, &bodies, &vault, |progress| {
-        show(&bar, progress);
-    })
-    .await;
-    restored.context("not all is restored")?;
-    for folder in &places.audit.checkpoints {
-        copy_files(&arguments.from.join(CHECKPOINTS), folder)?;
-    }
     let evidence = Evidence {
         verifier: place::verifier(&places)?,
-        folders: CheckpointFolders::of(&places.audit.checkpoints),
+        folders: CheckpointFolders::of(std::slice::from_ref(&checkpoints)),
         now: manifest.begun_at,
         unlogged: manifest.unlogged,
         patience: 60_000_000,
     };
-    let mut connection = DatabaseConnection::open_for_reading(&places.database)?;
-    let report = verify::verify(&mut connection, &evidence, |read, all| {
-        bar.set_message("traces");
-        bar.set_length(all);
-        bar.set_position(read);
-    })?;
+    let mut traces = 0;
+    let verify = |connection: &mut habilis::store::DatabaseConnection| {
+        let report = verify::verify(connection, &evidence, |read, all| {
+            bar.set_message("traces");
+            bar.set_length(all);
+            bar.set_position(read);
+        })?;
+        for fault in &report.faults {
+            println!("FAULT {fault}");
+        }
+        ensure!(report.faults.is_empty(), "the traces are not as they were written");
+        traces = report.traces;
+        Ok(())
+    };
+    let show = |progress| show(&bar, progress);
+    let restored =
+        backup::restore(&arguments.from, &manifest, &places.database, &bodies, &vault, show, verify).await;
     bar.finish_and_clear();
-    for fault in &report.faults {
-        println!("FAULT {fault}");
-    }
-    if !report.faults.is_empty() {
-        bail!("the traces are not as they were written");
+    restored.context("not all is restored: start no server there")?;
+    for folder in &places.audit.checkpoints {
+        copy_files(&checkpoints, folder)?;
     }
     println!(
-        "{} records, {} documents opened, {} traces derived again, as of {}",
-        manifest.records, manifest.documents, report.traces, manifest.begun_at
+        "{} records, {} documents opened, {traces} traces derived again, as of {}",
+        manifest.records, manifest.documents, manifest.begun_at
     );
+    if !manifest.erased.is_empty() {
+        println!("erased while the copy was made, to be erased again: records {:?}", manifest.erased);
+    }
     println!(
         "before a server starts here: a new [audit] node, unless it is certain that nothing was signed since"
     );
+    Ok(())
+}
+
+/// Checkpoints that are not those of the copy say what it lacks: nobody writes among them.
+fn must_have_no_others(folder: &Path, copied: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        let same = std::fs::read(copied.join(entry.file_name()))
+            .is_ok_and(|copied| std::fs::read(entry.path()).is_ok_and(|here| here == copied));
+        ensure!(
+            same,
+            "{} has checkpoints: keep them elsewhere, they say what the copy lacks (docs/backup.md)",
+            folder.display()
+        );
+    }
     Ok(())
 }
 
@@ -156,20 +200,36 @@ fn show(bar: &ProgressBar, progress: Progress) {
     }
 }
 
-/// Those of the first folder: of several, each holds all.
+/// Those of all folders: of a file that is in several, the longest.
 fn copy_checkpoints(places: &Places, to: &Path) -> Result<()> {
-    match places.audit.checkpoints.first() {
-        Some(from) if from.exists() => copy_files(from, to),
-        _ => Ok(()),
+    let mut files: BTreeMap<std::ffi::OsString, (u64, PathBuf)> = BTreeMap::new();
+    for folder in &places.audit.checkpoints {
+        let entries = std::fs::read_dir(folder)
+            .with_context(|| format!("cannot read the checkpoints in {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            let length = entry.metadata()?.len();
+            let kept = files.entry(entry.file_name()).or_default();
+            if kept.0 <= length {
+                *kept = (length, entry.path());
+            }
+        }
     }
+    copy_all(files.values().map(|(_, path)| path.clone()), to)
 }
 
 fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    copy_all(files, to)
+}
+
+fn copy_all(files: impl IntoIterator<Item = PathBuf>, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("cannot make the folder {}", to.display()))?;
-    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        std::fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
+    for file in files {
+        let Some(name) = file.file_name() else { continue };
+        let target = to.join(name);
+        std::fs::copy(&file, &target).with_context(|| format!("cannot write {}", target.display()))?;
         std::fs::File::open(&target)?.sync_all()?;
     }
     std::fs::File::open(to)?.sync_all()?;

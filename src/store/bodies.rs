@@ -55,6 +55,17 @@ const PIECE: u64 = 512 << 10;
 /// row, and does not take the body for an orphan.
 const SEALED: &str = "sealed-";
 
+/// What became of a body that was to be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It is in the other store.
+    There,
+    /// It is in the other store, from before: it is not in this one any more, or not as it was.
+    OnlyThere,
+    /// It is in neither.
+    Nowhere,
+}
+
 /// Which body, and what opens it.
 #[derive(Clone, Debug)]
 pub struct BodyName {
@@ -264,33 +275,42 @@ impl BodyStore {
         self.objects.get_range(&Path::from(key), place).await.map_err(unavailable)
     }
 
-    /// Copies a body as it lies, sealed, to another store, unless it is there already. `false`: it is not here.
+    /// Copies a body as it lies, sealed, to another store, unless it is there already. `length` is what it has to be: what is shorter or longer, here or
+    /// there, is taken for missing.
     ///
     /// # Errors
     /// [`Failure::Unavailable`]: either store is away, or full.
-    pub async fn copy_to(&self, other: &BodyStore, key: &str) -> Result<bool, Failure> {
+    pub async fn copy_to(&self, other: &BodyStore, key: &str, length: u64) -> Result<Copied, Failure> {
         let path = Path::from(key);
-        let found = match self.objects.head(&path).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(unavailable(error)),
-        };
-        match other.objects.head(&path).await {
-            Ok(there) if there.size == found.size => return Ok(true),
-            // What broke off is begun anew.
-            Ok(_) => other.remove(key).await?,
-            Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => return Err(unavailable(error)),
+        let here = self.length(&path).await?;
+        let there = other.length(&path).await?;
+        match (here == Some(length), there == Some(length)) {
+            (true, true) => return Ok(Copied::There),
+            (false, true) => return Ok(Copied::OnlyThere),
+            (false, false) => return Ok(Copied::Nowhere),
+            (true, false) => {}
+        }
+        if there.is_some() {
+            other.remove(key).await?;
         }
         let body = match self.objects.get(&path).await {
             Ok(body) => body.bytes().await.map_err(unavailable)?,
             // Erased at this moment.
-            Err(object_store::Error::NotFound { .. }) => return Ok(false),
+            Err(object_store::Error::NotFound { .. }) => return Ok(Copied::Nowhere),
             Err(error) => return Err(unavailable(error)),
         };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match other.objects.put_opts(&path, PutPayload::from(body), options).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(true),
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(Copied::There),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// Bytes of a body as it lies; `None`: it is not there.
+    async fn length(&self, path: &Path) -> Result<Option<u64>, Failure> {
+        match self.objects.head(path).await {
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(unavailable(error)),
         }
     }

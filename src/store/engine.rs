@@ -189,35 +189,49 @@ where
 ///
 /// Nodes of the version before go on meanwhile: a migration adds, and takes away only what they do not use any more (docs/scale.md).
 pub(super) fn migrate(url: &DatabaseUrl, mut told: impl FnMut(&str)) -> Result<usize> {
-    /// Another node, or command, may migrate at this moment: what it has done is seen the next time.
-    const ATTEMPTS: u32 = 5;
-    let mut connection = DatabaseConnection::open_for_writing(url)?;
+    let mut connection = again(|| DatabaseConnection::open_for_writing(url))?;
     if let DatabaseConnection::Postgres(postgres) = &mut connection {
-        // An index over many millions of rows takes longer than a request may.
-        postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
+        // An index over many millions of rows takes longer than a request may. A lock is waited for as briefly as always: behind who waits for a
+        // table, all others would.
+        postgres.batch_execute("SET statement_timeout = 0")?;
     }
-    must_not_be_newer(&mut connection)?;
-    let (mut applied, mut attempts) = (0, 0);
-    loop {
-        let next = match &mut connection {
-            DatabaseConnection::Sqlite(sqlite) => next_migration(sqlite, SQLITE_MIGRATIONS, &mut told),
-            DatabaseConnection::Postgres(postgres) => next_migration(postgres, POSTGRES_MIGRATIONS, &mut told),
-        };
-        match next {
-            Ok(true) => (applied, attempts) = (applied + 1, 0),
-            Ok(false) => break,
-            Err(error) if attempts < ATTEMPTS => {
-                attempts += 1;
-                tracing::warn!(%error, "migration tried again");
-                std::thread::sleep(std::time::Duration::from_millis(200 * u64::from(attempts)));
-            }
-            Err(error) => return Err(anyhow!("cannot migrate the database: {error}")),
-        }
+    let mut applied = 0;
+    while again(|| next_of(&mut connection, &mut told)).context("cannot migrate the database")? {
+        applied += 1;
     }
     if applied > 0 {
         tracing::info!(applied, "database migrated");
     }
     Ok(applied)
+}
+
+/// Another node, or command, may do the same at this moment: what it has done is seen the next time. Of several errors the first says why.
+fn again<T>(mut work: impl FnMut() -> Result<T>) -> Result<T> {
+    const ATTEMPTS: u32 = 5;
+    let mut first = None;
+    for attempt in 1..=ATTEMPTS {
+        match work() {
+            Ok(done) => return Ok(done),
+            Err(error) if error.is::<Newer>() => return Err(error),
+            Err(error) => {
+                tracing::debug!(%error, attempt, "tried again");
+                first.get_or_insert(error);
+                std::thread::sleep(std::time::Duration::from_millis(100 * u64::from(attempt)));
+            }
+        }
+    }
+    // Invariant: there was an attempt, and it failed.
+    Err(first.unwrap_or_else(|| anyhow!("no attempt was made")))
+}
+
+/// Runs the first migration that is missing; `false`: none is. What was migrated is a table too, which two that begin at once both make.
+fn next_of(connection: &mut DatabaseConnection, told: &mut impl FnMut(&str)) -> Result<bool> {
+    must_not_be_newer(connection)?;
+    match connection {
+        DatabaseConnection::Sqlite(sqlite) => next_migration(sqlite, SQLITE_MIGRATIONS, told),
+        DatabaseConnection::Postgres(postgres) => next_migration(postgres, POSTGRES_MIGRATIONS, told),
+    }
+    .map_err(|error| anyhow!("{error}"))
 }
 
 /// Runs the first migration that is missing; `false`: none is.
@@ -243,17 +257,29 @@ where
 /// # Errors
 /// The database cannot be reached, or belongs to a newer version of the program.
 pub(super) fn pending(url: &DatabaseUrl) -> Result<Vec<String>> {
-    let mut connection = DatabaseConnection::open_for_writing(url)?;
-    must_not_be_newer(&mut connection)?;
-    let names = match &mut connection {
-        DatabaseConnection::Sqlite(sqlite) => sqlite
-            .pending_migrations(SQLITE_MIGRATIONS)
-            .map(|all| all.iter().map(|one| one.name().to_string()).collect()),
-        DatabaseConnection::Postgres(postgres) => postgres
-            .pending_migrations(POSTGRES_MIGRATIONS)
-            .map(|all| all.iter().map(|one| one.name().to_string()).collect()),
-    };
-    names.map_err(|error| anyhow!("what was migrated cannot be read: {error}"))
+    // Asking makes no file.
+    if let DatabaseUrl::Sqlite(path) = url
+        && !path.exists()
+    {
+        let migrations: Vec<Box<dyn diesel::migration::Migration<diesel::sqlite::Sqlite>>> =
+            SQLITE_MIGRATIONS.migrations().map_err(|error| anyhow!("{error}"))?;
+        let mut names: Vec<String> = migrations.iter().map(|one| one.name().to_string()).collect();
+        names.sort();
+        return Ok(names);
+    }
+    again(|| {
+        let mut connection = DatabaseConnection::open_for_writing(url)?;
+        must_not_be_newer(&mut connection)?;
+        let names = match &mut connection {
+            DatabaseConnection::Sqlite(sqlite) => sqlite
+                .pending_migrations(SQLITE_MIGRATIONS)
+                .map(|all| all.iter().map(|one| one.name().to_string()).collect()),
+            DatabaseConnection::Postgres(postgres) => postgres
+                .pending_migrations(POSTGRES_MIGRATIONS)
+                .map(|all| all.iter().map(|one| one.name().to_string()).collect()),
+        };
+        names.map_err(|error| anyhow!("what was migrated cannot be read: {error}"))
+    })
 }
 
 #[derive(diesel::QueryableByName)]
@@ -291,6 +317,11 @@ pub(super) fn last_migration(connection: &mut DatabaseConnection) -> Result<Stri
     applied_versions(connection)?.pop().context("the database holds nothing of this program's")
 }
 
+/// A newer program has migrated the database.
+#[derive(Debug, thiserror::Error)]
+#[error("the database belongs to a newer version of the program (migration {0})")]
+struct Newer(String);
+
 /// Refuses a database that a newer program has migrated: this one does not know what it would overlook or remove there.
 fn must_not_be_newer(connection: &mut DatabaseConnection) -> Result<()> {
     let known = known_versions(connection)?;
@@ -302,7 +333,7 @@ fn must_not_be_newer(connection: &mut DatabaseConnection) -> Result<()> {
     let applied = applied.map_err(|error| anyhow!("{error}")).context("what was migrated cannot be read")?;
     let applied: Vec<String> = applied.iter().map(ToString::to_string).collect();
     match applied.iter().find(|applied| !known.contains(applied)) {
-        Some(newer) => bail!("the database belongs to a newer version of the program (migration {newer})"),
+        Some(newer) => Err(Newer(newer.clone()).into()),
         None => Ok(()),
     }
 }

@@ -275,7 +275,9 @@ impl Store {
 
     /// Whether the store serves: a read works and the writer has not stopped.
     pub async fn is_ready(&self) -> bool {
-        self.writer.is_running() && self.read(|reader| reader.ping()).await.is_ok()
+        // A node that is full of slow reads still serves emergencies: it stays in the balancer's list.
+        let ping = lane::in_lane(lane::Lane::Emergency, self.read(|reader| reader.ping()));
+        self.writer.is_running() && ping.await.is_ok()
     }
 }
 

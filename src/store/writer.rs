@@ -310,8 +310,14 @@ impl Worker {
         let _stopped = Stopped(Arc::clone(&self.running));
         while let Some(first) = self.next() {
             let mut units = vec![first];
+            // A quarter of a batch is for others: many emergencies hold up nobody for ever.
+            while units.len() < self.batch - self.batch / 4
+                && let Ok(unit) = self.urgent.try_recv()
+            {
+                units.push(unit);
+            }
             while units.len() < self.batch
-                && let Ok(unit) = self.urgent.try_recv().or_else(|_| self.waiting.try_recv())
+                && let Ok(unit) = self.waiting.try_recv()
             {
                 units.push(unit);
             }

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use habilis::sandbox::example::Example;
 
+use crate::homologation::vaccinations;
 use crate::on_both_engines;
-use crate::support::{DatabaseOfTest, Engine, OTHER, TEST, World, rows_of};
+use crate::support::{DatabaseOfTest, Engine, OTHER, PatientSide, TEST, World, rows_of};
 
 on_both_engines!(
     a_copy_under_load_comes_back_whole,
     a_database_is_migrated_once,
-    what_is_not_as_it_was_copied_is_noticed
+    what_is_not_as_it_was_copied_is_noticed,
+    a_copy_lies_apart_and_forgets_what_was_erased
 );
 
 fn habilis(world: &World, arguments: &[&str]) -> Output {
@@ -51,6 +53,10 @@ fn feed(world: &World, card: &str, unique_id: &str) {
 fn a_copy_under_load_comes_back_whole(engine: Engine) {
     let (world, folder) = (World::start(engine), tempfile::tempdir().unwrap());
     let copy = folder.path().join("copy");
+    // The server makes a history of it, whose bytes lie in the database.
+    let entry = vaccinations::entry("41DAC707-7C96-47B7-B600-AC63D8002142", "68747507", "20090928", "LOT-A");
+    assert_eq!(vaccinations::feed(&world.client("cps-medecin"), "2.25.48300", None, &entry).status, 201);
+    assert_eq!(world.rows("made_body"), 1);
     let (over, acknowledged) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut before = Vec::new();
     std::thread::scope(|scope| {
@@ -86,11 +92,13 @@ fn a_copy_under_load_comes_back_whole(engine: Engine) {
         "{least} were acknowledged before, {there} are there, {all} in all"
     );
     assert!(!files(&data.join("checkpoints")).is_empty(), "control: something was signed");
-    // Nothing is written over.
-    assert!(refused(&restore(&world, &copy, &data, &database.url)).contains("has checkpoints"));
+    // Nothing is written over: not a database that is at work, not bodies or checkpoints of another server.
     let elsewhere = folder.path().join("elsewhere");
-    let again = refused(&restore(&world, &copy, &elsewhere, &database.url));
-    assert!(again.contains("where there is nothing"), "{again}");
+    let over = refused(&restore(&world, &copy, &elsewhere, &world.database_url));
+    assert!(over.contains("where there is nothing"), "{over}");
+    let third = DatabaseOfTest::new(engine, &world.data);
+    let over = refused(&restore(&world, &copy, &world.data, &third.url));
+    assert!(over.contains("has checkpoints") || over.contains("of another server"), "{over}");
 }
 
 /// Two nodes that begin at once both find it done.
@@ -104,17 +112,21 @@ fn a_database_is_migrated_once(engine: Engine) {
             .output()
             .unwrap()
     };
-    let missing = told(&migrate(&["--dry-run"]));
-    let all: usize = missing.lines().count() - 1;
-    assert!(missing.starts_with("0001_records_and_documents\n"), "{missing}");
-    assert!(missing.ends_with(&format!("{all} migrations are missing\n")), "{missing}");
     let told = std::thread::scope(|scope| {
         let both = [0, 1].map(|_| scope.spawn(|| told(&migrate(&[]))));
         both.map(|one| one.join().unwrap())
     });
+    let all = rows_of(&database.url, "__diesel_schema_migrations") as usize;
     let applied = |told: &String| told.split(' ').next().unwrap().parse::<usize>().unwrap();
     assert_eq!(told.iter().map(applied).sum::<usize>(), all, "{told:?}");
-    assert_eq!(rows_of(&database.url, "__diesel_schema_migrations") as usize, all);
+    assert_eq!(self::told(&migrate(&["--dry-run"])), "0 migrations are missing\n");
+    let elsewhere = folder.path().join("elsewhere.db");
+    let arguments = ["migrate", "--dry-run", "--database", &format!("sqlite:{}", elsewhere.display())];
+    let output = Command::new(env!("CARGO_BIN_EXE_habilis")).args(arguments).output().unwrap();
+    let missing = self::told(&output);
+    assert!(missing.starts_with("0001_records_and_documents\n"), "{missing}");
+    assert!(missing.ends_with(&format!("{all} migrations are missing\n")), "{missing}");
+    assert!(!elsewhere.exists(), "asking makes nothing");
 }
 
 fn what_is_not_as_it_was_copied_is_noticed(engine: Engine) {
@@ -141,19 +153,48 @@ fn what_is_not_as_it_was_copied_is_noticed(engine: Engine) {
     std::fs::remove_file(&body).unwrap();
     assert!(attempt().contains("is not in the copy"), "a body that is missing");
     std::fs::write(&body, &kept).unwrap();
-    let file = files(&copy).into_iter().find(|path| path.to_string_lossy().contains("database.")).unwrap();
+    let file = files(&copy).into_iter().find(|path| path.to_string_lossy().contains("database-")).unwrap();
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     assert!(attempt().contains("is not as it was copied"), "a database that was cut off");
     std::fs::write(&file, whole).unwrap();
     std::fs::remove_file(copy.join("manifest.json")).unwrap();
     assert!(attempt().contains("no whole copy"), "a copy that broke off");
-    // A document whose body the server itself has lost: there is no copy that hides it.
-    std::fs::remove_file(world.data.join("bodies").join(body.strip_prefix(copy.join("bodies")).unwrap()))
-        .unwrap();
+    // A document whose body the server itself has lost: an earlier copy still has it, and the loss is told.
+    let of_server = world.data.join("bodies").join(body.strip_prefix(copy.join("bodies")).unwrap());
+    std::fs::write(&of_server, &kept[..kept.len() - 1]).unwrap();
+    let told_of = refused(&back_up(&world, &copy));
+    assert!(told_of.contains("the server has lost 1 bodies"), "{told_of}");
+    let place = folder.path().join("whole");
+    std::fs::create_dir(&place).unwrap();
+    let database = DatabaseOfTest::new(engine, &place);
+    told(&restore(&world, &copy, &place.join("data"), &database.url));
+    // Where no copy has it either, there is no new copy that hides it; the last one stays as it was.
+    let manifest = std::fs::read(copy.join("manifest.json")).unwrap();
     std::fs::remove_file(&body).unwrap();
     assert!(refused(&back_up(&world, &copy)).contains("a document names it"));
-    assert!(!copy.join("manifest.json").exists());
+    assert_eq!(std::fs::read(copy.join("manifest.json")).unwrap(), manifest);
+}
+
+fn a_copy_lies_apart_and_forgets_what_was_erased(engine: Engine) {
+    let (world, folder) = (World::start(engine), tempfile::tempdir().unwrap());
+    for own in ["", "bodies", "bodies/copy", "checkpoints"] {
+        let told_of = refused(&back_up(&world, &world.data.join(own)));
+        assert!(told_of.contains("the server's own"), "{own}: {told_of}");
+    }
+    feed(&world, "cps-medecin", "2.25.48200");
+    let copy = folder.path().join("copy");
+    told(&back_up(&world, &copy));
+    let before = files(&copy.join("bodies")).len();
+    let mes = PatientSide::of(&world);
+    let record = mes.record(OTHER);
+    assert_eq!(mes.send("DELETE", &format!("/{}", record.id), Some(record.version), None).status, 200);
+    told(&back_up(&world, &copy));
+    assert_eq!(files(&copy.join("bodies")).len(), before - 1);
+    let databases = files(&copy).into_iter().filter(|path| path.to_string_lossy().contains("database-"));
+    assert_eq!(databases.count(), 1, "of the last copy alone");
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -127,7 +127,7 @@ fn history(engine: Engine, fault: Option<&str>, kills: u32) -> Vec<Call> {
         assert_eq!(fed.status, 200, "{}", fed.text());
     }
     let (port, over, next) = (RwLock::new(server.port), AtomicBool::new(false), AtomicU32::new(0));
-    let calls = Mutex::new(Vec::new());
+    let (calls, mut last) = (Mutex::new(Vec::new()), None);
     std::thread::scope(|scope| {
         for worker in 0..WORKERS {
             let (port, over, next, calls) = (&port, &over, &next, &calls);
@@ -153,8 +153,23 @@ fn history(engine: Engine, fault: Option<&str>, kills: u32) -> Vec<Call> {
         }
         std::thread::sleep(Duration::from_millis(500));
         over.store(true, Ordering::SeqCst);
+        // It answers for what was acknowledged.
+        last.replace(server);
     });
-    calls.into_inner().unwrap()
+    let mut calls = calls.into_inner().unwrap();
+    // The end of it: all that is there, page by page.
+    let begun = Instant::now();
+    let client = Client::new(shared_pki(), Some("cps-medecin"), *port.read().unwrap());
+    let mut found = Vec::new();
+    let mut next =
+        Some(format!("/DocumentReference?patient.identifier={TEST}%7C{OTHER}&status=current&_count=200"));
+    while let Some(path) = next {
+        let page = client.get(&path);
+        found.extend(feeds_in(page.text()));
+        next = page.link("next").map(|url| url.split("/fhir").nth(1).unwrap().to_owned());
+    }
+    calls.push(Call { begun, ended: Some(Instant::now()), what: What::Find(found) });
+    calls
 }
 
 /// One call; `None`: it was refused, and so did nothing.
@@ -169,7 +184,7 @@ fn call(client: &Client, worker: usize, number: usize) -> Option<Call> {
     let begun = Instant::now();
     match (worker + number) % 4 {
         0 => {
-            let masks = number / 4 % 2 == 0;
+            let masks = (number / 4).is_multiple_of(2);
             let label = if masks { "MASQUE_PS" } else { "N" };
             let labels = json!([{ "op": "replace", "path": "/securityLabel", "value": [{ "coding": [{ "code": label }] }] }]);
             let path =
@@ -218,17 +233,20 @@ fn call(client: &Client, worker: usize, number: usize) -> Option<Call> {
                 format!("/DocumentReference?patient.identifier={TEST}%7C{OTHER}&status=current&_count=200");
             let answer = client.send("GET", &path, &[], None).ok().filter(|answer| answer.status == 200)?;
             let ended = Some(Instant::now());
-            let text = answer.text();
-            let mut found = Vec::new();
-            for (place, mark) in text.match_indices("2.25.5001.") {
-                let number: String =
-                    text[place + mark.len()..].chars().take_while(char::is_ascii_digit).collect();
-                found.push(format!("{mark}{number}"));
-            }
+            let found = feeds_in(answer.text());
             // A page holds so many: of more, nothing is said of those that are not on it.
             (answer.link("next").is_none()).then_some(Call { begun, ended, what: What::Find(found) })
         }
     }
+}
+
+/// The unique ids of what was fed, in an answer.
+fn feeds_in(text: &str) -> Vec<String> {
+    let number = |(at, mark): (usize, &str)| {
+        let digits: String = text[at + mark.len()..].chars().take_while(char::is_ascii_digit).collect();
+        format!("{mark}{digits}")
+    };
+    text.match_indices("2.25.5001.").map(number).collect()
 }
 
 /// The server is gone and not back yet: nothing was sent.

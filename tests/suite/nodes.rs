@@ -131,8 +131,12 @@ fn rolling_restart(drains: bool) -> BTreeMap<u16, u32> {
             std::thread::sleep(Duration::from_millis(500));
             // The node stops while it is asked; whoever is answered by it is answered whole.
             let listening = members[place].read().unwrap().as_ref().unwrap().world.listening.clone();
-            actix_web::rt::System::new()
-                .block_on(async { if drains { listening.drain().await } else { listening.stop(false).await } });
+            actix_web::rt::System::new().block_on(async {
+                if drains {
+                    listening.drain().await;
+                }
+                listening.stop(drains).await;
+            });
             let node = Member::of(base.node(name));
             *members[place].write().unwrap() = Some(node);
         }

@@ -24,7 +24,7 @@ fn pages_health_and_metrics() {
     }
     assert_eq!(get("/errors.json").1, habilis::error::catalogue::to_json().unwrap());
     assert_eq!(get("/health/live"), (200, "live\n".into()));
-    assert_eq!(get("/health/ready"), (200, "store: ok\nrevocation lists: ok\n".into()));
+    assert_eq!(get("/health/ready"), (200, "store: ok\nrevocation lists: ok\nstopping: no\n".into()));
     let (_, metrics) = get("/metrics");
     assert!(metrics.contains("habilis_commits_total "));
     assert!(!metrics.contains(PATIENT));
