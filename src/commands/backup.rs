@@ -52,7 +52,7 @@ pub struct Restore {
 /// Copies.
 ///
 /// # Errors
-/// What cannot be read or written: then the folder is no copy, and says so.
+/// What cannot be read or written: then the folder holds the copy that it held. The server has lost what an earlier copy still had.
 pub async fn back_up(arguments: Backup) -> Result<()> {
     let places = arguments.place.read()?;
     let folder = &arguments.to;

@@ -42,7 +42,7 @@ pub struct Manifest {
     pub begun_at: Timestamp,
     /// The last migration of the database.
     pub migration: String,
-    /// Name of the database's file, and its digest, hexadecimal.
+    /// Name of the database's file.
     pub database: String,
     /// Its digest, hexadecimal.
     pub sha256: String,
@@ -128,6 +128,10 @@ pub async fn back_up(
         ensure!(path.exists(), "there is no database {}", path.display());
     }
     engine::must_be_of_this_version(&mut DatabaseConnection::open_for_reading(url)?)?;
+    // What copies left that broke off: else each that finds no room takes some more.
+    let last = Manifest::read(folder).ok();
+    let kept = last.iter().flat_map(|last| [last.database.as_str(), last.checkpoints.as_str()]);
+    remove_but(folder, &kept.chain([checkpoints.as_str()]).collect::<Vec<_>>())?;
     let engine = database::engine_of(url);
     let name = format!("database-{}.{engine}", now.strftime("%Y%m%dT%H%M%S%6fZ"));
     let file = folder.join(&name);
@@ -154,43 +158,30 @@ pub async fn back_up(
     // Nothing of the database is held while the bodies are copied: on PostgreSQL that would hold up a migration, and it everybody.
     drop(connection);
     let target = BodyStore::open(&BodyStoreLocation::Folder(folder.join(BODIES)))?;
-    let mut lost_here = Vec::new();
-    for (at, some) in named.chunks(PAGE as usize).enumerate() {
-        progress(Progress::Documents((at * PAGE as usize) as u64, manifest.documents));
-        let copied: Vec<(&Named, Copied)> = futures_util::stream::iter(some)
-            .map(|named| {
- let target = &target; async move {
-                Ok::<_, Failure>((named, bodies.copy_to(target, &named.key, named.length).await?))
- }
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect()
-            .await?;
-        for (named, copied) in copied {
-            match copied {
-                Copied::There => {}
-                Copied::OnlyThere => lost_here.push(named.key.clone()),
-                Copied::Nowhere => {
-                    ensure!(
-                        !is_named(url, &named.key)?,
-                        "the body {} is missing or not as long as it was, and a document names it: no copy of it is whole",
-                        named.key
-                    );
-                    manifest.erased.insert(named.record_id.clone());
-                }
+    let mut copies = futures_util::stream::iter(&named)
+        .map(|named| copy_one(named, bodies, &target))
+        .buffer_unordered(AT_ONCE);
+    let (mut lost_here, mut done) = (Vec::new(), 0);
+    while let Some((named, copied)) = copies.try_next().await? {
+        done += 1;
+        progress(Progress::Documents(done, manifest.documents));
+        match copied {
+            Copied::There => {}
+            // What was erased since an earlier copy is no loss.
+            Copied::OnlyThere if is_named(url, &named.key)? => lost_here.push(named.key.clone()),
+            Copied::OnlyThere => {}
+            Copied::Nowhere => {
+                let key = &named.key;
+                ensure!(!is_named(url, key)?, "the body {key} is missing or altered, and a document names it");
+                manifest.erased.insert(named.record_id.clone());
             }
         }
     }
-    // What an earlier copy had, and was erased since, is known to be gone from the server: so it is no loss.
-    let mut truly_lost = Vec::new();
-    for key in lost_here {
-        if is_named(url, &key)? {
-            truly_lost.push(key);
-        }
-    }
+    drop(copies);
     manifest.write(folder)?;
-    tidy(folder, &manifest, &target, &named).await?;
-    Ok(Copy { manifest, lost_here: truly_lost })
+    remove_bodies_but(&named, &target).await?;
+    remove_but(folder, &[&manifest.database, &manifest.checkpoints])?;
+    Ok(Copy { manifest, lost_here })
 }
 
 /// A body of the body store, as a document names it.
@@ -231,19 +222,31 @@ fn is_named(url: &DatabaseUrl, key: &str) -> Result<bool> {
     Ok(named > 0)
 }
 
-/// Removes what the manifest does not name: earlier databases, and bodies that were erased since.
-async fn tidy(folder: &Path, manifest: &Manifest, target: &BodyStore, named: &[Named]) -> Result<()> {
+async fn copy_one<'a>(
+    named: &'a Named,
+    bodies: &BodyStore,
+    target: &BodyStore,
+) -> Result<(&'a Named, Copied), Failure> {
+    Ok((named, bodies.copy_to(target, &named.key, named.length).await?))
+}
+
+/// Removes databases and checkpoints of other copies.
+fn remove_but(folder: &Path, kept: &[&str]) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let older = (name.starts_with("database-") && name != manifest.database)
-            || (name.starts_with("checkpoints-") && name != manifest.checkpoints);
-        match older {
+        let ours = name.starts_with("database-") || name.starts_with("checkpoints-");
+        match ours && !kept.contains(&name.as_str()) {
             true if entry.path().is_dir() => std::fs::remove_dir_all(entry.path())?,
             true => std::fs::remove_file(entry.path())?,
             false => {}
         }
     }
+    Ok(())
+}
+
+/// Removes bodies that were erased since an earlier copy.
+async fn remove_bodies_but(named: &[Named], target: &BodyStore) -> Result<()> {
     let named: HashSet<&str> = named.iter().map(|named| named.key.as_str()).collect();
     let mut all = target.older_than(Timestamp::MAX, Duration::ZERO);
     while let Some(key) = all.try_next().await? {
