@@ -2,7 +2,7 @@
 //! when the clock is right again all is as it was.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use habilis::sandbox::example::Example;
 
@@ -18,6 +18,27 @@ const YEAR_AND_MORE: i64 = 400 * 86_400;
 fn status(client: &Client) -> Option<u16> {
     let search = format!("/DocumentReference?patient.identifier={TEST}%7C{OTHER}&status=current&_count=1");
     client.send("GET", &search, &[], None).ok().map(|answer| answer.status)
+}
+
+/// Who is to be let in is, at the latest once a machine that has much to do has had time for it; who is not never is.
+fn expect(let_in: bool, ask: impl Fn() -> Option<u16>, when: &str) {
+    let last = Instant::now() + Duration::from_secs(20);
+    let mut told = Vec::new();
+    loop {
+        let answered = ask();
+        told.push(answered);
+        if !let_in {
+            assert_ne!(answered, Some(200), "{when}");
+            return;
+        }
+        if answered == Some(200) {
+            return;
+        }
+        assert!(Instant::now() < last, "{when}: {told:?}");
+        // What is refused for who one is stays refused: only a server that is busy is asked again.
+        assert!(answered.is_none_or(|status| status == 503), "{when}: {told:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 struct Ends<'a>(&'a AtomicBool);
@@ -68,23 +89,20 @@ fn a_clock_that_jumps_under_load(engine: Engine) {
         ] {
             world.clock.advance_seconds(jump);
             std::thread::sleep(Duration::from_millis(300));
-            let (over_open, over_new) = (status(&doctor), status(&world.client("cps-medecin")));
-            let by_token = status(&with_token());
+            expect(certificates, || status(&doctor), &format!("{jump} s, over a connection that was open"));
+            expect(certificates, || status(&world.client("cps-medecin")), &format!("{jump} s, over a new one"));
+            expect(token, || status(&with_token()), &format!("{jump} s, with a token"));
             world.clock.advance_seconds(-jump);
-            for answered in [over_open, over_new] {
-                assert_eq!(answered == Some(200), certificates, "{jump} s: {answered:?}");
-            }
-            assert_eq!(by_token == Some(200), token, "{jump} s, with a token: {by_token:?}");
             std::thread::sleep(Duration::from_millis(200));
-            assert_eq!(status(&world.client("cps-medecin")), Some(200), "behind {jump} s");
+            expect(true, || status(&world.client("cps-medecin")), &format!("behind {jump} s"));
         }
         over.store(true, Ordering::SeqCst);
         seen = load.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
     });
     seen.sort_unstable();
     seen.dedup();
-    // Refused for a certificate or a list that does not count at that time; nothing else.
-    assert!(seen.iter().all(|status| [200, 401, 403].contains(status)), "{seen:?}");
+    // Refused for a certificate or a list that does not count at that time, or because there is much to do; nothing else.
+    assert!(seen.iter().all(|status| [200, 401, 403, 503].contains(status)), "{seen:?}");
     assert!(seen.contains(&200) && seen.len() > 1, "control: the clock made a difference ({seen:?})");
     assert_eq!(status(&with_token()), Some(200));
     let traces = world.traces();

@@ -76,7 +76,8 @@ fn judge(calls: &[Call]) -> Result<(), String> {
             seen.iter().map(|(_, ended, version, _)| (*ended, *version)).collect();
         ends.sort();
         let (mut at, mut highest) = (0, 0);
-        let mut made: BTreeMap<i64, bool> = BTreeMap::new();
+        // The first was made when it was fed, before all of this.
+        let mut made = BTreeMap::from([(1, true)]);
         for (begun, _, version, wrote) in &seen {
             while at < ends.len() && ends[at].0 < *begun {
                 highest = highest.max(ends[at].1);
@@ -199,6 +200,7 @@ fn call(client: &Client, worker: usize, number: usize) -> Option<Call> {
                 // What is refused did nothing.
                 // Somebody else's change came in between: this one did nothing.
                 Ok(answer) if answer.status == 409 || answer.status == 412 => return None,
+                Ok(answer) if answer.status == 404 => return Some(gone(begun, document)),
                 Ok(answer) => panic!("a mask is answered {}: {}", answer.status, answer.text()),
                 Err(error) if nobody_was_there(error) => return None,
                 Err(_) => None,
@@ -224,7 +226,10 @@ fn call(client: &Client, worker: usize, number: usize) -> Option<Call> {
                 client.send("GET", &of_register, &[], None).ok().filter(|answer| answer.status == 200)?;
             let ended = Some(Instant::now());
             let resource = answer.json()["entry"][0]["resource"].clone();
-            let version = resource["meta"]["versionId"].as_str().unwrap().parse().unwrap();
+            let Some(version) = resource["meta"]["versionId"].as_str() else {
+                return Some(gone(begun, document));
+            };
+            let version = version.parse().unwrap();
             let masked = resource["securityLabel"].to_string().contains("MASQUE_PS");
             Some(Call { begun, ended, what: What::Read(document, version, masked) })
         }
@@ -238,6 +243,11 @@ fn call(client: &Client, worker: usize, number: usize) -> Option<Call> {
             (answer.link("next").is_none()).then_some(Call { begun, ended, what: What::Find(found) })
         }
     }
+}
+
+/// A document that was acknowledged before all of this is not there: no version of it, which nobody wrote.
+fn gone(begun: Instant, document: usize) -> Call {
+    Call { begun, ended: Some(Instant::now()), what: What::Read(document, 0, true) }
 }
 
 /// The unique ids of what was fed, in an answer.
@@ -313,6 +323,8 @@ fn control_the_judge_knows_an_anomaly() {
         Ok(()),
         "what is so already is not changed"
     );
+    assert_eq!(judge(&[mask(0, 10, false, 1)]), Ok(()), "nothing was to be done");
+    assert!(with(read(40, 50, 0, true)).contains("nobody wrote that"), "it is gone");
     let nobody = [read(0, 5, 4, true), mask(6, 10, true, 4), mask(7, 11, true, 4)];
     assert!(judge(&nobody).unwrap_err().contains("nobody"));
     let fed = at(0, 10, What::Feed("x".into()));
