@@ -35,6 +35,7 @@ pub struct Options {
     documents: usize,
     grow: u64,
     batch: u16,
+    in_database: u16,
     connections: Vec<usize>,
     only: Option<String>,
     output: PathBuf,
@@ -68,6 +69,7 @@ fn read_options() -> Options {
         documents: 20,
         grow: 0,
         batch: 64,
+        in_database: 64,
         connections: vec![1, 8, 32, 128],
         only: None,
         output: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench"),
@@ -84,6 +86,7 @@ fn read_options() -> Options {
             "--records" => options.records = number() as usize,
             "--documents" => options.documents = number() as usize,
             "--batch" => options.batch = number() as u16,
+            "--in-database" => options.in_database = number() as u16,
             "--grow" => options.grow = number() as u64,
             "--connections" => {
                 options.connections = value.split(',').map(|one| one.parse().expect("a number")).collect();
@@ -91,7 +94,7 @@ fn read_options() -> Options {
             "--only" => options.only = Some(value),
             "--output" => options.output = value.into(),
             other => panic!(
-                "« {other} »: --seconds, --records, --documents, --grow, --batch, --connections, --only, --output"
+                "« {other} »: --seconds, --records, --documents, --grow, --batch, --in-database, --connections, --only, --output"
             ),
         }
     }
@@ -107,7 +110,14 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options, report
         database,
         certs,
         5,
-        &["--records", records.to_str().expect("a path"), "--batch", &options.batch.to_string()],
+        &[
+            ("--records", records.display().to_string()),
+            ("--batch", options.batch.to_string()),
+            ("--in-database", options.in_database.to_string()),
+        ]
+        .each_ref()
+        .map(|(name, value)| [*name, value.as_str()])
+        .concat(),
     );
     let started = begun.elapsed();
     let loaded = Loaded::feed(&server, database, options);

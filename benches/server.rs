@@ -49,11 +49,19 @@ struct Options {
     only: Option<String>,
     hidden: Option<usize>,
     even_answers: u16,
+    in_database: u16,
 }
 
 fn main() {
-    let mut options =
-        Options { seconds: 2.0, runs: 3, connections: 8, only: None, hidden: None, even_answers: 5 };
+    let mut options = Options {
+        seconds: 2.0,
+        runs: 3,
+        connections: 8,
+        only: None,
+        hidden: None,
+        even_answers: 5,
+        in_database: 64,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--only" {
@@ -66,11 +74,12 @@ fn main() {
             "--runs" => options.runs = value() as usize,
             "--connections" => options.connections = value() as usize,
             "--even-answers" => options.even_answers = value() as u16,
+            "--in-database" => options.in_database = value() as u16,
             "--hidden" => options.hidden = Some(value() as usize),
             // What `cargo bench` and `cargo test --benches` pass along.
             "--bench" => {}
             other => panic!(
-                "« {other} »: --seconds, --runs, --connections, --only, --even-answers and --hidden are known"
+                "« {other} »: --seconds, --runs, --connections, --only, --even-answers, --in-database and --hidden are known"
             ),
         }
     }
@@ -102,7 +111,8 @@ fn main() {
 }
 
 fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
-    let server = Server::start(database, certs, options.even_answers);
+    let in_database = ["--in-database", &options.in_database.to_string()];
+    let server = Server::start_with(database, certs, options.even_answers, &in_database);
     if let Some(pairs) = options.hidden {
         return hidden::measure(engine, &server, pairs);
     }

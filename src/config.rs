@@ -27,7 +27,7 @@ use crate::operations::Strictness;
 use crate::rights::{ArchivingByDoctors, HabilitationMatrix, Parameters, matrix_files};
 use crate::sealing::EncryptionSettings;
 use crate::server::{CHECKPOINTS, DirectoryFiles, EVEN_ANSWERS, SessionSettings, Settings, SoftwareFile};
-use crate::store::{BodyStoreLocation, DatabaseUrl, StoreLimits};
+use crate::store::{BodyStoreLocation, DatabaseUrl, SMALL, SMALL_BODIES, StoreLimits};
 use crate::tls::TrustFolder;
 use crate::tls::ocsp::OcspSettings;
 use crate::tls::trust::Branch;
@@ -382,9 +382,17 @@ impl DatabaseSection {
 struct BodiesSection {
     folder: Option<PathBuf>,
     s3: Option<S3Section>,
+    in_database: Option<u64>,
 }
 
 impl BodiesSection {
+    /// Bodies of up to so many bytes lie in the database.
+    fn in_database(&self) -> Result<u64> {
+        let bytes = self.in_database.unwrap_or(SMALL_BODIES);
+        ensure!(bytes <= SMALL, "bodies.in-database is at most {SMALL}");
+        Ok(bytes)
+    }
+
     fn read(self) -> Result<BodyStoreLocation> {
         match (self.folder, self.s3) {
             (Some(folder), None) => Ok(BodyStoreLocation::Folder(folder)),
@@ -576,6 +584,7 @@ pub fn read(path: &Path) -> Result<Settings> {
     let file: File = toml::from_str(&text).with_context(|| path.display().to_string())?;
     let reserve = file.database.reserve.unwrap_or(DatabaseSection::RESERVE);
     let database = file.database.read()?;
+    let small_bodies = file.bodies.in_database()?;
     let bodies = file.bodies.read()?;
     let matrix = file.rights.matrix()?;
     ensure!(!matrix.is_demonstration(), "a demonstration matrix does not serve real records");
@@ -631,7 +640,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         strictness: if file.feed.strict { Strictness::Strict } else { Strictness::Tolerant },
         authorisation_days: file.rights.authorisation_days,
         maximum_body: file.feed.maximum_body,
-        store_limits: StoreLimits { node: audit.node.clone(), reserve, ..StoreLimits::default() },
+        store_limits: StoreLimits { node: audit.node.clone(), reserve, small_bodies, ..StoreLimits::default() },
         audit,
         encryption: file.encryption.settings(),
         notices: file.notices.read()?,

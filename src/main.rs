@@ -125,6 +125,9 @@ struct SandboxArguments {
     /// Units of work in one commit, at most: 1 shows what group commit is worth.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
+    /// KiB up to which a body lies in the database, and not in a file of its own.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=256))]
+    in_database: u16,
     /// Worker threads; as many as cores unless given.
     #[arg(long)]
     workers: Option<usize>,
@@ -276,6 +279,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         body_deadline: server::BODY_DEADLINE,
         drain: Duration::from_secs(arguments.drain.into()),
         bodies: None,
+        small_bodies: u64::from(arguments.in_database) << 10,
         batch: arguments.batch.into(),
     };
     let bar = if PkiFolder::new(&options.certs).is_complete() {

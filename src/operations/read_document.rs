@@ -11,7 +11,7 @@ use crate::fhir::document_reference::DocumentReference;
 use crate::fhir::elements::Coding;
 use crate::identity::scope::Transaction;
 use crate::rights::{DocumentFacts, Scope};
-use crate::store::{BodyName, KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody, hex};
+use crate::store::{KeptDocument, OpenedDocument, Reader, RecordKey, SMALL, StoredBody, hex};
 
 /// The name of reading bytes in traces.
 pub const RETRIEVE: Operation = Operation::new("TD3.2 retrieve", Transaction::Retrieve, Budget::Read);
@@ -133,37 +133,33 @@ pub async fn retrieve(
     held: Held,
     choose: impl FnOnce(&Described<'_>) -> Result<Part, Refusal>,
 ) -> Result<Traced<Body>, Failure> {
-    let (document, id, record_id, rule) = open(
+    let ((document, small), id, record_id, rule) = open(
         call,
         &binary_id.clone(),
         move |reader, now| reader.document_of_binary(&binary_id, now),
-        |_, _, document, _| {
+        |reader, _, document, _| {
             // Nothing of it is shown but its title: what it replaces is not even looked up.
-            Ok(document)
+            let small = reader.small_body(&document)?;
+            Ok((document, small))
         },
     )
     .await?;
     let (content_type, sha256, size) = (&document.content_type, &document.sha256, document.size);
     let described = Described { content_type, sha256, size };
     let part = choose(&described).map_err(|refusal| refusal.concerning(&record_id, Some(&id)))?;
-    let bodies = call.services.store.bodies();
     let (content, title) = match part {
         Part::Whole | Part::Range(..) => {
-            let made = made_body(call, &document).await?;
+            let store = &call.services.store;
             // What is wanted of it is read: that it is what was fed is seen before a byte of it goes out.
-            let name = || -> Result<BodyName, Failure> {
-                let record_key = call.services.store.key_of(&document)?;
-                Ok(BodyName { key: document.body_key.clone(), sha256: sha256.clone(), size, record_key })
-            };
-            let content = if made.is_none() && size > SMALL && held == Held::Short {
-                let stored = bodies.stored(name()?).await?;
+            let content = if !document.is_in_database() && size > SMALL && held == Held::Short {
+                let stored = store.bodies().stored(store.body_name(&document)?).await?;
                 let (first, end) = part.bounds(size);
                 stored.verify(first, end).await?;
                 Content::Stored(stored)
             } else {
-                let all = match made {
-                    Some(bytes) => Bytes::from(bytes),
-                    None => bodies.get(&name()?).await?,
+                let all = match document.is_in_database() {
+                    true => Bytes::from(store.small_body(&document, small)?),
+                    false => store.bodies().get(&store.body_name(&document)?).await?,
                 };
                 Content::Held(match part {
                     Part::Range(first, last) => {
@@ -192,15 +188,6 @@ pub async fn retrieve(
         content,
     };
     call.services.store.writer().record(trace, body).await
-}
-
-/// The bytes of a document that the server made itself.
-async fn made_body(call: &Call, document: &OpenedDocument) -> Result<Option<Vec<u8>>, Failure> {
-    if !document.is_made() {
-        return Ok(None);
-    }
-    let (document, key) = (document.clone(), call.services.store.key_of(document)?);
-    call.services.store.read(move |reader| reader.made_body(&document, key.as_ref())).await
 }
 
 /// The notice of an imaging manifest, in place of it.

@@ -83,7 +83,9 @@ pub struct SandboxOptions {
     pub batch: usize,
     /// See [`Settings::drain`].
     pub drain: Duration,
-    /// Where bodies lie: in a folder of the data, unless given.
+    /// Bodies of up to so many bytes lie in the database.
+    pub small_bodies: u64,
+    /// Where the others lie: in a folder of the data, unless given.
     pub bodies: Option<BodyStoreLocation>,
 }
 
@@ -162,6 +164,7 @@ impl Sandbox {
                 node: options.node.clone(),
                 reserve: options.reserve,
                 batch: options.batch,
+                small_bodies: options.small_bodies,
                 ..StoreLimits::default()
             },
             encryption: operator_keys(&options.certs)?,

@@ -193,7 +193,12 @@ impl BodyStore {
     /// Where the body of a Binary lies.
     pub fn key(binary_id: &str) -> String {
         // 256 folders: a folder of its own for each body would cost a directory and its fsync each time.
-        format!("{}/{SEALED}{binary_id}", binary_id.get(..2).unwrap_or_default())
+        format!("{}/{}", binary_id.get(..2).unwrap_or_default(), Self::sealed_name(binary_id))
+    }
+
+    /// The last part of the key of a sealed body.
+    pub(super) fn sealed_name(binary_id: &str) -> String {
+        format!("{SEALED}{binary_id}")
     }
 
     /// The id of the Binary in a key: behind « sealed », or behind the digest where it was never sealed.
@@ -249,10 +254,7 @@ impl BodyStore {
             }
             None => body,
         };
-        if hex(digest::digest(&digest::SHA256, &body).as_ref()) != name.sha256 {
-            return Err(altered(&name.key));
-        }
-        Ok(body)
+        if is_digest(&body, &name.sha256) { Ok(body) } else { Err(altered(&name.key)) }
     }
 
     /// A body to be read in pieces.
@@ -351,6 +353,11 @@ impl BodyName {
             (true, None) => Err(Failure::unavailable(format_args!("the body {} has no key", self.key))),
         }
     }
+}
+
+/// Whether a digest, hexadecimal, is that of these bytes.
+pub(super) fn is_digest(bytes: &[u8], sha256: &str) -> bool {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref()) == sha256
 }
 
 /// Lower-case hexadecimal.

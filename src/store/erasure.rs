@@ -11,8 +11,8 @@ use super::schema::{
     authorisation, document, document_version, erasure, folder_entry, made_body, medecin_traitant, notice,
     record, record_key, search_term, submission_set, subscription, trace, vaccination,
 };
+use super::small_bodies::{is_in_database, is_made};
 use super::unavailable;
-use super::vaccinations::is_made;
 use super::writer::Transaction;
 use crate::error::Failure;
 use crate::rights::{ClosedRecord, ErasureGrant, TraceErasureGrant};
@@ -31,7 +31,7 @@ pub struct Erased {
     pub key_destroyed: bool,
     /// Documents that were fed before there were keys, and lay unsealed.
     pub unsealed: i64,
-    /// Where their bodies lie, which nothing opens any more.
+    /// Where their bodies lie that are not in the database, and which nothing opens any more.
     pub bodies: Vec<String>,
 }
 
@@ -236,7 +236,7 @@ impl Transaction<'_> {
             bytes: bodies.iter().map(|(_, size)| size).sum(),
             key_destroyed: keys > 0,
             unsealed: i64::try_from(unsealed).unwrap_or(i64::MAX),
-            bodies: bodies.into_iter().map(|(key, _)| key).collect(),
+            bodies: bodies.into_iter().map(|(key, _)| key).filter(|key| !is_in_database(key)).collect(),
         };
         let documents = document::table.filter(document::record_id.eq(record_id)).select(document::id);
         let sets =

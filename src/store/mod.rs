@@ -2,7 +2,7 @@
 //!
 //! * reads run on a small pool of connections, one unit of work in one hop off the event loop;
 //! * writes and traces go through [`writer`], which commits whatever waits in one durable transaction;
-//! * bodies lie in an object store, written before the row that names them.
+//! * short bodies lie in the database, others in an object store, written before the row that names them.
 //!
 //! Whatever returns or changes health data takes a grant of `rights` as a parameter.
 
@@ -27,6 +27,7 @@ mod records;
 mod relations;
 mod reserve;
 mod schema;
+mod small_bodies;
 mod spent;
 mod submission_sets;
 mod submissions;
@@ -46,7 +47,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use crate::audit::merkle::Frontier;
 use crate::error::Failure;
 use crate::rights::HabilitationMatrix;
-use crate::sealing::Vault;
+use crate::sealing::{SealingKey, Vault};
 
 pub(crate) use bodies::hex;
 pub use bodies::{BodyName, BodyStore, BodyStoreLocation, SMALL, StoredBody};
@@ -71,6 +72,7 @@ pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};
 pub use records::{Hold, NewRecord, RecordKey, family_key};
 pub use relations::{ListedRecord, NewAuthorisation, basis_code};
+pub use small_bodies::{SmallBody, made_key};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use subscriptions::{
@@ -79,9 +81,12 @@ pub use subscriptions::{
 pub use trace_log::LogState;
 pub use traces::{TraceCriteria, TracePage};
 pub use updates::{DocumentKey, UpdatedDocument};
-pub use vaccinations::{HistoryVersion, KeptVaccinations, NewVaccination, SERVER, made_key};
+pub use vaccinations::{HistoryVersion, KeptVaccinations, NewVaccination, SERVER};
 pub use versions::PastVersion;
 pub use writer::{Step, Traced, Transaction, Writer};
+
+/// Bodies of up to so many bytes lie in the database, unless configured: measured in `benches/README.md`.
+pub const SMALL_BODIES: u64 = 64 << 10;
 
 /// The limits of a store.
 #[derive(Clone, Debug)]
@@ -96,6 +101,8 @@ pub struct StoreLimits {
     pub patience: Duration,
     /// Bytes on the disk that are kept for traces (SQLite); 0: none.
     pub reserve: u64,
+    /// Bodies of up to so many bytes lie in the database, at most [`SMALL`].
+    pub small_bodies: u64,
     /// The name under which this process writes its traces: each node has its own log.
     pub node: String,
 }
@@ -110,6 +117,7 @@ impl Default for StoreLimits {
             batch: 64,
             patience: Duration::from_secs(1),
             reserve: 0,
+            small_bodies: SMALL_BODIES,
             node: "1".to_owned(),
         }
     }
@@ -123,6 +131,7 @@ pub struct Store {
     single_rows: Option<readers::Readers>,
     writer: Writer,
     bodies: BodyStore,
+    small_bodies: u64,
     vault: Vault,
     url: DatabaseUrl,
 }
@@ -175,7 +184,8 @@ impl Store {
             DatabaseUrl::Postgres(_) => Some(readers::Readers::open_for_single_rows(url, limits)?),
         };
         let (readers, writer) = (readers::Readers::open(url, limits)?, Writer::start(url, limits)?);
-        Ok(Self { readers, single_rows, writer, bodies, vault, url: url.clone() })
+        let small_bodies = limits.small_bodies.min(SMALL);
+        Ok(Self { readers, single_rows, writer, bodies, small_bodies, vault, url: url.clone() })
     }
 
     /// Takes everything of ours out of a database: a sandbox begins again.
@@ -211,9 +221,55 @@ impl Store {
         &self.writer
     }
 
-    /// Bodies.
+    /// Bodies that do not lie in the database.
     pub fn bodies(&self) -> &BodyStore {
         &self.bodies
+    }
+
+    /// Where a body that is fed will lie.
+    pub fn body_key(&self, binary_id: &str, size: u64) -> String {
+        if size <= self.small_bodies { small_bodies::row_key(binary_id) } else { BodyStore::key(binary_id) }
+    }
+
+    /// Brings the body of a document that is about to be kept to where its key says: to the body store, durable before the row that names it; or,
+    /// sealed, into the hand of the caller, who keeps it in the commit of that row.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: the store is full or away, or nothing can be sealed.
+    pub async fn put_body(
+        &self,
+        document: &NewDocument,
+        body: bytes::Bytes,
+        key: &SealingKey,
+    ) -> Result<Option<SmallBody>, Failure> {
+        let NewDocument { record_id, binary_id, body_key, .. } = document;
+        if small_bodies::is_in_database(body_key) {
+            let sealed = SmallBody::sealed(record_id, binary_id, body_key, &body, key);
+            return sealed.map(Some).map_err(keys::sealing);
+        }
+        self.bodies.put(body_key, body, key).await?;
+        Ok(None)
+    }
+
+    /// Opens what [`Reader::small_body`] read.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: there is nothing, or it is not what was fed.
+    pub fn small_body(&self, document: &OpenedDocument, bytes: Option<Vec<u8>>) -> Result<Vec<u8>, Failure> {
+        small_bodies::opened(&self.body_name(document)?, bytes)
+    }
+
+    /// What a body is asked for by.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: its key cannot be opened.
+    pub fn body_name(&self, document: &OpenedDocument) -> Result<BodyName, Failure> {
+        Ok(BodyName {
+            key: document.body_key.clone(),
+            sha256: document.sha256.clone(),
+            size: document.size,
+            record_key: self.key_of(document)?,
+        })
     }
 
     /// Keeps every set of types that the matrix can grant, so that queries can name them.

@@ -7,6 +7,7 @@ use super::engine::DatabaseConnection;
 use super::folders::FolderChange;
 use super::readers::Reader;
 use super::schema::{document, search_term, submission_set};
+use super::small_bodies::{self, SmallBody};
 use super::unavailable;
 use super::updates::cover_older;
 use super::vaccinations::{self, NewVaccination};
@@ -15,7 +16,7 @@ use crate::error::Failure;
 use crate::fhir::document_reference;
 use crate::rights::{DocumentStatus, FeedGrant, Labels, ReplaceGrant, one_month_after};
 
-/// A document to be kept. Its body is in the body store already.
+/// A document to be kept. Its body is in the body store already, or comes with it.
 #[derive(Clone, Debug, Insertable)]
 #[diesel(table_name = document)]
 pub struct NewDocument {
@@ -111,6 +112,8 @@ pub struct NewSubmission {
     pub terms: Vec<NewTerm>,
     /// What the vaccination notes among the documents say.
     pub vaccinations: Vec<NewVaccination>,
+    /// Sealed, those of the bodies that lie in the database.
+    pub bodies: Vec<SmallBody>,
 }
 
 /// A document that was fed before.
@@ -275,6 +278,9 @@ impl Transaction<'_> {
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
             // Masking the current version covers those that it replaced.
             cover_older(self.connection, &new.id, submission.created_at)?;
+        }
+        for body in &submission.bodies {
+            small_bodies::keep(self.connection, body)?;
         }
         for new in &submission.vaccinations {
             if !vaccinations::keep(self.connection, grant.record_id(), new)? {

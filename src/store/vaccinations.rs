@@ -1,19 +1,17 @@
 //! What the vaccination notes of a record say, and the history that the server makes of them: in the commit of the note, bytes and all.
 
-use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use diesel::prelude::*;
 
-use super::bodies::{BodyStore, hex};
-use super::documents::{FactsRow, OpenedDocument};
+use super::bodies::BodyStore;
+use super::documents::FactsRow;
 use super::engine::DatabaseConnection;
 use super::keys::{in_database, made_or_kept, sealing};
-use super::readers::Reader;
 use super::records::{RecordKey, whole_record};
-use super::schema::{document, made_body, vaccination};
+use super::schema::{document, vaccination};
+use super::small_bodies;
 use super::submissions::{NewSubmission, insert_set, insert_terms, supersede};
-use super::unavailable;
 use super::updates::{change, cover_older};
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -23,19 +21,6 @@ use crate::sealing::{Opener, SealingError, SealingKey, Segments, Vault, seal};
 
 /// Who feeds what the server itself makes, in place of a professional's identifier.
 pub const SERVER: &str = "DMP";
-
-/// How the keys of bodies begin that lie in the database.
-const MADE: &str = "made/";
-
-/// The key of a body that the server made.
-pub fn made_key(binary_id: &str) -> String {
-    format!("{MADE}{binary_id}")
-}
-
-/// Whether a key is of a body that the server made.
-pub(super) fn is_made(key: &str) -> bool {
-    key.starts_with(MADE)
-}
 
 /// What a vaccination note says.
 #[derive(Clone, Debug, Insertable)]
@@ -67,10 +52,6 @@ impl NewVaccination {
 
 fn facts_name(document_id: &str) -> String {
     format!("vaccination/{document_id}")
-}
-
-fn is_digest(bytes: &[u8], sha256: &str) -> bool {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref()) == sha256
 }
 
 /// What a note says; kept as it is where the note itself was fed before there were keys.
@@ -232,14 +213,8 @@ impl Transaction<'_> {
             }
             diesel::insert_into(document::table).values(&*new).execute(self.connection)?;
             cover_older(self.connection, &new.id, now)?;
-            let sealed = seal(key, &new.body_key, bytes).map_err(in_database)?;
-            diesel::insert_into(made_body::table)
-                .values((
-                    made_body::binary_id.eq(&new.binary_id),
-                    made_body::record_id.eq(grant.record_id()),
-                    made_body::bytes.eq(sealed),
-                ))
-                .execute(self.connection)?;
+            let named = (grant.record_id(), new.binary_id.as_str(), new.body_key.as_str());
+            small_bodies::keep_made(self.connection, named, bytes, key)?;
         }
         insert_terms(self.connection, &submission.terms)
     }
@@ -250,42 +225,5 @@ impl Transaction<'_> {
     /// The database's.
     pub fn end_history(&mut self, _: &HistoryGrant, current: &HistoryVersion, now: i64) -> QueryResult<()> {
         change(self.connection, &current.id, current.version, &[DocumentAction::Delete], now)
-    }
-}
-
-impl OpenedDocument {
-    /// Whether the server made it, bytes and all.
-    pub fn is_made(&self) -> bool {
-        is_made(&self.body_key)
-    }
-}
-
-impl Reader<'_> {
-    /// The bytes of a document that the server made itself; `None`: they lie in the body store.
-    ///
-    /// # Errors
-    /// [`Failure::Unavailable`].
-    pub fn made_body(
-        &mut self,
-        document: &OpenedDocument,
-        key: Option<&SealingKey>,
-    ) -> Result<Option<Vec<u8>>, Failure> {
-        let bytes: Option<Vec<u8>> = made_body::table
-            .filter(made_body::binary_id.eq(&document.binary_id))
-            .select(made_body::bytes)
-            .first(self.connection)
-            .optional()
-            .map_err(unavailable)?;
-        match (bytes, key) {
-            // Made before there were keys: the bytes that the row says.
-            (Some(bytes), _) if is_digest(&bytes, &document.sha256) => Ok(Some(bytes)),
-            (Some(bytes), Some(key)) => {
-                Opener::open_all(key, &document.body_key, bytes, document.size).map(Some).map_err(sealing)
-            }
-            (Some(_), None) => {
-                Err(Failure::unavailable(format_args!("the body {} has no key", document.body_key)))
-            }
-            (None, _) => Ok(None),
-        }
     }
 }

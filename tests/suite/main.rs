@@ -42,6 +42,7 @@ mod same_answers;
 mod search;
 mod sessions;
 mod shared_data;
+mod small_bodies;
 mod store;
 mod structure;
 mod submission_sets;

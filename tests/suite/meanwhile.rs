@@ -96,7 +96,7 @@ fn withdrawn() -> String {
 }
 
 fn a_new_document_after_a_block(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let author = world.client("cps-medecin-b");
     author.authorise(OTHER);
     // The record has its key: making one is a commit of its own, before the body is kept.
@@ -118,7 +118,7 @@ fn a_new_document_after_a_block(engine: Engine) {
 }
 
 fn a_replacement_after_a_withdrawal(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let author = author_of_a_masked_document(&world);
     let (documents, bodies) = (world.rows("document"), world.bodies());
     let answer = fed_meanwhile(&world, &author, &unmasking(), &withdrawn());
@@ -137,7 +137,7 @@ fn a_replacement_after_a_withdrawal(engine: Engine) {
 }
 
 fn a_replacement_after_a_block(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let author = author_of_a_masked_document(&world);
     let (documents, bodies) = (world.rows("document"), world.bodies());
     let block = format!("UPDATE authorisation SET blocked = TRUE WHERE holder = '{AUTHOR}'");
@@ -149,7 +149,7 @@ fn a_replacement_after_a_block(engine: Engine) {
 
 /// The author of the older version changes: no other's document is replaced.
 fn a_replacement_once_the_author_is_another(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let author = author_of_a_masked_document(&world);
     let (documents, bodies) = (world.rows("document"), world.bodies());
     let other = "UPDATE document SET author_id = '810100000016' WHERE unique_id = 'urn:oid:2.25.901'";
@@ -163,7 +163,7 @@ fn a_replacement_once_the_author_is_another(engine: Engine) {
 /// A team is declared alone: its members may be authorised or blocked by others at the same time. Who declares for himself waits for
 /// nobody who does likewise. PostgreSQL: SQLite has one writer anyway.
 fn what_is_filed_once_it_is_masked(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let (author, reader) = (world.client("cps-medecin-b"), world.client("cps-medecin"));
     author.authorise(OTHER);
     reader.authorise(OTHER);
@@ -198,7 +198,7 @@ fn what_is_filed_once_it_is_masked(engine: Engine) {
 
 #[test]
 fn a_team_is_declared_alone() {
-    let world = World::start(Engine::Postgres);
+    let world = World::with_files(Engine::Postgres);
     let (doctor, other) = (world.client("cps-medecin-b"), world.client("cps-kine"));
     let holder = Holder::of(&world, "SELECT id FROM record FOR SHARE");
     let mut team: Value = serde_json::from_str(&consent(TEST, OTHER)).unwrap();

@@ -11,7 +11,10 @@ use habilis::sandbox::example::Example;
 use crate::support::{Client, Engine, OTHER, ObjectStore, Options, TEST, World};
 
 fn start(store: &ObjectStore) -> World {
-    World::start_with(Engine::Postgres, Options { bodies: Some(store.location()), ..Options::default() })
+    World::start_with(
+        Engine::Postgres,
+        Options { bodies: Some(store.location()), small_bodies: 0, ..Options::default() },
+    )
 }
 
 /// Bytes of a document, small and in pieces.

@@ -76,7 +76,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 }
 
 fn documents_lie_sealed(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let doctor = world.client("cps-medecin");
     doctor.authorise(OTHER);
     let url = feed(&doctor, OTHER, "2.25.4401");
@@ -108,7 +108,7 @@ fn documents_lie_sealed(engine: Engine) {
 }
 
 fn a_copy_of_what_was_erased_opens_with_the_key_alone(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let (doctor, mes) = (world.client("cps-medecin"), PatientSide::of(&world));
     doctor.authorise(OTHER);
     let url = feed(&doctor, OTHER, "2.25.4403");

@@ -63,7 +63,7 @@ fn a_second_start_keeps_the_data(engine: Engine) {
 }
 
 fn an_altered_body_is_not_served(engine: Engine) {
-    let world = World::start(engine);
+    let world = World::with_files(engine);
     let (_, binary) = super::refusals::fed(&world, "2.25.310");
     let doctor = world.client("cps-medecin");
     doctor.authorise(OTHER);
@@ -81,7 +81,7 @@ fn an_altered_body_is_not_served(engine: Engine) {
 
 #[test]
 fn orphans_are_swept_and_bodies_with_a_row_are_not() {
-    let world = World::start(Engine::Sqlite);
+    let world = World::with_files(Engine::Sqlite);
     let (_, binary) = super::refusals::fed(&world, "2.25.320");
     let orphan = world.data.join("bodies/ab/abcd/orphan");
     std::fs::create_dir_all(orphan.parent().unwrap()).unwrap();

@@ -237,9 +237,18 @@ impl Stage {
             documents.into_iter().map(|one| NewDocument { submission_set_id: set.clone(), ..one }).collect();
         let resource = "{\"resourceType\":\"List\"}".into();
         let folders = Vec::new();
-        let (created_at, date, vaccinations) = (1, 1, Vec::new());
-        let submission =
-            NewSubmission { id: set, resource, created_at, date, documents, folders, terms, vaccinations };
+        let (created_at, date, vaccinations, bodies) = (1, 1, Vec::new(), Vec::new());
+        let submission = NewSubmission {
+            id: set,
+            resource,
+            created_at,
+            date,
+            documents,
+            folders,
+            terms,
+            vaccinations,
+            bodies,
+        };
         let work = call.services.store.writer().commit(move |transaction| {
             let kept = transaction.submit(&grant, &[], &submission)?;
             assert_eq!(kept, Submitted::Stored);

@@ -10,7 +10,7 @@ use crate::fhir::elements::{CodeableConcept, end_of, instant};
 use crate::fhir::submission_set::{self, Sender};
 use crate::operations::Call;
 use crate::rights::{FeedGrant, HistoryGrant};
-use crate::store::{BodyStore, NewDocument, NewSubmission, SERVER, hex};
+use crate::store::{NewDocument, NewSubmission, SERVER, hex};
 
 /// The identifiers of a new submission.
 pub(super) struct Ids {
@@ -104,6 +104,7 @@ pub(super) fn submission(
         folders: Vec::new(),
         terms: found_by,
         vaccinations,
+        bodies: Vec::new(),
     })
 }
 
@@ -198,7 +199,7 @@ fn new_document(
         author_id: owner.author_id.to_owned(),
         author_structure: owner.structure.map(str::to_owned),
         created_at: now,
-        body_key: BodyStore::key(binary_id),
+        body_key: call.services.store.body_key(binary_id, size),
         fed_as: document.fed_as(labels, draft),
         sha256,
         size: i64::try_from(size).map_err(Failure::internal)?,

@@ -4,7 +4,7 @@
 //! 2. the record, and the decision: may this caller feed it;
 //! 3. [`content`] and [`rules`]: bytes, hash, CDA header, metadata;
 //! 4. fed before? then the first answer again;
-//! 5. bodies into the body store, then rows and trace in one commit, then the answer.
+//! 5. long bodies into the body store, then rows, short bodies and trace in one commit, then the answer.
 
 mod content;
 mod draft;
@@ -105,7 +105,8 @@ struct Prepared {
     purpose: FeedPurpose,
     replaced: Vec<ReplaceGrant>,
     submission: NewSubmission,
-    bodies: Vec<(String, Bytes)>,
+    /// The bytes of each document of the submission.
+    bodies: Vec<Bytes>,
     /// The record's key, where it has one already.
     key: Option<WrappedKey>,
     order: Vec<EntryKind>,
@@ -227,12 +228,7 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
         new.take_over(grant, *announced_until)?;
     }
     let replaced = replaced.into_iter().map(|(grant, _)| grant).collect();
-    let bodies = draft
-        .documents
-        .into_iter()
-        .zip(&submission.documents)
-        .map(|(document, new)| (new.body_key.clone(), Bytes::from(document.content)))
-        .collect();
+    let bodies = draft.documents.into_iter().map(|document| Bytes::from(document.content)).collect();
     Ok(Preparation::New(Box::new(Prepared {
         grant,
         purpose,
@@ -244,14 +240,18 @@ fn prepare(call: &Call, form: Form, body: &str) -> Result<Preparation, Failure> 
     })))
 }
 
-/// Bodies first, then rows and trace in one commit.
+/// Long bodies first, then rows, short bodies and trace in one commit.
 async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Result<Fed, Refusal>>, Failure> {
     let store = &call.services.store;
     let Prepared { grant, purpose, replaced, mut submission, bodies, key, order } = prepared;
     store.writer().has_room()?;
     let record_key = store.record_key(&grant, key).await?;
-    for (key, body) in &bodies {
-        store.bodies().put(key, body.clone(), &record_key).await?;
+    let mut in_body_store = Vec::new();
+    for (document, body) in submission.documents.iter().zip(bodies) {
+        match store.put_body(document, body, &record_key).await? {
+            Some(small) => submission.bodies.push(small),
+            None => in_body_store.push(document.body_key.clone()),
+        }
     }
     let notes = std::mem::take(&mut submission.vaccinations).into_iter();
     submission.vaccinations = notes.map(|note| note.sealed(&record_key)).collect::<Result<_, _>>()?;
@@ -312,7 +312,7 @@ async fn keep(call: &Call, form: Form, prepared: Prepared) -> Result<Traced<Resu
         })
         .await?;
     let traced = traced.map(|result| (matches!(&result, Ok(fed) if *fed == answer), result));
-    Ok(settle(call, traced, bodies).await)
+    Ok(settle(call, traced, in_body_store).await)
 }
 
 fn decide_again(
@@ -366,7 +366,7 @@ fn replaced_otherwise(
 async fn settle(
     call: &Call,
     traced: Traced<(bool, Result<Fed, Refusal>)>,
-    bodies: Vec<(String, Bytes)>,
+    bodies: Vec<String>,
 ) -> Traced<Result<Fed, Refusal>> {
     let mut orphaned = false;
     let traced = traced.map(|(kept, result)| {
@@ -374,7 +374,7 @@ async fn settle(
         result
     });
     if orphaned {
-        for (key, _) in bodies {
+        for key in bodies {
             if let Err(error) = call.services.store.bodies().remove(&key).await {
                 tracing::warn!(%error, "an orphaned body stays until the sweep");
             }

@@ -25,8 +25,8 @@ use super::bodies::{BodyName, BodyStore, BodyStoreLocation, Copied, hex};
 use super::engine::{self, DatabaseConnection, DatabaseUrl};
 use super::keys::{KeyRow, sealing};
 use super::schema::{document, record, record_key};
+use super::small_bodies::{self, is_in_database};
 use super::trace_log::LogState;
-use super::vaccinations::is_made;
 use crate::error::Failure;
 use crate::sealing::{Segments, Vault, WrappedKey};
 
@@ -198,10 +198,12 @@ fn named(connection: &mut DatabaseConnection) -> Result<Vec<Named>> {
         let rows = page(connection, &behind)?;
         let Some(last) = rows.last() else { return Ok(named) };
         behind.clone_from(&last.0);
-        named.extend(rows.into_iter().filter(|row| !is_made(&row.2)).map(|(_, record_id, key, _, size, _)| {
-            let length = length(&key, size);
-            Named { key, record_id, length }
-        }));
+        named.extend(rows.into_iter().filter(|row| !is_in_database(&row.2)).map(
+            |(_, record_id, key, _, size, _)| {
+                let length = length(&key, size);
+                Named { key, record_id, length }
+            },
+        ));
     }
 }
 
@@ -295,7 +297,14 @@ pub async fn restore(
         let Some(last) = rows.last() else { break };
         behind.clone_from(&last.0);
         done += rows.len() as u64;
-        futures_util::stream::iter(rows.into_iter().filter(|row| !is_made(&row.2)))
+        let (in_rows, elsewhere): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| is_in_database(&row.2));
+        for row in in_rows {
+            let bytes = small_bodies::find(&mut connection, &row.0)?;
+            let name = name(row, vault)?;
+            small_bodies::opened(&name, bytes)
+                .with_context(|| format!("the body {} does not open", name.key))?;
+        }
+        futures_util::stream::iter(elsewhere)
             .map(|row| back(row, manifest, &source, bodies, vault))
             .buffer_unordered(AT_ONCE)
             .try_collect::<()>()
@@ -320,21 +329,26 @@ async fn back(
     bodies: &BodyStore,
     vault: &Vault,
 ) -> Result<()> {
-    let (_, record_id, key, sha256, size, sealed_by) = row;
-    match source.copy_to(bodies, &key, length(&key, size)).await? {
+    let (_, record_id, key, _, size, _) = &row;
+    match source.copy_to(bodies, key, length(key, *size)).await? {
         Copied::There | Copied::OnlyThere => {}
         Copied::Nowhere => {
             ensure!(
-                manifest.erased.contains(&record_id),
+                manifest.erased.contains(record_id),
                 "the body {key} is not in the copy, or not as long as it was"
             );
             return Ok(());
         }
     }
+    let name = name(row, vault)?;
+    bodies.get(&name).await.map(|_| ()).with_context(|| format!("the body {} does not open", name.key))
+}
+
+/// What the body of a row is opened by.
+fn name((_, record_id, key, sha256, size, sealed_by): BodyRow, vault: &Vault) -> Result<BodyName, Failure> {
     let record_key =
         sealed_by.map(|kept| vault.open(&record_id, &WrappedKey::from(kept)).map_err(sealing)).transpose()?;
-    let name = BodyName { key, sha256, size: size.unsigned_abs(), record_key };
-    bodies.get(&name).await.map(|_| ()).with_context(|| format!("the body {} does not open", name.key))
+    Ok(BodyName { key, sha256, size: size.unsigned_abs(), record_key })
 }
 
 fn page(connection: &mut DatabaseConnection, behind: &str) -> QueryResult<Vec<BodyRow>> {

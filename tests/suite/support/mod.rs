@@ -97,6 +97,8 @@ pub struct Options {
     pub beside: Option<Beside>,
     /// Where bodies lie: in a folder of the data, unless given.
     pub bodies: Option<BodyStoreLocation>,
+    /// Up to so many bytes lie in the database: as by default, unless given.
+    pub small_bodies: u64,
     /// An instant at which time stands still, and from which identifiers are drawn, the same each time.
     pub repeatable: Option<Timestamp>,
 }
@@ -129,6 +131,7 @@ impl Default for Options {
             notices: Default::default(),
             beside: None,
             bodies: None,
+            small_bodies: habilis::store::SMALL_BODIES,
             repeatable: None,
         }
     }
@@ -154,6 +157,11 @@ pub struct World {
 impl World {
     pub fn start(engine: Engine) -> Self {
         Self::start_with(engine, Options::default())
+    }
+
+    /// One whose bodies all lie in the body store, however short.
+    pub fn with_files(engine: Engine) -> Self {
+        Self::start_with(engine, Options { small_bodies: 0, ..Options::default() })
     }
 
     pub fn start_with(engine: Engine, options: Options) -> Self {
@@ -200,6 +208,7 @@ impl World {
             drain: DRAIN,
             batch: 64,
             bodies: options.bodies,
+            small_bodies: options.small_bodies,
         };
         let held = options.repeatable.map(|at| Arc::new(MovableClock::held_at(at)));
         let clock = options.beside.map(|beside| beside.clock).or(held).unwrap_or_default();
@@ -245,6 +254,11 @@ impl World {
 
     /// A further node beside this one, by name.
     pub fn node(&self, name: &str) -> Self {
+        self.node_of(name, self.options.small_bodies)
+    }
+
+    /// A further node that keeps bodies of up to so many bytes in the database.
+    pub fn node_of(&self, name: &str, small_bodies: u64) -> Self {
         let beside = Beside {
             node: name.to_owned(),
             database_url: self.database_url.clone(),
@@ -259,6 +273,7 @@ impl World {
             beside: Some(beside),
             budgets,
             bodies,
+            small_bodies,
             ..Options::default()
         };
         Self::start_with(Engine::Sqlite, options)
@@ -367,7 +382,7 @@ impl World {
         find(&self.data.join("bodies"), binary_id).unwrap()
     }
 
-    /// Bodies in the body store.
+    /// Bodies, in the folder of the body store and in the database.
     pub fn bodies(&self) -> usize {
         fn files(folder: &Path) -> usize {
             std::fs::read_dir(folder)
@@ -377,7 +392,7 @@ impl World {
                 .map(|path| if path.is_dir() { files(&path) } else { 1 })
                 .sum()
         }
-        files(&self.data.join("bodies"))
+        files(&self.data.join("bodies")) + usize::try_from(self.rows("made_body")).unwrap()
     }
 }
 
