@@ -1,13 +1,13 @@
 //! The keys of records: made at the first feed, kept under an operator's key, destroyed with the record.
 
-use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
 use super::Store;
 use super::documents::OpenedDocument;
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
-use super::schema::{record, record_key, retired_key};
+use super::records::Hold;
+use super::schema::{operator_key, record, record_key, retired_key};
 use super::unavailable;
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -136,18 +136,15 @@ impl Store {
                 let under = || {
                     record_key::table.filter(record_key::operator_key.eq(&name)).select(record_key::record_id)
                 };
+                // Who is about to keep something under it has committed it before this, and it is seen; or writes it behind, and sees that the key is
+                // retired.
+                hold_operator_key(connection, &name, Hold::Alone)?;
                 let insert = diesel::insert_into(retired_key::table)
                     .values((retired_key::name.eq(&name), retired_key::at.eq(now)))
                     .on_conflict_do_nothing();
                 match connection {
                     DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                    DatabaseConnection::Postgres(postgres) => {
-                        let inserted = insert.execute(postgres)?;
-                        // Who is about to keep something under it has committed it before this, and it is seen; or writes it behind, and sees that
-                        // the key is retired.
-                        postgres.batch_execute("LOCK TABLE record_key IN SHARE MODE")?;
-                        inserted
-                    }
+                    DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
                 };
                 if under().limit(1).load::<String>(connection)?.is_empty() {
                     return Ok(true);
@@ -244,8 +241,28 @@ pub(super) fn made_or_kept(
     Ok(kept(connection)?.ok_or(diesel::result::Error::NotFound)?.into())
 }
 
-/// A node that still has a key current which the operator has retired keeps nothing under it. Asked behind the write: see [`Store::retire_key`].
+/// Holds one of the operator's keys until the commit: who wraps under it together with others, who retires it alone. SQLite has one writer.
+fn hold_operator_key(connection: &mut DatabaseConnection, name: &str, hold: Hold) -> QueryResult<()> {
+    let DatabaseConnection::Postgres(postgres) = connection else { return Ok(()) };
+    let row = operator_key::table.find(name).select(operator_key::name);
+    let held = |postgres: &mut diesel::PgConnection| match hold {
+        Hold::Shared => row.for_share().first::<String>(postgres).optional(),
+        Hold::Alone => row.for_update().first::<String>(postgres).optional(),
+    };
+    if held(postgres)?.is_some() {
+        return Ok(());
+    }
+    diesel::insert_into(operator_key::table)
+        .values(operator_key::name.eq(name))
+        .on_conflict_do_nothing()
+        .execute(postgres)?;
+    // Not there: a row that somebody else has just inserted is seen by the next statement.
+    held(postgres)?.map(|_| ()).ok_or(diesel::result::Error::NotFound)
+}
+
+/// A node that still has a key current which the operator has retired keeps nothing under it.
 fn must_not_be_retired(connection: &mut DatabaseConnection, name: &str) -> QueryResult<()> {
+    hold_operator_key(connection, name, Hold::Shared)?;
     let retired: Option<String> =
         retired_key::table.find(name).select(retired_key::name).first(connection).optional()?;
     match retired {

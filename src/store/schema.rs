@@ -166,6 +166,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    operator_key (name) {
+        name -> Text,
+    }
+}
+
+diesel::table! {
     retired_key (name) {
         name -> Text,
         at -> BigInt,

@@ -276,8 +276,10 @@ impl Transaction<'_> {
         for new in &submission.documents {
             debug_assert_eq!(grant.record_id(), new.record_id);
             diesel::insert_into(document::table).values(new).execute(self.connection)?;
-            // Masking the current version covers those that it replaced.
-            cover_older(self.connection, &new.id, submission.created_at)?;
+            if new.replaces_id.is_some() {
+                // Masking the current version covers those that it replaced.
+                cover_older(self.connection, &new.id, submission.created_at)?;
+            }
         }
         for body in &submission.bodies {
             small_bodies::keep(self.connection, body)?;

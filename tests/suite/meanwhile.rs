@@ -218,3 +218,41 @@ fn a_team_is_declared_alone() {
         assert_eq!(declared.status, 201, "{}", declared.text());
     });
 }
+
+/// A record is fed first while its node's key is retired elsewhere: whoever commits first, nothing comes under a key that is retired.
+#[test]
+fn an_operators_key_is_retired_meanwhile() {
+    let world = World::with_files(Engine::Postgres);
+    let author = world.client("cps-medecin-b");
+    author.authorise(OTHER);
+    let feed =
+        |unique_id: &str| author.post("/DocumentReference", Example::new(TEST, OTHER, "X", unique_id).single());
+    let of_record = format!("record_key JOIN record ON id = record_id WHERE ins_value = '{OTHER}'");
+    for (number, (after, status, keys)) in
+        [("INSERT INTO retired_key VALUES ('sandbox', 1)", 503, 0), ("DELETE FROM retired_key", 201, 1)]
+            .into_iter()
+            .enumerate()
+    {
+        let holder = Holder::of(&world, "SELECT name FROM operator_key WHERE name = 'sandbox' FOR UPDATE");
+        thread::scope(|scope| {
+            let feeding = scope.spawn(|| feed(&format!("2.25.92{number}")));
+            thread::sleep(Duration::from_millis(400));
+            assert!(!feeding.is_finished(), "it waits for who holds the key");
+            holder.lets_go(after);
+            let fed = feeding.join().unwrap();
+            assert_eq!((fed.status, world.rows(&of_record)), (status, keys), "{after}: {}", fed.text());
+        });
+    }
+    // Who retires it waits for who is about to keep something under it, and sees it.
+    let holder = Holder::of(&world, "SELECT name FROM operator_key WHERE name = 'sandbox' FOR SHARE");
+    let services = world.services();
+    thread::scope(|scope| {
+        let retiring = scope
+            .spawn(|| actix_web::rt::System::new().block_on(services.store.retire_key("sandbox", 1)).unwrap());
+        thread::sleep(Duration::from_millis(400));
+        assert!(!retiring.is_finished(), "it waits");
+        holder.lets_go("SELECT 1");
+        assert!(!retiring.join().unwrap(), "something is under it");
+    });
+    assert_eq!(world.rows("retired_key"), 0);
+}
