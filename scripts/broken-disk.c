@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static volatile int *control;
@@ -78,6 +79,11 @@ SIZED(read, (int file, void *to, size_t size), (file, to, size), (file, to, size
 SIZED(pread, (int file, void *to, size_t size, off_t at), (file, to, size, at), (file, to, size / 2, at))
 SIZED(pread64, (int file, void *to, size_t size, off64_t at), (file, to, size, at), (file, to, size / 2, at))
 
+/* Of several pieces half are written: the first of them, or none where there is but one. */
+SIZED(writev, (int file, const struct iovec *from, int size), (file, from, size), (file, from, size / 2))
+SIZED(pwritev, (int file, const struct iovec *from, int size, off_t at), (file, from, size, at), (file, from, size / 2, at))
+SIZED(pwritev64, (int file, const struct iovec *from, int size, off64_t at), (file, from, size, at), (file, from, size / 2, at))
+
 #define PLAIN(name, parameters, arguments, fails)                \
     int name parameters {                                        \
         static int(*real) parameters;                            \
@@ -96,6 +102,24 @@ PLAIN(link, (const char *old, const char *new), (old, new), path_fails(new))
 PLAIN(linkat, (int a, const char *old, int b, const char *new, int flags), (a, old, b, new, flags), path_fails(new))
 PLAIN(rename, (const char *old, const char *new), (old, new), path_fails(new))
 PLAIN(mkdir, (const char *path, mode_t mode), (path, mode), path_fails(path))
+PLAIN(unlink, (const char *path), (path), path_fails(path))
+PLAIN(unlinkat, (int at, const char *path, int flags), (at, path, flags), path_fails(path))
+PLAIN(rmdir, (const char *path), (path), path_fails(path))
+PLAIN(fallocate, (int file, int mode, off_t at, off_t size), (file, mode, at, size), file_fails(file))
+PLAIN(fallocate64, (int file, int mode, off64_t at, off64_t size), (file, mode, at, size), file_fails(file))
+
+/* These return the error and leave errno alone. */
+#define RETURNS(name, parameters, arguments)                     \
+    int name parameters {                                        \
+        static int(*real) parameters;                            \
+        if (!real) real = (int(*) parameters)dlsym(RTLD_NEXT, #name); \
+        if (!file_fails(file)) return real arguments;            \
+        note(#name);                                             \
+        return reason();                                         \
+    }
+
+RETURNS(posix_fallocate, (int file, off_t at, off_t size), (file, at, size))
+RETURNS(posix_fallocate64, (int file, off64_t at, off64_t size), (file, at, size))
 
 #define OPENS(name)                                              \
     int name(const char *path, int flags, ...) {                 \
@@ -113,3 +137,21 @@ PLAIN(mkdir, (const char *path, mode_t mode), (path, mode), path_fails(path))
 
 OPENS(open)
 OPENS(open64)
+
+/* Paths here are whole ones: the server names nothing below a folder that it holds open. */
+#define OPENS_AT(name)                                           \
+    int name(int at, const char *path, int flags, ...) {         \
+        static int (*real)(int, const char *, int, ...);         \
+        if (!real) real = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, #name); \
+        va_list more;                                            \
+        va_start(more, flags);                                   \
+        mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(more, mode_t) : 0; \
+        va_end(more);                                            \
+        if (!path_fails(path)) return real(at, path, flags, mode); \
+        note(#name);                                             \
+        errno = reason();                                        \
+        return -1;                                               \
+    }
+
+OPENS_AT(openat)
+OPENS_AT(openat64)
