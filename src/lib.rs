@@ -13,7 +13,8 @@
 //! | [`audit`] | what is written about each request |
 //! | [`api`] | the only place that knows HTTP |
 //!
-//! [`fhir`] and [`cda`] are the vocabulary; [`pki`] makes the test cards, [`sandbox`] the demonstration. The guide is
+//! [`fhir`] and [`cda`] are the vocabulary; [`pki`] makes the test cards, [`sandbox`] the demonstration, [`homologation`] judges
+//! what a vendor's software did there. The guide is
 //! `ARCHITECTURE.md`.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -41,6 +42,8 @@ pub mod api;
 
 pub mod pki;
 pub mod sandbox;
+
+pub mod homologation;
 
 pub mod config;
 pub mod server;

@@ -64,6 +64,8 @@ enum Command {
     /// Say what one actor may do with one record or document, and by which rule.
     #[command(subcommand)]
     Rights(commands::rights::RightsCommand),
+    #[command(subcommand)]
+    Homologation(commands::homologation::HomologationCommand),
     /// Write the OpenAPI description.
     Openapi {
         /// The folder to write to.
@@ -221,6 +223,7 @@ fn run_command(cli: Cli) -> Result<()> {
         }
         Command::Matrix(command) => commands::matrix::run(command),
         Command::Audit(command) => commands::audit::run(command),
+        Command::Homologation(command) => commands::homologation::run(command),
         Command::Indicators(arguments) => commands::indicators::run(&arguments),
         Command::Migrate(arguments) => commands::migrate::run(&arguments),
         Command::Backup(arguments) => run(commands::backup::back_up(arguments)),

@@ -22,6 +22,7 @@ use crate::audit::checkpoint::Signer;
 use crate::audit::checkpointer::{AuditSettings, Checkpointer};
 use crate::environment::Environment;
 use crate::fhir::codes::Codes;
+use crate::homologation::kit::Kit;
 use crate::identity::directory::Directory;
 use crate::identity::identifiers::IdentifierChecks;
 use crate::identity::patient_side::PatientSideList;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub body_deadline: Duration,
     /// How long a server that is about to stop still answers, so that nobody is sent to it any more when it does.
     pub drain: Duration,
+    /// The sandbox's homologation kit; none on a server of real records.
+    pub kit: Option<Arc<dyn Kit>>,
 }
 
 /// How sessions are opened.
@@ -306,6 +309,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         trust_faults: AtomicU64::new(trust.faults.len() as u64),
         draining: AtomicBool::new(false),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
+        kit: settings.kit,
     });
 
     services.sessions.tokens.issued_by(base.strip_suffix("/fhir").unwrap_or(&base));

@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use super::Api;
 use super::limits::Who;
 use super::negotiation::Format;
+use super::observe::Watch;
 use super::pace::Arrival;
 use super::peer::Peer;
 use super::respond::{self, Answer};
@@ -143,9 +144,10 @@ pub async fn method_not_allowed(request: HttpRequest, allowed: &'static [&'stati
 /// # Errors
 /// Those of actix itself.
 pub async fn let_out(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let watch = Watch::begin(&mut request);
     let mut response = next.call(request).await?.map_into_boxed_body();
     let draining = |api: &web::Data<Api>| api.draining.load(Ordering::Relaxed);
     let draining = response.request().app_data().is_some_and(draining);
@@ -153,7 +155,10 @@ pub async fn let_out(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     if response.response().extensions().get::<Receipt>().is_some() {
-        return Ok(response);
+        return Ok(match watch {
+            Some(watch) => watch.end(response),
+            None => response,
+        });
     }
     tracing::error!(path = response.request().path(), "an answer without a trace was held back");
     let (request, _) = response.into_parts();

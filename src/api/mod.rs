@@ -16,6 +16,7 @@ mod list;
 mod mes;
 mod metadata;
 mod negotiation;
+mod observe;
 pub mod openapi;
 pub mod pace;
 mod pages;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use actix_web::{HttpRequest, web};
 use tokio::sync::Semaphore;
 
+use crate::homologation::kit::Kit;
 use crate::operations::Services;
 use crate::tls::ocsp::OcspFigures;
 
@@ -68,6 +70,8 @@ pub struct Api {
     pub draining: std::sync::atomic::AtomicBool,
     /// Memory for the bodies of all requests under way, one permit a KiB.
     pub body_memory: Arc<Semaphore>,
+    /// The sandbox's homologation kit.
+    pub kit: Option<Arc<dyn Kit>>,
 }
 
 /// Large bodies under way, KiB. Who finds no room is told to come later.

@@ -1,5 +1,7 @@
 //! The portal: a second listener for vendors and operators, without client certificates and without health data.
 
+mod homologation;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -28,13 +30,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/errors.json", web::get().to(errors_as_data))
         .route("/health/live", web::get().to(live))
         .route("/health/ready", web::get().to(ready))
-        .route("/metrics", web::get().to(metrics));
+        .route("/metrics", web::get().to(metrics))
+        .configure(homologation::routes);
 }
 
 fn page(body: &str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
+        ))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(format!(
             "<!doctype html><html lang=\"fr\"><head><meta charset=\"utf-8\"><title>Habilis</title>\

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backup;
+pub mod homologation;
 pub mod indicators;
 pub mod keys;
 pub mod matrix;

@@ -17,7 +17,7 @@ use crate::rights::{Basis, PatientSideGrant, Relation};
 use crate::store::{NewAuthorisation, NewRecord, Step, basis_code, family_key};
 
 const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
-const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
+pub(super) const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
 /// PS_IdNat of `cps-medecin` and `cps-medecin-b`.
 const MEDECIN: &str = "810100000016";
 const MEDECIN_B: &str = "810100000024";
@@ -261,7 +261,7 @@ async fn fill_more(services: &Arc<Services>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn new_record(
+pub(super) fn new_record(
     services: &Services,
     system: &str,
     value: &str,
@@ -293,18 +293,18 @@ fn new_record(
 }
 
 /// The sandbox makes records as the patient's side does.
-fn patient_side(services: &Services) -> Result<PatientSideGrant> {
+pub(super) fn patient_side(services: &Services) -> Result<PatientSideGrant> {
     let side = services.patient_side.first().context("no certificate speaks for the patient")?;
     Ok(services.tables.decide_patient_side(&side))
 }
 
 /// The trace of what the sandbox itself does.
-fn trace(services: &Services, operation: &'static str) -> TraceContext {
+pub(super) fn trace(services: &Services, operation: &'static str) -> TraceContext {
     let now = services.environment.now().as_microsecond();
     TraceContext::new(now, services.environment.next_id(), operation, "", None, None)
 }
 
-async fn create(services: &Arc<Services>, record: NewRecord) -> Result<bool> {
+pub(super) async fn create(services: &Arc<Services>, record: NewRecord) -> Result<bool> {
     let grant = patient_side(services)?;
     let entry = trace(services, "sandbox: create record").granted(201, "sandbox", Some(&record.id), &[]);
     let created = services
@@ -318,7 +318,7 @@ async fn create(services: &Arc<Services>, record: NewRecord) -> Result<bool> {
     Ok(created.into_inner())
 }
 
-async fn standing(
+pub(super) async fn standing(
     services: &Arc<Services>,
     record: &str,
     holder: &str,
@@ -353,7 +353,7 @@ async fn standing(
     Ok(())
 }
 
-async fn medecin_traitant(services: &Arc<Services>, record: &str, professional: &str) -> Result<()> {
+pub(super) async fn medecin_traitant(services: &Arc<Services>, record: &str, professional: &str) -> Result<()> {
     let (record, professional) = (record.to_owned(), professional.to_owned());
     let context = trace(services, "sandbox: médecin traitant");
     let entry = context.granted(200, "sandbox", Some(&record), &[]);
@@ -373,35 +373,34 @@ async fn medecin_traitant(services: &Arc<Services>, record: &str, professional: 
 
 /// A document that `cps-medecin-b` fed and masked.
 async fn masked_document(services: &Arc<Services>, ins: &str, family: &str) -> Result<()> {
-    let caller = Caller {
-        name: Some("PETIT HUGO".into()),
-        ..Caller::by_card(Actor::Professional {
-            id: MEDECIN_B.into(),
-            profession: Profession::new(Profession::DOCTOR),
-            specialities: Vec::new(),
-            in_training: false,
-        })
-    };
     let unique_id = format!("2.25.1000{ins}");
     let document = example::Example {
         labels: &["N", "MASQUE_PS"],
         author: MEDECIN_B,
         ..example::Example::new(TEST, ins, family, &unique_id)
     };
-    let call = Call {
-        trace: TraceContext::new(
-            services.environment.now().as_microsecond(),
-            services.environment.next_id(),
-            "sandbox: masked document",
-            "",
-            None,
-            Some(&caller),
-        ),
+    let call = call_of(services, MEDECIN_B, "PETIT HUGO", "sandbox: masked document");
+    feed::run(&call, Form::Transaction, document.transaction()).await?.into_inner()?;
+    Ok(())
+}
+
+/// A call that the sandbox makes as a doctor of its own.
+pub(super) fn call_of(services: &Arc<Services>, id: &str, name: &str, operation: &'static str) -> Call {
+    let caller = Caller {
+        name: Some(name.into()),
+        ..Caller::by_card(Actor::Professional {
+            id: id.into(),
+            profession: Profession::new(Profession::DOCTOR),
+            specialities: Vec::new(),
+            in_training: false,
+        })
+    };
+    let now = services.environment.now().as_microsecond();
+    let next_id = services.environment.next_id();
+    Call {
+        trace: TraceContext::new(now, next_id, operation, "", None, Some(&caller)),
         caller: Arc::new(caller),
         services: Arc::clone(services),
         scopes: None,
-    };
-    let fed = feed::run(&call, Form::Transaction, document.transaction()).await?;
-    fed.into_inner()?;
-    Ok(())
+    }
 }

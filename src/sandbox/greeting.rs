@@ -85,7 +85,7 @@ impl Greeting {
             ));
         }
         html.push_str(
-            "</tbody></table><p><a href=\"/docs\">Opérations</a> · <a href=\"/openapi.json\">OpenAPI</a> · \
+            "</tbody></table><p><a href=\"/homologation\">Homologation</a> · <a href=\"/docs\">Opérations</a> · <a href=\"/openapi.json\">OpenAPI</a> · \
              <a href=\"/health/ready\">état</a></p>",
         );
         html

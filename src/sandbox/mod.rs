@@ -3,6 +3,7 @@
 pub mod example;
 mod fixtures;
 mod greeting;
+mod homologation;
 pub mod pro_sante_connect;
 mod pro_sante_connect_users;
 
@@ -179,6 +180,7 @@ impl Sandbox {
             workers: options.workers,
             body_deadline: options.body_deadline,
             drain: options.drain,
+            kit: None,
         };
         let services = server::services(&mut settings, environment)?;
         progress("records");
@@ -195,6 +197,12 @@ impl Sandbox {
         let greeting = greeting::Greeting::new(&self.options, &self.provider.base);
         self.settings.home = greeting.html();
         let services = Arc::clone(&self.services);
+        self.settings.kit = Some(Arc::new(homologation::SandboxKit::new(
+            &self.options.data,
+            &self.options.certs,
+            self.settings.database.clone(),
+            Arc::clone(&services),
+        )));
         let served =
             server::serve(self.settings, services, |listening| ready(listening, &greeting.text(listening)))
                 .await;

@@ -20,6 +20,7 @@ mod hidden;
 mod history;
 mod homologation;
 mod kill;
+mod kit;
 mod linear;
 mod lists;
 mod meanwhile;

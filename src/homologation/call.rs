@@ -1,0 +1,258 @@
+//! A call as it is judged: what was seen on the wire, and what its trace says, as attributes with values.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::run::Run;
+use super::seen::Seen;
+use crate::store::TraceRow;
+
+/// What a call may be.
+pub const KINDS: &[&str] = &[
+    "exists", "people", "patient", "declare", "consents", "feed", "replace", "find", "lookup", "sets", "read",
+    "change", "other",
+];
+
+/// What a call may have; several values each.
+pub const ATTRIBUTES: &[&str] = &[
+    "patient",
+    "by",
+    "profession",
+    "sector",
+    "mode",
+    "secret",
+    "transaction",
+    "documents",
+    "type",
+    "label",
+    "format",
+    "media",
+    "op",
+    "param",
+    "system",
+    "status",
+    "total",
+];
+
+/// A call of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Call {
+    /// What was seen.
+    pub seen: Seen,
+    /// One of [`KINDS`].
+    pub kind: &'static str,
+    /// Name and value of each of [`ATTRIBUTES`].
+    pub attributes: Vec<(&'static str, String)>,
+    /// The rule that decided.
+    pub rule: String,
+}
+
+impl Call {
+    /// Those of an attribute.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        self.attributes.iter().filter(|(of, _)| *of == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    fn has(&mut self, name: &'static str, value: impl Into<String>) {
+        debug_assert!(ATTRIBUTES.contains(&name));
+        self.attributes.push((name, value.into()));
+    }
+
+    /// A call with its trace, as one of a run; `None`: it is of nobody, or of another run.
+    pub fn of(seen: Seen, trace: Option<&TraceRow>, run: &Run) -> Option<Self> {
+        let text = format!("{} {} {}", decoded(&seen.query), seen.sent, seen.path);
+        let named = |ins: &str| text.contains(ins);
+        let record = trace.and_then(|trace| trace.record_id.as_deref()).unwrap_or_default();
+        let is_of = |patient: &super::run::Patient| {
+            named(&patient.ins) || !record.is_empty() && patient.record_id == record
+        };
+        let patient = run.patients.iter().find(|(_, patient)| is_of(patient)).map(|(role, _)| role.clone());
+        let caller = trace.map_or("", |trace| &trace.caller_id);
+        let structure = trace.and_then(|trace| trace.caller_structure.as_deref()).unwrap_or_default();
+        let is_its = |one: &String| one == caller || one == structure;
+        if !run.callers.iter().any(is_its) {
+            return None;
+        }
+        let mut call = Self {
+            kind: "other",
+            rule: trace.map_or(String::new(), |trace| trace.rule.clone()),
+            ..Self::default()
+        };
+        call.has("patient", patient.unwrap_or_else(|| "autre".to_owned()));
+        if let Some(trace) = trace {
+            call.of_trace(trace);
+        }
+        call.of_query(&seen);
+        call.of_request(&seen);
+        call.has("status", seen.status.to_string());
+        if let Some(total) = seen.answer.get("total").and_then(Value::as_u64) {
+            call.has("total", total.to_string());
+        }
+        call.seen = seen;
+        Some(call)
+    }
+
+    /// Notes of which type a document is, as answers and feeds say it; and of what is read or changed by its id, says it.
+    pub fn learn_types(&mut self, types: &mut HashMap<String, String>, trace: Option<&TraceRow>) {
+        let answer = &self.seen.answer;
+        let entries = answer["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for document in entries.iter().map(|entry| &entry["resource"]).chain([answer]) {
+            let code = document.pointer("/type/coding/0/code").and_then(Value::as_str);
+            if let (Some(id), Some(code)) = (document["id"].as_str(), code) {
+                types.insert(id.to_owned(), code.to_owned());
+            }
+        }
+        let objects: Vec<&str> = trace.map_or("", |trace| &trace.objects).split_whitespace().collect();
+        match self.kind {
+            // The documents of a feed, in their order.
+            "feed" | "replace" => {
+                let codes: Vec<String> = self.values("type").into_iter().map(str::to_owned).collect();
+                types.extend(objects.iter().map(|id| (*id).to_owned()).zip(codes));
+            }
+            "read" | "change" => {
+                let of_objects: Vec<String> = objects.iter().filter_map(|id| types.get(*id)).cloned().collect();
+                of_objects.into_iter().for_each(|code| self.has("type", code));
+            }
+            _ => {}
+        }
+    }
+
+    fn of_trace(&mut self, trace: &TraceRow) {
+        let by = match (trace.authentication.as_str(), trace.caller_kind.as_str()) {
+            (authentication, _) if authentication.starts_with("INDIRECTE_RENFORCEE") => "air",
+            (authentication, _) if authentication.starts_with("INDIRECTE") => "org",
+            (authentication, _) if authentication.starts_with("DIRECTE_PSC") => "psc",
+            (_, "CPE") => "cpe",
+            (_, "CPF") => "cpf",
+            (_, "CPS") => "cps",
+            _ => "other",
+        };
+        self.has("by", by);
+        self.has("mode", trace.mode.clone());
+        self.has("secret", if trace.secret { "yes" } else { "no" });
+        if let Some(role) = &trace.role {
+            // The second value of the role stands behind it.
+            self.has("profession", role.split(' ').next().unwrap_or_default());
+        }
+        if let Some(sector) = &trace.sector {
+            self.has("sector", sector.clone());
+        }
+    }
+
+    fn of_query(&mut self, seen: &Seen) {
+        let form = seen.sent.as_str().unwrap_or_default();
+        let both = format!("{}&{form}", seen.query);
+        for (name, value) in both.split('&').filter_map(|pair| pair.split_once('=')) {
+            let (name, value) = (decoded(name), decoded(value));
+            if name == "type" {
+                for one in value.split(',') {
+                    self.has("type", one.rsplit('|').next().unwrap_or_default());
+                }
+            }
+            if let ("identifier" | "patient.identifier", Some((system, _))) =
+                (name.as_str(), value.split_once('|'))
+            {
+                self.has("system", system);
+            }
+            self.has("param", name);
+        }
+    }
+
+    fn of_request(&mut self, seen: &Seen) {
+        let path = seen.path.trim_end_matches('/').trim_end_matches("/_search");
+        let path = path.strip_prefix("/fhir").unwrap_or(path);
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let asks = |name: &str| self.attributes.iter().any(|(of, value)| *of == "param" && value == name);
+        let searches = seen.method == "GET" && !path.trim_start_matches('/').contains('/')
+            || seen.path.ends_with("_search");
+        self.kind = match (seen.method.as_str(), first) {
+            (_, "Patient") if searches && asks("identifier") => "exists",
+            (_, "Patient") if searches => "people",
+            ("GET", "Patient") => "patient",
+            (_, "Consent") if searches => "consents",
+            ("POST", "Consent") => "declare",
+            (_, "List") if searches => "sets",
+            (_, "DocumentReference") if searches && asks("identifier") => "lookup",
+            (_, "DocumentReference") if searches => "find",
+            ("GET", "Binary" | "Bundle") => "read",
+            ("PATCH", "DocumentReference") => "change",
+            ("POST", "" | "DocumentReference") => "feed",
+            _ => "other",
+        };
+        match self.kind {
+            "feed" => self.of_feed(&seen.sent),
+            "change" => self.of_change(&seen.sent),
+            "read" => self.has("media", seen.media.split(';').next().unwrap_or_default().trim()),
+            _ => {}
+        }
+    }
+
+    fn of_feed(&mut self, sent: &Value) {
+        let entries = sent["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let in_bundle = entries.iter().map(|entry| &entry["resource"]);
+        let documents: Vec<&Value> =
+            in_bundle.chain([sent]).filter(|one| one["resourceType"] == "DocumentReference").collect();
+        self.has("transaction", if entries.is_empty() { "ITI-105" } else { "ITI-65" });
+        self.has("documents", documents.len().to_string());
+        for document in documents {
+            for (name, pointer) in [
+                ("type", "/type/coding/0/code"),
+                ("media", "/content/0/attachment/contentType"),
+                ("format", "/content/0/format/code"),
+                ("sector", "/context/facilityType/coding/0/code"),
+            ] {
+                if let Some(value) = document.pointer(pointer).and_then(Value::as_str) {
+                    self.has(name, value.split(';').next().unwrap_or_default());
+                }
+            }
+            for label in codes(&document["securityLabel"]) {
+                self.has("label", label);
+            }
+            if document["relatesTo"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|one| one["code"] == "replaces"))
+            {
+                self.kind = "replace";
+            }
+        }
+    }
+
+    /// Both forms of a patch say what becomes of labels, status, archive; the words are looked for, not the form.
+    fn of_change(&mut self, sent: &Value) {
+        let text = sent.to_string();
+        for (word, op) in [
+            ("MASQUE_PS", "mask"),
+            ("INVISIBLE_REPRESENTANTS_LEGAUX", "hide-from-representatives"),
+            ("INVISIBLE_PATIENT", "hide"),
+            ("entered-in-error", "delete"),
+        ] {
+            if text.contains(word) {
+                self.has("op", op);
+            }
+        }
+        let of_labels = text.contains("securityLabel");
+        if of_labels && !text.contains("MASQUE_PS") {
+            self.has("op", "unmask");
+        }
+        if of_labels && !text.contains("INVISIBLE_PATIENT") {
+            self.has("op", "show");
+        }
+        if text.contains("isArchived") || text.contains("is-archived") {
+            self.has("op", if text.contains("true") { "archive" } else { "unarchive" });
+        }
+    }
+}
+
+fn codes(labels: &Value) -> Vec<String> {
+    let labels = labels.as_array().map(Vec::as_slice).unwrap_or_default();
+    let codings = labels.iter().filter_map(|label| label["coding"].as_array()).flatten();
+    codings.filter_map(|coding| coding["code"].as_str()).map(str::to_owned).collect()
+}
+
+/// A query's text, without its escapes.
+fn decoded(text: &str) -> String {
+    let escaped = text.replace('&', "%26").replace('=', "%3D");
+    let mut pairs = url::form_urlencoded::parse(escaped.as_bytes());
+    pairs.next().map_or_else(String::new, |(name, _)| name.into_owned())
+}

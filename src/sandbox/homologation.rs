@@ -1,0 +1,568 @@
+//! The sandbox's homologation kit: runs with cards and patients of their own, and what was seen of them.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::json;
+
+use super::example::Example;
+use super::fixtures::{self, TEST, call_of};
+use crate::fhir::patch::Patch;
+use crate::homologation::kit::{Act, Asked, Kit};
+use crate::homologation::report::{CALLS, Report};
+use crate::homologation::run::{Patient, Run};
+use crate::homologation::seen::Seen;
+use crate::operations::feed::{self, Form};
+use crate::operations::{Services, update_document};
+use crate::pki::{Holder, HolderKind, PkiFolder};
+use crate::store::{DatabaseUrl, DocumentKey, NewState, Step, Switches};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct SandboxKit {
+    data: PathBuf,
+    certs: PathBuf,
+    authorities: PathBuf,
+    database: DatabaseUrl,
+    services: Arc<Services>,
+    /// One call is written at a time.
+    calls: Mutex<()>,
+    /// One run is opened at a time: they share a PKI.
+    opening: tokio::sync::Mutex<()>,
+    /// There is a run: until then nothing is kept.
+    watches: AtomicBool,
+}
+
+impl SandboxKit {
+    pub(super) fn new(data: &Path, certs: &Path, database: DatabaseUrl, services: Arc<Services>) -> Self {
+        Self {
+            data: data.to_owned(),
+            certs: certs.to_owned(),
+            authorities: certs.join("ca.pem"),
+            database,
+            services,
+            calls: Mutex::new(()),
+            opening: tokio::sync::Mutex::new(()),
+            watches: AtomicBool::new(Run::folder_of(data).exists()),
+        }
+    }
+
+    fn write(&self, seen: &Seen) -> Result<()> {
+        let folder = Run::folder_of(&self.data);
+        let line = serde_json::to_string(seen)? + "\n";
+        let _one = self.calls.lock().map_err(|_| anyhow!("another call was not written"))?;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(CALLS))?;
+        Ok(file.write_all(line.as_bytes())?)
+    }
+
+    /// The folder of a new run: whoever makes it has the number.
+    fn new_folder(&self) -> Result<Run> {
+        let folder = Run::folder_of(&self.data);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        self.watches.store(true, Ordering::Relaxed);
+        for number in 1..=9_999 {
+            let run = Run { id: format!("R{number:04}"), ..Run::default() };
+            match std::fs::create_dir(run.folder(&self.data)) {
+                Ok(()) => return Ok(run),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).context(run.id),
+            }
+        }
+        bail!("there are 9,999 runs: begin the sandbox anew")
+    }
+
+    async fn open_run(&self, asked: Asked) -> Result<Run> {
+        asked.check()?;
+        let _one = self.opening.lock().await;
+        let mut run = self.new_folder()?;
+        let environment = &self.services.environment;
+        (run.name, run.software, run.profile) = (asked.name, asked.software, asked.profile);
+        run.opened = environment.now().to_string();
+        let number = run.number();
+        let doctors = [professional_id(number, 0), professional_id(number, 1)];
+        let (pki, holders, now) = (PkiFolder::new(&self.certs), holders(number), environment.now());
+        let (prefix, written) = (run.id.to_ascii_lowercase(), run.clone());
+        // RSA keys: as long as many requests.
+        run = tokio::task::spawn_blocking(move || {
+            let mut run = written;
+            for (name, whose, holder) in holders {
+                let name = format!("{prefix}-{name}");
+                let issued = pki.issue(&name, &holder, now)?;
+                run.callers.push(issued.serial.to_ascii_lowercase());
+                if let (Some(id), Some(profession)) = (&holder.id, holder.profession) {
+                    pki.note_activity(id, profession, PRACTICE)?;
+                    run.callers.push(id.clone());
+                }
+                run.cards.insert(name, whose.to_owned());
+            }
+            anyhow::Ok(run)
+        })
+        .await??;
+        run.patients = self.patients(number, &doctors).await?;
+        run.write(&self.data)?;
+        Ok(run)
+    }
+
+    async fn patients(&self, number: u32, doctors: &[String; 2]) -> Result<BTreeMap<String, Patient>> {
+        let mut patients = BTreeMap::new();
+        for (order, role) in ROLES.iter().enumerate() {
+            let mut patient = patient(number, order, role);
+            if role.name != "inexistant" {
+                patient.record_id = self.record(&patient, role.name, doctors).await?;
+            }
+            patients.insert(role.name.to_owned(), patient);
+        }
+        Ok(patients)
+    }
+
+    async fn record(&self, patient: &Patient, role: &str, doctors: &[String; 2]) -> Result<String> {
+        let services = &self.services;
+        let now = services.environment.now().as_microsecond();
+        let new = fixtures::new_record(
+            services,
+            TEST,
+            &patient.ins,
+            &patient.family,
+            &patient.given,
+            &patient.birth_date,
+        );
+        let closed = role == "ferme";
+        let new = crate::store::NewRecord {
+            open: !closed,
+            closed_at: closed.then_some(now),
+            closing_reason: closed.then(|| "DEMANDE_PATIENT".to_owned()),
+            opposed_to_centre_15: role == "sansquinze",
+            masked_open_in_emergencies: role == "urgence",
+            ..new
+        };
+        let id = new.id.clone();
+        fixtures::create(services, new).await?;
+        let [doctor, other] = doctors;
+        match role {
+            "autorise" | "mineur" => fixtures::standing(services, &id, doctor, false, i64::MAX).await?,
+            "complet" => {
+                fixtures::standing(services, &id, doctor, false, i64::MAX).await?;
+                fixtures::standing(services, &id, other, false, i64::MAX).await?;
+                self.documents(patient, other).await?;
+                fixtures::standing(services, &id, other, true, i64::MAX).await?;
+            }
+            "expire" => fixtures::standing(services, &id, doctor, false, now - 1).await?,
+            "bloquant" => {
+                fixtures::standing(services, &id, doctor, false, i64::MAX).await?;
+                fixtures::standing(services, &id, other, true, i64::MAX).await?;
+            }
+            "traite" => {
+                fixtures::medecin_traitant(services, &id, doctor).await?;
+                self.document(
+                    patient,
+                    other,
+                    &Prepared { labels: &["N", "MASQUE_PS"], ..Prepared::default() },
+                    0,
+                )
+                .await?;
+            }
+            "urgence" => {
+                self.document(
+                    patient,
+                    other,
+                    &Prepared { labels: &["N", "MASQUE_PS"], ..Prepared::default() },
+                    0,
+                )
+                .await?;
+            }
+            _ => {}
+        }
+        Ok(id)
+    }
+
+    /// What is to be found and read in the complete record.
+    async fn documents(&self, patient: &Patient, author: &str) -> Result<()> {
+        for (number, prepared) in PREPARED.iter().enumerate() {
+            let unique_id = self.document(patient, author, prepared, number).await?;
+            if prepared.archived {
+                let call = call_of(&self.services, author, AUTHOR, "sandbox: prepared document");
+                let patch = json!([{ "op": "add", "path": "/extension/-", "value": {
+                    "url": crate::fhir::document_reference::IS_ARCHIVED, "valueBoolean": true,
+                } }]);
+                let patch = Patch::of_json_patch(&patch.to_string())?;
+                update_document::run(&call, DocumentKey::UniqueId(format!("urn:oid:{unique_id}")), patch, None)
+                    .await?
+                    .into_inner()?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn document(
+        &self,
+        patient: &Patient,
+        author: &str,
+        prepared: &Prepared,
+        number: usize,
+    ) -> Result<String> {
+        let unique_id = format!("2.25.1100{}{number:02}", patient.ins);
+        let example = Example {
+            labels: prepared.labels,
+            author,
+            type_code: prepared.type_code,
+            class_code: prepared.class_code,
+            ..Example::new(TEST, &patient.ins, &patient.family, &unique_id)
+        };
+        let transaction = match prepared.bytes {
+            None => example.transaction(),
+            Some((media, format, bytes)) => {
+                let mut document = example.document_reference(bytes);
+                for (at, member, said) in [
+                    ("/content/0/attachment", "contentType", json!(media)),
+                    ("/content/0/format", "code", json!(format)),
+                    ("/content/0/format", "system", json!(FORMATS)),
+                ] {
+                    if let Some(element) = document.pointer_mut(at) {
+                        crate::fhir::json::set(element, member, said);
+                    }
+                }
+                example.transaction_of(document, bytes)
+            }
+        };
+        let call = call_of(&self.services, author, AUTHOR, "sandbox: prepared document");
+        feed::run(&call, Form::Transaction, transaction).await?.into_inner()?;
+        Ok(unique_id)
+    }
+
+    async fn patient_acts(&self, id: &str, patient: &str, act: Act) -> Result<()> {
+        let run = Run::read(&self.data, id)?;
+        let patient = run.patients.get(patient).context("there is no such patient in this run")?;
+        ensure!(!patient.record_id.is_empty(), "this patient has no record");
+        let services = &self.services;
+        let doctor = professional_id(run.number(), 0);
+        let opposes = |opposed| Switches { opposed_to_feeding: Some(opposed), ..Switches::default() };
+        match act {
+            Act::Block => {
+                return fixtures::standing(services, &patient.record_id, &doctor, true, i64::MAX).await;
+            }
+            Act::Unblock => {
+                return fixtures::standing(services, &patient.record_id, &doctor, false, i64::MAX).await;
+            }
+            Act::Oppose | Act::Allow | Act::Close | Act::Reopen => {}
+        }
+        let (grant, record_id) = (fixtures::patient_side(services)?, patient.record_id.clone());
+        let context = fixtures::trace(services, "sandbox: patient's decision");
+        let entry = context.granted(200, "sandbox", Some(&record_id), &[]);
+        let done = services
+            .store
+            .writer()
+            .commit(move |transaction| {
+                match act {
+                    Act::Oppose => transaction.set_switches(&grant, &record_id, opposes(true))?,
+                    Act::Allow => transaction.set_switches(&grant, &record_id, opposes(false))?,
+                    Act::Close => {
+                        let reason = "DEMANDE_PATIENT".to_owned();
+                        transaction.set_state(&grant, &record_id, &NewState::Closed { reason }, context.at)?;
+                    }
+                    _ => transaction.set_state(&grant, &record_id, &NewState::Open, context.at)?,
+                }
+                Ok(Step { value: (), trace: entry.clone(), keep: true })
+            })
+            .await?;
+        done.into_inner();
+        Ok(())
+    }
+}
+
+impl Kit for SandboxKit {
+    fn note(&self, seen: &Seen) {
+        if let Err(error) = self.write(seen) {
+            tracing::warn!(error = format!("{error:#}"), "a call is not written down for the homologation kit");
+        }
+    }
+
+    fn watches(&self) -> bool {
+        self.watches.load(Ordering::Relaxed)
+    }
+
+    fn runs(&self) -> Result<Vec<Run>> {
+        Run::all(&self.data)
+    }
+
+    fn report(&self, id: &str) -> Result<Report> {
+        Report::of(&self.data, &self.database, id)
+    }
+
+    fn card(&self, id: &str, name: &str, kind: &str) -> Result<PathBuf> {
+        let run = Run::read(&self.data, id)?;
+        ensure!(run.cards.contains_key(name), "the run has no such card");
+        ensure!(["pem", "key", "p12"].contains(&kind), "a card is pem, key or p12");
+        Ok(self.certs.join(format!("{name}.{kind}")))
+    }
+
+    fn authorities(&self) -> &Path {
+        &self.authorities
+    }
+
+    fn open(&self, asked: Asked) -> BoxFuture<'_, Result<Run>> {
+        self.open_run(asked).boxed()
+    }
+
+    fn act<'a>(&'a self, id: &'a str, patient: &'a str, act: Act) -> BoxFuture<'a, Result<()>> {
+        self.patient_acts(id, patient, act).boxed()
+    }
+}
+
+const PRACTICE: &str = "1750000101";
+/// TRE_A11.
+const FORMATS: &str = "https://mos.esante.gouv.fr/NOS/TRE_A11-IheFormatCode/FHIR/TRE-A11-IheFormatCode";
+const AUTHOR: &str = "AUTEUR DEMONSTRATION";
+
+/// A document that is there when a run begins.
+struct Prepared {
+    type_code: &'static str,
+    class_code: &'static str,
+    labels: &'static [&'static str],
+    archived: bool,
+    /// Media type, format and bytes; a CDA document unless given.
+    bytes: Option<(&'static str, &'static str, &'static [u8])>,
+}
+
+impl Prepared {
+    const DEFAULT: Self =
+        Self { type_code: "11488-4", class_code: "10", labels: &["N"], archived: false, bytes: None };
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+const PREPARED: [Prepared; 7] = [
+    Prepared { type_code: "11506-3", class_code: "10", ..Prepared::DEFAULT },
+    Prepared { type_code: "15507-7", class_code: "10", ..Prepared::DEFAULT },
+    Prepared { type_code: "34112-3", class_code: "10", ..Prepared::DEFAULT },
+    Prepared { type_code: "34112-3", class_code: "10", ..Prepared::DEFAULT },
+    Prepared {
+        type_code: "34112-3",
+        class_code: "10",
+        archived: true,
+        bytes: Some(("text/rtf", "urn:ihe:iti-fr:xds-sd:rtf:2010", br"{\rtf1 Compte rendu}")),
+        ..Prepared::DEFAULT
+    },
+    Prepared {
+        type_code: "18748-4",
+        class_code: "31",
+        bytes: Some(("image/tiff", "urn:ihe:iti-fr:xds-sd:tiff:2010", b"II*\0\x08\0\0\0\0\0")),
+        ..Prepared::DEFAULT
+    },
+    Prepared {
+        type_code: "70004-7",
+        class_code: "10",
+        labels: &["N", "INVISIBLE_PATIENT"],
+        bytes: Some(("text/plain", "urn:ihe:iti:xds-sd:text:2008", b"Compte rendu")),
+        ..Prepared::DEFAULT
+    },
+];
+
+/// What a patient of a run is for.
+struct Role {
+    name: &'static str,
+    given: &'static str,
+    /// YYYY-MM-DD.
+    birth_date: &'static str,
+    what_for: &'static str,
+}
+
+const ROLES: [Role; 12] = [
+    Role {
+        name: "ouvert",
+        given: "OLIVIER",
+        birth_date: "1985-06-15",
+        what_for: "dossier ouvert, aucune autorisation",
+    },
+    Role {
+        name: "autorise",
+        given: "ALAIN",
+        birth_date: "1979-03-28",
+        what_for: "dossier ouvert, le premier médecin est autorisé",
+    },
+    Role {
+        name: "complet",
+        given: "CAMILLE",
+        birth_date: "1972-11-04",
+        what_for: "documents de plusieurs types, formats et visibilités ; le premier médecin est autorisé, le second bloqué",
+    },
+    Role {
+        name: "mineur",
+        given: "MANON",
+        birth_date: "2017-05-19",
+        what_for: "mineur, le premier médecin est autorisé",
+    },
+    Role { name: "ferme", given: "FRANCIS", birth_date: "1960-01-20", what_for: "dossier fermé" },
+    Role { name: "expire", given: "ELISE", birth_date: "1983-11-25", what_for: "autorisation expirée" },
+    Role {
+        name: "oppose",
+        given: "OSCAR",
+        birth_date: "1959-07-03",
+        what_for: "alimentez deux documents, puis faites s'opposer le patient",
+    },
+    Role {
+        name: "bloquant",
+        given: "BRUNO",
+        birth_date: "1991-08-02",
+        what_for: "le second médecin est bloqué",
+    },
+    Role {
+        name: "traite",
+        given: "THEODORE",
+        birth_date: "1944-02-14",
+        what_for: "le premier médecin est médecin traitant ; un document masqué d'un autre auteur",
+    },
+    Role {
+        name: "urgence",
+        given: "ULYSSE",
+        birth_date: "1963-09-07",
+        what_for: "documents masqués ouverts en urgence",
+    },
+    Role {
+        name: "sansquinze",
+        given: "SUZANNE",
+        birth_date: "1948-03-30",
+        what_for: "opposé à l'accès du centre 15",
+    },
+    Role {
+        name: "inexistant",
+        given: "IGOR",
+        birth_date: "1970-10-10",
+        what_for: "INS qualifiée, aucun dossier",
+    },
+];
+
+/// A patient whose identifiers no other run has.
+fn patient(number: u32, order: usize, role: &Role) -> Patient {
+    let digits: String = role.birth_date.chars().filter(char::is_ascii_digit).collect();
+    let sex = if matches!(role.name, "complet" | "mineur" | "expire" | "sansquinze") { 2 } else { 1 };
+    // Year and month of birth; department and commune that say which run; the order says which patient.
+    let body = format!(
+        "{sex}{}{}{:02}{:03}{:03}",
+        digits.get(2..4).unwrap_or_default(),
+        digits.get(4..6).unwrap_or_default(),
+        21 + number / 900,
+        1 + number % 900,
+        100 + order
+    );
+    let key = 97 - body.parse::<u64>().unwrap_or_default() % 97;
+    let letters: String =
+        format!("{number:04}").bytes().map(|digit| char::from(b'A' + (digit - b'0'))).collect();
+    Patient {
+        ins: format!("{body}{key:02}"),
+        family: format!("{}-{letters}", role.name.to_ascii_uppercase()),
+        given: role.given.to_owned(),
+        birth_date: role.birth_date.to_owned(),
+        record_id: String::new(),
+        what_for: role.what_for.to_owned(),
+    }
+}
+
+/// PS_IdNat of a professional of a run: 8 and an RPPS number, whose last digit is its key.
+fn professional_id(number: u32, order: u32) -> String {
+    let body = format!("102{:07}", number * 10 + order);
+    let sum: u32 = body
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(digit - b'0');
+            match place % 2 {
+                0 if digit > 4 => digit * 2 - 9,
+                0 => digit * 2,
+                _ => digit,
+            }
+        })
+        .sum();
+    format!("8{body}{}", (10 - sum % 10) % 10)
+}
+
+/// The cards of a run: name of the file, whose it is, holder.
+fn holders(number: u32) -> Vec<(&'static str, &'static str, Holder)> {
+    let professional = |order: u32, family: &str, given: &str, profession: u8, title: &str| Holder {
+        family: Some(family.into()),
+        given: Some(given.into()),
+        id: Some(professional_id(number, order)),
+        profession: Some(profession),
+        title: Some(title.into()),
+        specialities: if profession == 10 { vec!["SM26".into()] } else { Vec::new() },
+        ..Holder::new(HolderKind::Cps)
+    };
+    let staff = |kind, structure: &str, name: &str| Holder {
+        structure: Some(structure.into()),
+        structure_name: Some(name.into()),
+        ..Holder::new(kind)
+    };
+    vec![
+        ("cps-medecin", "CPS, premier médecin", professional(0, "PREMIER", "PAULE", 10, "Médecin")),
+        ("cps-medecin-b", "CPS, second médecin", professional(1, "SECOND", "SIMON", 10, "Médecin")),
+        ("cps-pharmacien", "CPS, pharmacien", professional(2, "PHARE", "PIA", 21, "Pharmacien")),
+        (
+            "cps-kine",
+            "CPS, masseur-kinésithérapeute",
+            professional(3, "KIRA", "KARL", 70, "Masseur-Kinésithérapeute"),
+        ),
+        (
+            "cpe-secretaire",
+            "CPE, secrétaire médicale",
+            Holder {
+                family: Some("SECRET".into()),
+                given: Some("NADIA".into()),
+                id: Some(format!("3750000101/R{number:04}E")),
+                ..staff(HolderKind::Cpe, PRACTICE, "CABINET DU DR BERNARD")
+            },
+        ),
+        (
+            "org",
+            "certificat d'établissement, authentification indirecte",
+            Holder {
+                common_name: Some(format!("DPI R{number:04}")),
+                ..staff(HolderKind::OrganisationClient, "1750000010", "HOPITAL DE DEMONSTRATION")
+            },
+        ),
+        (
+            "org-signature",
+            "cachet d'établissement, pour les assertions",
+            Holder {
+                common_name: Some(format!("Cachet R{number:04}")),
+                ..staff(HolderKind::OrganisationSeal, "1750000010", "HOPITAL DE DEMONSTRATION")
+            },
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::identifiers::IdentifierChecks;
+
+    #[test]
+    fn identifiers_of_runs_are_valid_and_their_own() {
+        let checks = IdentifierChecks { keys: true, editor_accounts: true };
+        let mut seen = std::collections::HashSet::new();
+        for number in [1, 2, 899, 900, 901, 9_999] {
+            for (order, role) in ROLES.iter().enumerate() {
+                let patient = patient(number, order, role);
+                assert_eq!(patient.ins.len(), 15, "{}", patient.ins);
+                let (body, key) = patient.ins.split_at(13);
+                assert_eq!(97 - body.parse::<u64>().unwrap() % 97, key.parse::<u64>().unwrap());
+                assert!(seen.insert(patient.ins.clone()), "{number} {}: {}", role.name, patient.ins);
+            }
+            for order in 0..4 {
+                let id = professional_id(number, order);
+                assert!(checks.is_professional_id(&id), "{id}");
+                assert!(seen.insert(id));
+            }
+        }
+        assert!(!checks.is_professional_id("810200000011"), "control: another key");
+    }
+}
