@@ -1,7 +1,10 @@
 //! Bodies that lie in the database: those that the server makes, in the commit of what they are made of, and short ones that are fed. A row is much
 //! cheaper than a file with its folder and two flushes, shares the commit of its document, and is never an orphan (decision 0036).
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
+use diesel::sql_types::Binary;
 
 use super::bodies::{BodyName, BodyStore, is_digest};
 use super::documents::OpenedDocument;
@@ -80,6 +83,23 @@ pub(super) fn keep_made(
 pub(super) fn find(connection: &mut DatabaseConnection, binary_id: &str) -> QueryResult<Option<Vec<u8>>> {
     let of_binary = made_body::table.filter(made_body::binary_id.eq(binary_id));
     of_binary.select(made_body::bytes).first(connection).optional()
+}
+
+define_sql_function! {
+    /// Bytes of a value.
+    fn octet_length(bytes: Binary) -> Integer;
+}
+
+/// How many bytes lie in the rows of these, as they lie there.
+pub(super) fn lengths(
+    connection: &mut DatabaseConnection,
+    binaries: &[&str],
+) -> QueryResult<HashMap<String, u64>> {
+    let rows: Vec<(String, i32)> = made_body::table
+        .filter(made_body::binary_id.eq_any(binaries))
+        .select((made_body::binary_id, octet_length(made_body::bytes)))
+        .load(connection)?;
+    Ok(rows.into_iter().map(|(id, length)| (id, u64::from(length.unsigned_abs()))).collect())
 }
 
 /// The bytes of a row, opened, and those that were fed.

@@ -14,6 +14,7 @@ on_both_engines!(
     a_copy_under_load_comes_back_whole,
     a_database_is_migrated_once,
     what_is_not_as_it_was_copied_is_noticed,
+    a_row_that_is_not_as_it_was_fed_is_noticed,
     a_copy_lies_apart_and_forgets_what_was_erased
 );
 
@@ -218,4 +219,36 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = entries.flat_map(below).collect();
     files.sort();
     files
+}
+
+fn a_row_that_is_not_as_it_was_fed_is_noticed(engine: Engine) {
+    let (world, folder) = (World::start(engine), tempfile::tempdir().unwrap());
+    feed(&world, "cps-medecin", "2.25.48400");
+    let copy = folder.path().join("copy");
+    told(&back_up(&world, &copy));
+    let manifest = std::fs::read(copy.join("manifest.json")).unwrap();
+    let row = "binary_id = (SELECT binary_id FROM document WHERE unique_id LIKE '%2.25.48400')";
+    // As long as it was: the restore that opens it finds it.
+    let altered = match engine {
+        Engine::Sqlite => "zeroblob(octet_length(bytes))",
+        Engine::Postgres => "set_byte(bytes, 50, get_byte(bytes, 50) # 1)",
+    };
+    world.sql(&format!("CREATE TABLE saved AS SELECT * FROM made_body WHERE {row}"));
+    world.sql(&format!("UPDATE made_body SET bytes = {altered} WHERE {row}"));
+    let other = folder.path().join("other");
+    told(&back_up(&world, &other));
+    let place = folder.path().join("place");
+    std::fs::create_dir(&place).unwrap();
+    let database = DatabaseOfTest::new(engine, &place);
+    let why = refused(&restore(&world, &other, &place.join("data"), &database.url));
+    assert!(why.contains("does not open"), "{why}");
+    // Shorter, or gone: no copy is made that hides it, and the last one stays.
+    for damage in ["UPDATE made_body SET bytes = substr(bytes, 2) WHERE", "DELETE FROM made_body WHERE"] {
+        world.sql(&format!("{damage} {row}"));
+        let why = refused(&back_up(&world, &copy));
+        assert!(why.contains("missing or altered in the database"), "{damage}: {why}");
+        assert_eq!(std::fs::read(copy.join("manifest.json")).unwrap(), manifest);
+    }
+    world.sql("INSERT INTO made_body SELECT * FROM saved; DROP TABLE saved");
+    told(&back_up(&world, &copy));
 }

@@ -25,7 +25,7 @@ use super::bodies::{BodyName, BodyStore, BodyStoreLocation, Copied, hex};
 use super::engine::{self, DatabaseConnection, DatabaseUrl};
 use super::keys::{KeyRow, sealing};
 use super::schema::{document, record, record_key};
-use super::small_bodies::{self, is_in_database};
+use super::small_bodies::{self, is_in_database, is_made};
 use super::trace_log::LogState;
 use crate::error::Failure;
 use crate::sealing::{Segments, Vault, WrappedKey};
@@ -161,7 +161,9 @@ pub async fn back_up(
     let mut copies = futures_util::stream::iter(&named)
         .map(|named| copy_one(named, bodies, &target))
         .buffer_unordered(AT_ONCE);
-    let (mut lost_here, mut done) = (Vec::new(), 0);
+    // Those that lie in the database are there with it.
+    let in_database = manifest.documents.saturating_sub(named.len() as u64);
+    let (mut lost_here, mut done) = (Vec::new(), in_database);
     while let Some((named, copied)) = copies.try_next().await? {
         done += 1;
         progress(Progress::Documents(done, manifest.documents));
@@ -198,12 +200,20 @@ fn named(connection: &mut DatabaseConnection) -> Result<Vec<Named>> {
         let rows = page(connection, &behind)?;
         let Some(last) = rows.last() else { return Ok(named) };
         behind.clone_from(&last.0);
-        named.extend(rows.into_iter().filter(|row| !is_in_database(&row.2)).map(
-            |(_, record_id, key, _, size, _)| {
-                let length = length(&key, size);
-                Named { key, record_id, length }
-            },
-        ));
+        let (in_rows, elsewhere): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| is_in_database(&row.2));
+        let binaries: Vec<&str> = in_rows.iter().map(|row| row.0.as_str()).collect();
+        let lengths = small_bodies::lengths(connection, &binaries)?;
+        for (binary_id, _, key, _, size, _) in &in_rows {
+            // What the server made before there were keys lies as it was made.
+            let (sealed, plain) = (Segments::of(size.unsigned_abs()).sealed(), size.unsigned_abs());
+            let right =
+                lengths.get(binary_id).is_some_and(|has| *has == sealed || is_made(key) && *has == plain);
+            ensure!(right, "the body {key} is missing or altered in the database, and a document names it");
+        }
+        named.extend(elsewhere.into_iter().map(|(_, record_id, key, _, size, _)| {
+            let length = length(&key, size);
+            Named { key, record_id, length }
+        }));
     }
 }
 
