@@ -535,6 +535,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         budgets: file.limits.budgets(),
         even_answers: Duration::from_millis(file.api.even_answers),
         drain: Duration::from_secs(file.api.drain),
+        hostile: None,
         kit: None,
         ocsp: file.trust.ocsp.map(|ocsp| OcspSettings {
             url: ocsp.url,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use habilis::api::hostile::Hostile;
 use habilis::api::limits::Budgets;
 use habilis::environment::Environment;
 use habilis::identity::software::Unregistered;
@@ -118,6 +119,10 @@ struct SandboxArguments {
     /// Refuse software that the registry does not know, and calls that name none.
     #[arg(long)]
     refuse_unregistered: bool,
+    /// Trouble clients, so that they learn to send again: of a hundred requests five are answered late, with 503 or 429, or by a cut
+    /// connection once all is done. Every answer says so (X-Habilis-Hostile).
+    #[arg(long)]
+    hostile: bool,
     /// MiB on the disk that are kept for traces, should it be full (SQLite).
     #[arg(long, default_value_t = 0)]
     reserve: u16,
@@ -282,6 +287,7 @@ async fn sandbox(arguments: SandboxArguments) -> Result<()> {
         body_deadline: server::BODY_DEADLINE,
         drain: Duration::from_secs(arguments.drain.into()),
         bodies: None,
+        hostile: arguments.hostile.then_some(Hostile { share: 5, late: Duration::from_secs(3) }),
         small_bodies: u64::from(arguments.in_database) << 10,
         batch: arguments.batch.into(),
     };
@@ -348,7 +354,9 @@ fn stop_on_signal(listening: &Listening) {
 
 /// Removes what a sandbox made in its folders, by name, and nothing else.
 fn reset(data: &Path, certs: &Path) -> Result<()> {
-    for name in ["habilis.db", "habilis.db-wal", "habilis.db-shm", "bodies", "examples", "checkpoints"] {
+    for name in
+        ["habilis.db", "habilis.db-wal", "habilis.db-shm", "bodies", "examples", "checkpoints", "homologation"]
+    {
         remove(&data.join(name))?;
     }
     // Certificates issued by hand go with the authorities that issued them.

@@ -15,6 +15,7 @@ use actix_web::{App, HttpServer, web};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
 
+use crate::api::hostile::Hostile;
 use crate::api::limits::{Budgets, Limits};
 use crate::api::pace::Pace;
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
@@ -97,6 +98,8 @@ pub struct Settings {
     pub body_deadline: Duration,
     /// How long a server that is about to stop still answers, so that nobody is sent to it any more when it does.
     pub drain: Duration,
+    /// How a sandbox troubles its clients; never a server of real records.
+    pub hostile: Option<Hostile>,
     /// The sandbox's homologation kit; none on a server of real records.
     pub kit: Option<Arc<dyn Kit>>,
 }
@@ -309,6 +312,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         trust_faults: AtomicU64::new(trust.faults.len() as u64),
         draining: AtomicBool::new(false),
         body_memory: Arc::new(tokio::sync::Semaphore::new(api::BODY_MEMORY)),
+        hostile: settings.hostile,
         kit: settings.kit,
     });
 

@@ -23,6 +23,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use jiff::Timestamp;
 
 use super::Api;
+use super::hostile::{self, Trouble};
 use super::limits::Who;
 use super::negotiation::Format;
 use super::observe::Watch;
@@ -56,6 +57,7 @@ where
     let lane = connected.lane();
     let served = async move {
         let result = match connected.caller(operation).await {
+            Ok(_) if let Some(instead) = connected.trouble.and_then(Trouble::instead) => Err(instead),
             Ok(caller) => {
                 let services = Arc::clone(&connected.api.services);
                 let scopes = caller.session.as_ref().map(|session| session.scopes.and(connected.admitted));
@@ -155,10 +157,12 @@ pub async fn let_out(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     if response.response().extensions().get::<Receipt>().is_some() {
-        return Ok(match watch {
+        let response = match watch {
             Some(watch) => watch.end(response),
             None => response,
-        });
+        };
+        let cut = response.response().extensions().get::<hostile::Cut>().is_some();
+        return Ok(if cut { response.map_body(|_, _| hostile::cut()) } else { response });
     }
     tracing::error!(path = response.request().path(), "an answer without a trace was held back");
     let (request, _) = response.into_parts();
@@ -184,6 +188,8 @@ struct Connected<'a> {
     paid: bool,
     /// What the software may do, of what its token is for.
     admitted: Scopes,
+    /// What a hostile sandbox does to it.
+    trouble: Option<Trouble>,
 }
 
 impl<'a> Connected<'a> {
@@ -208,7 +214,19 @@ impl<'a> Connected<'a> {
             peer.note(&api.services.sessions.revocation, now);
         }
         let even = operation.even;
-        Some(Self { api, request, peer, trace, now, arrival, even, paid: false, admitted: Scopes::all() })
+        let trouble = api.hostile.and_then(|hostile| hostile.trouble(environment.draw()));
+        Some(Self {
+            trouble,
+            api,
+            request,
+            peer,
+            trace,
+            now,
+            arrival,
+            even,
+            paid: false,
+            admitted: Scopes::all(),
+        })
     }
 
     /// The peer, if its certificate counts now.
@@ -381,7 +399,16 @@ impl<'a> Connected<'a> {
             let whole = self.request.extensions().get::<Arrival>().copied();
             self.api.pace.hold(whole.unwrap_or(self.arrival), environment.draw()).await;
         }
+        if let Some(Trouble::Late(by)) = self.trouble {
+            actix_web::rt::time::sleep(by).await;
+        }
         let mut response = respond::http(answer, request_id);
+        if let Some(hostile) = self.api.hostile {
+            response.headers_mut().insert(hostile::ANNOUNCED, hostile.announcement());
+        }
+        if self.trouble == Some(Trouble::Cut) {
+            response.extensions_mut().insert(hostile::Cut);
+        }
         response.extensions_mut().insert(Receipt(()));
         response
     }

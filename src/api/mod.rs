@@ -11,6 +11,7 @@ mod document_reference;
 mod document_search;
 mod fhir_document;
 pub mod gate;
+pub mod hostile;
 pub mod limits;
 mod list;
 mod mes;
@@ -70,6 +71,8 @@ pub struct Api {
     pub draining: std::sync::atomic::AtomicBool,
     /// Memory for the bodies of all requests under way, one permit a KiB.
     pub body_memory: Arc<Semaphore>,
+    /// How the sandbox troubles its clients.
+    pub hostile: Option<hostile::Hostile>,
     /// The sandbox's homologation kit.
     pub kit: Option<Arc<dyn Kit>>,
 }

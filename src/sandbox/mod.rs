@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 
 pub use fixtures::{holders, records};
 
+use crate::api::hostile::Hostile;
 use crate::api::limits::Budgets;
 use crate::audit::checkpointer::AuditSettings;
 use crate::environment::Environment;
@@ -84,6 +85,8 @@ pub struct SandboxOptions {
     pub batch: usize,
     /// See [`Settings::drain`].
     pub drain: Duration,
+    /// How clients are troubled.
+    pub hostile: Option<Hostile>,
     /// Bodies of up to so many bytes lie in the database.
     pub small_bodies: u64,
     /// Where the others lie: in a folder of the data, unless given.
@@ -180,6 +183,7 @@ impl Sandbox {
             workers: options.workers,
             body_deadline: options.body_deadline,
             drain: options.drain,
+            hostile: options.hostile,
             kit: None,
         };
         let services = server::services(&mut settings, environment)?;

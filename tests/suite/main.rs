@@ -19,6 +19,7 @@ mod generate;
 mod hidden;
 mod history;
 mod homologation;
+mod hostile;
 mod kill;
 mod kit;
 mod linear;

@@ -97,6 +97,8 @@ pub struct Options {
     pub beside: Option<Beside>,
     /// Where bodies lie: in a folder of the data, unless given.
     pub bodies: Option<BodyStoreLocation>,
+    /// How clients are troubled.
+    pub hostile: Option<habilis::api::hostile::Hostile>,
     /// Up to so many bytes lie in the database: as by default, unless given.
     pub small_bodies: u64,
     /// An instant at which time stands still, and from which identifiers are drawn, the same each time.
@@ -131,6 +133,7 @@ impl Default for Options {
             notices: Default::default(),
             beside: None,
             bodies: None,
+            hostile: None,
             small_bodies: habilis::store::SMALL_BODIES,
             repeatable: None,
         }
@@ -208,6 +211,7 @@ impl World {
             drain: DRAIN,
             batch: 64,
             bodies: options.bodies,
+            hostile: options.hostile,
             small_bodies: options.small_bodies,
         };
         let held = options.repeatable.map(|at| Arc::new(MovableClock::held_at(at)));

@@ -1,0 +1,74 @@
+//! Hostile mode: a client that sends the same again loses nothing and has nothing twice.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use habilis::api::hostile::Hostile;
+use habilis::sandbox::example::Example;
+
+use crate::on_both_engines;
+use crate::support::{Client, Engine, OTHER, Options, TEST, World};
+
+on_both_engines!(who_sends_again_has_all_of_it_once);
+
+const LATE: Duration = Duration::from_millis(250);
+
+/// Sends until it is taken, and counts what came before.
+fn fed(world: &World, client: &mut Client, unique_id: &str, seen: &mut BTreeMap<&'static str, u32>) {
+    let json = [("Content-Type", "application/fhir+json")];
+    let body = Example::new(TEST, OTHER, "OUVERT", unique_id).transaction();
+    for _ in 0..50 {
+        let begun = Instant::now();
+        let kind = match client.send("POST", "", &json, Some(body.clone())) {
+            Err(_) => {
+                *client = world.client("cps-medecin");
+                "cut"
+            }
+            Ok(answer) => {
+                assert_eq!(answer.header("x-habilis-hostile"), "60");
+                match answer.status {
+                    200 if begun.elapsed() >= LATE => "late",
+                    200 => "taken",
+                    429 | 503 => {
+                        assert!(answer.header("retry-after").parse::<u32>().is_ok());
+                        assert!(answer.text().contains("OperationOutcome"));
+                        if answer.status == 429 { "429" } else { "503" }
+                    }
+                    status => panic!("{status}: {}", answer.text()),
+                }
+            }
+        };
+        *seen.entry(kind).or_default() += 1;
+        if matches!(kind, "late" | "taken") {
+            return;
+        }
+    }
+    panic!("{unique_id} is never taken");
+}
+
+fn who_sends_again_has_all_of_it_once(engine: Engine) {
+    let hostile = Some(Hostile { share: 60, late: LATE });
+    let world = World::start_with(engine, Options { hostile, ..Options::default() });
+    let (mut client, mut seen) = (world.client("cps-medecin"), BTreeMap::new());
+    let before = world.rows("document");
+    for number in 0..40 {
+        fed(&world, &mut client, &format!("2.25.5300{number}"), &mut seen);
+    }
+    assert_eq!(world.rows("document"), before + 40, "{seen:?}");
+    for kind in ["cut", "late", "taken", "429", "503"] {
+        assert!(seen.contains_key(kind), "{kind}: {seen:?}");
+    }
+    // What was cut was done, and has its trace: of those that were sent again some are answered as the first time.
+    let traces = world.traces();
+    let again = traces.iter().filter(|trace| trace.rule.contains("fed before, byte for byte")).count();
+    assert_eq!(again as u32, seen["cut"], "{seen:?}");
+    let refused = traces.iter().filter(|trace| [429, 503].contains(&trace.status)).count();
+    assert_eq!(refused as u32, seen["429"] + seen["503"], "each has its trace");
+}
+
+#[test]
+fn nobody_is_troubled_unless_it_is_asked_for() {
+    let world = World::start(Engine::Sqlite);
+    let answer = world.client("cps-medecin").get("/metadata");
+    assert!(answer.headers.get("x-habilis-hostile").is_none());
+}
