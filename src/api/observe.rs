@@ -10,6 +10,7 @@ use actix_web::web;
 use bytes::BytesMut;
 use futures_util::TryStreamExt as _;
 
+use super::peer::Peer;
 use super::{Api, gate};
 use crate::homologation::kit::Kit;
 use crate::homologation::seen::{MOST, Seen, kept};
@@ -35,15 +36,16 @@ impl Watch {
             method: request.method().to_string(),
             path: request.path().to_owned(),
             query: request.query_string().to_owned(),
+            certificate: request.conn_data::<Peer>().map_or(String::new(), |peer| peer.label.clone()),
             playing: text_of(request.headers(), CASE).filter(|code| code.len() <= 20),
             ..Seen::default()
         };
-        let media = request.content_type().to_owned();
+        let (media, most) = (request.content_type().to_owned(), api.limits.body);
         let body = Arc::new(Mutex::new(BytesMut::new()));
         let passing = Arc::clone(&body);
         let read = request.take_payload().inspect_ok(move |piece| {
             if let Ok(mut body) = passing.lock()
-                && body.len() + piece.len() <= MOST
+                && body.len() + piece.len() <= most
             {
                 body.extend_from_slice(piece);
             }
@@ -63,7 +65,9 @@ impl Watch {
         }
         response.map_body(move |_, body| match body.try_into_bytes() {
             Ok(bytes) => {
-                self.seen.answer = kept(&bytes, &self.seen.media);
+                if bytes.len() <= MOST {
+                    self.seen.answer = kept(&bytes, &self.seen.media);
+                }
                 self.kit.note(&self.seen);
                 BoxBody::new(bytes)
             }

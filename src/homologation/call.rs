@@ -33,7 +33,17 @@ pub const ATTRIBUTES: &[&str] = &[
     "system",
     "status",
     "total",
+    "rule",
 ];
+
+/// What is known of a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// JDV_J66.
+    pub type_code: String,
+    /// Visibility.
+    pub labels: Vec<String>,
+}
 
 /// A call of a run.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +69,8 @@ impl Call {
         self.attributes.push((name, value.into()));
     }
 
-    /// A call with its trace, as one of a run; `None`: it is of nobody, or of another run.
-    pub fn of(seen: Seen, trace: Option<&TraceRow>, run: &Run) -> Option<Self> {
+    /// A call of a run, with its trace.
+    pub fn of(seen: Seen, trace: Option<&TraceRow>, run: &Run) -> Self {
         let text = format!("{} {} {}", decoded(&seen.query), seen.sent, seen.path);
         let named = |ins: &str| text.contains(ins);
         let record = trace.and_then(|trace| trace.record_id.as_deref()).unwrap_or_default();
@@ -68,12 +78,6 @@ impl Call {
             named(&patient.ins) || !record.is_empty() && patient.record_id == record
         };
         let patient = run.patients.iter().find(|(_, patient)| is_of(patient)).map(|(role, _)| role.clone());
-        let caller = trace.map_or("", |trace| &trace.caller_id);
-        let structure = trace.and_then(|trace| trace.caller_structure.as_deref()).unwrap_or_default();
-        let is_its = |one: &String| one == caller || one == structure;
-        if !run.callers.iter().any(is_its) {
-            return None;
-        }
         let mut call = Self {
             kind: "other",
             rule: trace.map_or(String::new(), |trace| trace.rule.clone()),
@@ -89,32 +93,54 @@ impl Call {
         if let Some(total) = seen.answer.get("total").and_then(Value::as_u64) {
             call.has("total", total.to_string());
         }
+        call.has("rule", call.rule.clone());
         call.seen = seen;
-        Some(call)
+        call
     }
 
-    /// Notes of which type a document is, as answers and feeds say it; and of what is read or changed by its id, says it.
-    pub fn learn_types(&mut self, types: &mut HashMap<String, String>, trace: Option<&TraceRow>) {
+    /// Notes of which type a document is, and how it is labelled, as answers and feeds say it; and of what is read or changed by its id, says it: a mask was
+    /// taken off where one is known to have been there.
+    pub fn learn(&mut self, known: &mut HashMap<String, Known>, trace: Option<&TraceRow>) {
+        let objects: Vec<&str> = trace.map_or("", |trace| &trace.objects).split_whitespace().collect();
+        if matches!(self.kind, "read" | "change") {
+            let of_objects: Vec<Known> = objects.iter().filter_map(|id| known.get(*id)).cloned().collect();
+            for before in of_objects {
+                self.has("type", before.type_code.clone());
+                if self.kind == "change" {
+                    self.of_labels(&before.labels);
+                }
+            }
+        }
         let answer = &self.seen.answer;
         let entries = answer["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
         for document in entries.iter().map(|entry| &entry["resource"]).chain([answer]) {
             let code = document.pointer("/type/coding/0/code").and_then(Value::as_str);
             if let (Some(id), Some(code)) = (document["id"].as_str(), code) {
-                types.insert(id.to_owned(), code.to_owned());
+                let labels = codes(&document["securityLabel"]);
+                known.insert(id.to_owned(), Known { type_code: code.to_owned(), labels });
             }
         }
-        let objects: Vec<&str> = trace.map_or("", |trace| &trace.objects).split_whitespace().collect();
-        match self.kind {
+        if matches!(self.kind, "feed" | "replace") {
             // The documents of a feed, in their order.
-            "feed" | "replace" => {
-                let codes: Vec<String> = self.values("type").into_iter().map(str::to_owned).collect();
-                types.extend(objects.iter().map(|id| (*id).to_owned()).zip(codes));
+            for (id, document) in objects.iter().zip(documents(&self.seen.sent)) {
+                let code = document.pointer("/type/coding/0/code").and_then(Value::as_str);
+                let labels = codes(&document["securityLabel"]);
+                let type_code = code.unwrap_or_default().to_owned();
+                known.insert((*id).to_owned(), Known { type_code, labels });
             }
-            "read" | "change" => {
-                let of_objects: Vec<String> = objects.iter().filter_map(|id| types.get(*id)).cloned().collect();
-                of_objects.into_iter().for_each(|code| self.has("type", code));
+        }
+    }
+
+    /// What was taken off.
+    fn of_labels(&mut self, before: &[String]) {
+        let text = self.seen.sent.to_string();
+        if !text.contains("securityLabel") {
+            return;
+        }
+        for (label, op) in [("MASQUE_PS", "unmask"), ("INVISIBLE_PATIENT", "show")] {
+            if before.iter().any(|one| one == label) && !text.contains(label) {
+                self.has("op", op);
             }
-            _ => {}
         }
     }
 
@@ -189,11 +215,8 @@ impl Call {
     }
 
     fn of_feed(&mut self, sent: &Value) {
-        let entries = sent["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let in_bundle = entries.iter().map(|entry| &entry["resource"]);
-        let documents: Vec<&Value> =
-            in_bundle.chain([sent]).filter(|one| one["resourceType"] == "DocumentReference").collect();
-        self.has("transaction", if entries.is_empty() { "ITI-105" } else { "ITI-65" });
+        let documents = documents(sent);
+        self.has("transaction", if sent["entry"].is_array() { "ITI-65" } else { "ITI-105" });
         self.has("documents", documents.len().to_string());
         for document in documents {
             for (name, pointer) in [
@@ -231,17 +254,17 @@ impl Call {
                 self.has("op", op);
             }
         }
-        let of_labels = text.contains("securityLabel");
-        if of_labels && !text.contains("MASQUE_PS") {
-            self.has("op", "unmask");
-        }
-        if of_labels && !text.contains("INVISIBLE_PATIENT") {
-            self.has("op", "show");
-        }
         if text.contains("isArchived") || text.contains("is-archived") {
             self.has("op", if text.contains("true") { "archive" } else { "unarchive" });
         }
     }
+}
+
+/// The DocumentReferences of a feed, in their order.
+fn documents(sent: &Value) -> Vec<&Value> {
+    let entries = sent["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let in_bundle = entries.iter().map(|entry| &entry["resource"]);
+    in_bundle.chain([sent]).filter(|one| one["resourceType"] == "DocumentReference").collect()
 }
 
 fn codes(labels: &Value) -> Vec<String> {

@@ -49,6 +49,7 @@ fn holds(test: &Test, call: &Call) -> bool {
         // Of several in one call, each that is asked for has to be among them.
         With::OneOf(wanted) => values.iter().any(|value| wanted.iter().any(|one| one == value)),
         With::Not(unwanted) => !values.iter().any(|value| value == unwanted),
+        With::Holding(text) => values.iter().any(|value| value.contains(text)),
         With::AtLeast(least) => {
             values.iter().any(|value| value.parse::<u64>().is_ok_and(|number| number >= *least))
         }

@@ -1,6 +1,7 @@
 //! The report of a run: each row with its verdict, as text, JSON and JUnit XML.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -50,18 +51,30 @@ fn calls(data: &Path, database: &DatabaseUrl, run: &Run) -> Result<Vec<Call>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let mut connection = DatabaseConnection::open_for_reading(database)?;
-    let (mut calls, mut types) = (Vec::new(), HashMap::new());
-    for line in text.lines() {
+    let file = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
+    let mut all: Vec<Seen> = Vec::new();
+    for line in BufReader::new(file).lines() {
         // The last line may be under way.
-        let Ok(seen) = serde_json::from_str::<Seen>(line) else { continue };
-        let traces = TraceRow::of_request(&mut connection, &seen.request_id)?;
-        let Some(mut call) = Call::of(seen, traces.last(), run) else { continue };
-        call.learn_types(&mut types, traces.last());
-        calls.push(call);
+        let Ok(seen) = serde_json::from_str::<Seen>(&line?) else { continue };
+        if run.has_card(&seen.certificate) {
+            all.push(seen);
+        }
     }
-    Ok(calls)
+    let mut connection = DatabaseConnection::open_for_reading(database)?;
+    let names: HashSet<&str> = all.iter().map(|seen| seen.certificate.as_str()).collect();
+    // Of calls that a client gives one name the first has the first trace of that name.
+    let mut traces: HashMap<String, VecDeque<TraceRow>> = HashMap::new();
+    for trace in TraceRow::of_certificates(&mut connection, &names.into_iter().collect::<Vec<_>>())? {
+        traces.entry(trace.request_id.clone()).or_default().push_back(trace);
+    }
+    let mut known = HashMap::new();
+    let of_run = |seen: Seen| {
+        let trace = traces.get_mut(&seen.request_id).and_then(VecDeque::pop_front);
+        let mut call = Call::of(seen, trace.as_ref(), run);
+        call.learn(&mut known, trace.as_ref());
+        call
+    };
+    Ok(all.into_iter().map(of_run).collect())
 }
 
 impl Report {

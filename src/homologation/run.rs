@@ -24,10 +24,15 @@ pub struct Run {
     pub patients: BTreeMap<String, Patient>,
     /// Certificates, by the names of their files: whose they are.
     pub cards: BTreeMap<String, String>,
-    /// Identifiers of its professionals and structures, as traces have them.
-    pub callers: Vec<String>,
-    /// The row that it plays at the moment, as it said.
-    pub playing: Option<String>,
+    /// Serial numbers of its certificates, hexadecimal: what a call is known by.
+    pub serials: Vec<String>,
+    /// PS_IdNat of its professionals, in the order of the cards.
+    pub professionals: Vec<String>,
+}
+
+/// A serial number, however it is written.
+fn bare(serial: &str) -> String {
+    serial.trim_start_matches('0').to_ascii_lowercase()
 }
 
 /// A patient of a run.
@@ -49,6 +54,12 @@ pub struct Patient {
 }
 
 impl Run {
+    /// Whether a certificate, as traces name it, is one of this run's.
+    pub fn has_card(&self, certificate: &str) -> bool {
+        let serial = bare(certificate.rsplit(" / ").next().unwrap_or_default());
+        !serial.is_empty() && self.serials.iter().any(|one| bare(one) == serial)
+    }
+
     /// The folder of all runs.
     pub fn folder_of(data: &Path) -> PathBuf {
         data.join("homologation")

@@ -19,6 +19,8 @@ pub struct Seen {
     pub path: String,
     /// As sent.
     pub query: String,
+    /// The certificate of the connection, as traces name it.
+    pub certificate: String,
     /// The row that the vendor said it plays, if any.
     pub playing: Option<String>,
     /// The body, as JSON, without the bytes of documents; null where there is none, or it was too long.
@@ -31,7 +33,7 @@ pub struct Seen {
     pub answer: Value,
 }
 
-/// Bytes of a body of which more is not looked at.
+/// Bytes of an answer of which more is not looked at.
 pub const MOST: usize = 4 << 20;
 
 /// A body as it is kept: what is no JSON and no FHIR XML is left out, and of long texts the length.

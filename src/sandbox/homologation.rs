@@ -35,7 +35,9 @@ pub(super) struct SandboxKit {
     calls: Mutex<()>,
     /// One run is opened at a time: they share a PKI.
     opening: tokio::sync::Mutex<()>,
-    /// There is a run: until then nothing is kept.
+    /// The runs, whose calls are kept.
+    open: Mutex<Vec<Run>>,
+    /// There is a run: until then nothing is looked at.
     watches: AtomicBool,
 }
 
@@ -48,6 +50,7 @@ impl SandboxKit {
             database,
             services,
             calls: Mutex::new(()),
+            open: Mutex::new(Run::all(data).unwrap_or_default()),
             opening: tokio::sync::Mutex::new(()),
             watches: AtomicBool::new(Run::folder_of(data).exists()),
         }
@@ -94,10 +97,10 @@ impl SandboxKit {
             for (name, whose, holder) in holders {
                 let name = format!("{prefix}-{name}");
                 let issued = pki.issue(&name, &holder, now)?;
-                run.callers.push(issued.serial.to_ascii_lowercase());
+                run.serials.push(issued.serial);
                 if let (Some(id), Some(profession)) = (&holder.id, holder.profession) {
                     pki.note_activity(id, profession, PRACTICE)?;
-                    run.callers.push(id.clone());
+                    run.professionals.push(id.clone());
                 }
                 run.cards.insert(name, whose.to_owned());
             }
@@ -106,6 +109,7 @@ impl SandboxKit {
         .await??;
         run.patients = self.patients(number, &doctors).await?;
         run.write(&self.data)?;
+        self.open.lock().map_err(|_| anyhow!("another run was not opened"))?.push(run.clone());
         Ok(run)
     }
 
@@ -235,12 +239,15 @@ impl SandboxKit {
         Ok(unique_id)
     }
 
-    async fn patient_acts(&self, id: &str, patient: &str, act: Act) -> Result<()> {
+    async fn patient_acts(&self, id: &str, role: &str, act: Act) -> Result<()> {
         let run = Run::read(&self.data, id)?;
-        let patient = run.patients.get(patient).context("there is no such patient in this run")?;
+        let patient = run.patients.get(role).context("there is no such patient in this run")?;
         ensure!(!patient.record_id.is_empty(), "this patient has no record");
         let services = &self.services;
         let doctor = professional_id(run.number(), 0);
+        if matches!(act, Act::Block | Act::Unblock) {
+            ensure!(AUTHORISED.contains(&role), "this patient has authorised nobody whom it could block");
+        }
         let opposes = |opposed| Switches { opposed_to_feeding: Some(opposed), ..Switches::default() };
         match act {
             Act::Block => {
@@ -277,6 +284,10 @@ impl SandboxKit {
 
 impl Kit for SandboxKit {
     fn note(&self, seen: &Seen) {
+        let of_a_run = |open: &Vec<Run>| open.iter().any(|run| run.has_card(&seen.certificate));
+        if !self.open.lock().is_ok_and(|open| of_a_run(&open)) {
+            return;
+        }
         if let Err(error) = self.write(seen) {
             tracing::warn!(error = format!("{error:#}"), "a call is not written down for the homologation kit");
         }
@@ -313,6 +324,9 @@ impl Kit for SandboxKit {
         self.patient_acts(id, patient, act).boxed()
     }
 }
+
+/// Who has authorised the first doctor: blocked and unblocked, they are as they were.
+const AUTHORISED: [&str; 4] = ["autorise", "complet", "mineur", "bloquant"];
 
 const PRACTICE: &str = "1750000101";
 /// TRE_A11.
@@ -393,7 +407,7 @@ const ROLES: [Role; 12] = [
         name: "complet",
         given: "CAMILLE",
         birth_date: "1972-11-04",
-        what_for: "documents de plusieurs types, formats et visibilités ; le premier médecin est autorisé, le second bloqué",
+        what_for: "documents de plusieurs types, formats et visibilités ; le premier médecin est autorisé, le second bloqué ; n'y déposez rien, ses totaux sont attendus",
     },
     Role {
         name: "mineur",

@@ -117,6 +117,21 @@ impl TraceRow {
         trace::table.filter(trace::request_id.eq(request_id)).select(TraceRow::as_select()).load(connection)
     }
 
+    /// The traces of calls over these certificates, oldest first: for the sandbox's homologation kit.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn of_certificates(
+        connection: &mut DatabaseConnection,
+        certificates: &[&str],
+    ) -> QueryResult<Vec<TraceRow>> {
+        trace::table
+            .filter(trace::certificate.eq_any(certificates))
+            .order(trace::sequence.asc())
+            .select(TraceRow::as_select())
+            .load(connection)
+    }
+
     /// All traces, oldest first. For tests and operators' tools; nothing of it leaves over HTTP.
     ///
     /// # Errors

@@ -105,7 +105,10 @@ fn a_clock_that_jumps_under_load(engine: Engine) {
     seen.dedup();
     // Refused for a certificate or a list that does not count at that time, or because there is much to do; nothing else.
     assert!(seen.iter().all(|status| [200, 401, 403, 503].contains(status)), "{seen:?}");
-    assert!(seen.contains(&200) && seen.len() > 1, "control: the clock made a difference ({seen:?})");
+    assert!(
+        seen.contains(&200) && seen.iter().any(|status| [401, 403].contains(status)),
+        "control: the clock made a difference ({seen:?})"
+    );
     assert_eq!(status(&with_token()), Some(200));
     let traces = world.traces();
     assert!(traces.is_sorted_by_key(|trace| trace.sequence), "in the order of the log");

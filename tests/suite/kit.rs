@@ -56,8 +56,10 @@ impl<'a> Vendor<'a> {
 
     fn example<'b>(&'b self, role: &str, unique_id: &'b str) -> Example<'b> {
         let patient = &self.run.patients[role];
-        let author = self.run.callers.iter().find(|id| id.starts_with("8102")).unwrap();
-        Example { author, ..Example::new(TEST, &patient.ins, &patient.family, unique_id) }
+        Example {
+            author: &self.run.professionals[0],
+            ..Example::new(TEST, &patient.ins, &patient.family, unique_id)
+        }
     }
 
     fn report(&self) -> Value {
@@ -152,6 +154,19 @@ fn rows_are_judged_by_what_was_played(engine: Engine) {
         json!([{ "op": "replace", "path": "/securityLabel", "value": [{ "coding": [{ "code": "N" }] }] }]);
     assert_eq!(doctor.patch(&format!("/DocumentReference/{id}"), &labels).status, 200);
     assert_passed(&vendor, &["3.3-050"]);
+    // A mask shows nothing to anybody.
+    let mask = json!([{ "op": "replace", "path": "/securityLabel", "value": [{ "coding": [{ "code": "MASQUE_PS" }] }] }]);
+    let visible = doctor.get(&search(vendor.ins("complet"), "&type=11506-3")).json();
+    let id = visible["entry"][0]["resource"]["id"].as_str().unwrap();
+    assert_eq!(doctor.patch(&format!("/DocumentReference/{id}"), &mask).status, 200);
+    assert_passed(&vendor, &["3.3-160"]);
+    assert_eq!(vendor.row("3.3-060")["verdict"], "not played");
+    // A secretary's card is the run's too.
+    let own = vendor.example("ouvert", "2.25.6005");
+    let by_structure = Example { author: "3750000101/R0001E", ..own };
+    let fed = vendor.client("cpe-secretaire").post("/DocumentReference", by_structure.single());
+    assert_eq!(fed.status, 201, "{}", fed.text());
+    assert_passed(&vendor, &["0.1-120"]);
     // The patient opposes: a button, and a call.
     let own = vendor.example("oppose", "2.25.6003");
     assert_eq!(doctor.post("", own.transaction()).status, 200);
@@ -182,6 +197,13 @@ fn rows_are_judged_by_what_was_played(engine: Engine) {
     assert!(text.contains(&format!("{passed} passed, 0 failed")), "{text}");
     assert!(vendor.command(&["--only", "3.1-090,3.1-100"]).status.success());
     assert!(!vendor.command(&["--only", "3.1-090,3.2-800"]).status.success(), "one was not played");
+    assert!(
+        !vendor.command(&["--only", "0.1-160"]).status.success(),
+        "one that nobody can judge is not passed"
+    );
+    // Who has authorised can block; who has not has nobody to block.
+    assert_eq!((vendor.act("expire", "debloquer"), vendor.act("autorise", "bloquer")), (404, 204));
+    assert_eq!(doctor.get(&search(vendor.ins("autorise"), "")).status, 403);
     // Its cards can be fetched, and nothing else.
     let card = format!("/homologation/{}/cartes/{}-cps-medecin", vendor.run.id, vendor.run.id.to_lowercase());
     assert!(fetched(&world, &format!("{card}.pem")).1.starts_with("-----BEGIN CERTIFICATE"));
@@ -257,7 +279,7 @@ fn two_runs_never_see_each_other(engine: Engine) {
         assert_ne!(patient.ins, two.run.patients[role].ins);
         assert_ne!(patient.family, two.run.patients[role].family);
     }
-    assert!(one.run.callers.iter().all(|caller| !two.run.callers.contains(caller)));
+    assert!(one.run.professionals.iter().all(|id| !two.run.professionals.contains(id)));
     let doctor = one.client("cps-medecin");
     assert_eq!(doctor.exists(one.ins("ouvert")).status, 200);
     assert_eq!(doctor.get(&search(one.ins("complet"), "")).status, 200);
@@ -274,6 +296,9 @@ fn two_runs_never_see_each_other(engine: Engine) {
     let form = [("name", "X"), ("software", "X"), ("profile", "X")];
     let foreign =
         http.post(portal(&world, "/homologation")).header("Sec-Fetch-Site", "cross-site").form(&form).send();
+    assert_eq!(foreign.unwrap().status(), 400);
+    let foreign =
+        http.post(portal(&world, "/homologation")).header("Origin", "http://example.org").form(&form).send();
     assert_eq!(foreign.unwrap().status(), 400);
     let empty = [("name", ""), ("software", "X"), ("profile", "X")];
     assert_eq!(http.post(portal(&world, "/homologation")).form(&empty).send().unwrap().status(), 400);

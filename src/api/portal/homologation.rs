@@ -44,8 +44,13 @@ fn without_kit() -> HttpResponse {
 
 /// Another site's page must not act here in the name of who looks at it.
 fn from_elsewhere(request: &HttpRequest) -> bool {
-    let site = request.headers().get("sec-fetch-site").and_then(|site| site.to_str().ok());
-    site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let site = header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
+    // Browsers say the one to localhost alone, and the other always.
+    let host = header("host").unwrap_or_default();
+    let origin =
+        header("origin").is_some_and(|origin| origin.split_once("://").is_none_or(|(_, of)| of != host));
+    site || origin
 }
 
 fn wants_json(request: &HttpRequest) -> bool {
