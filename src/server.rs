@@ -393,9 +393,21 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     for task in background {
         task.abort();
     }
-    // What came after the last checkpoint is signed before the process ends.
-    if let Err(error) = checkpointer.lock().await.sign(&services.store, environment.now()).await {
-        tracing::error!(error = format!("{error:#}"), "the last traces are not signed");
+    // What came after the last checkpoint is signed before the process ends: what still waited for its commit too, and where a busy database
+    // does not answer at once.
+    for attempt in 1..=5 {
+        let settled = services.store.settled().await;
+        let signed = checkpointer.lock().await.sign(&services.store, environment.now()).await;
+        // A writer that has stopped commits nothing more.
+        let settled = if services.store.writer().is_running() { settled } else { Ok(()) };
+        match settled.map_err(anyhow::Error::from).and(signed) {
+            Ok(_) => break,
+            Err(error) if attempt < 5 => {
+                tracing::warn!(error = format!("{error:#}"), "the last traces are signed at the next attempt");
+                actix_web::rt::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the last traces are not signed"),
+        }
     }
     api_ended?;
     portal_ended?;

@@ -47,12 +47,12 @@ def coded(table, code):
     return {"coding": [{"system": f"{NOS}/{table}/FHIR/{table.replace('_', '-')}", "code": code}]}
 
 
-def document(unique_id, text, author):
+def document(unique_id, text, author, ins=INS, type_code="11488-4", labels=()):
     """A DocumentReference with its bytes (ITI-105)."""
     cda = f"""<?xml version="1.0" encoding="UTF-8"?>
 <ClinicalDocument xmlns="urn:hl7-org:v3"><typeId root="2.16.840.1.113883.1.3" extension="POCD_HD000040"/>
-<id root="{unique_id}"/><code code="11488-4" codeSystem="2.16.840.1.113883.6.1"/><title>Compte rendu</title>
-<recordTarget><patientRole><id root="{INS_SYSTEM.removeprefix('urn:oid:')}" extension="{INS}"/></patientRole></recordTarget>
+<id root="{unique_id}"/><code code="{type_code}" codeSystem="2.16.840.1.113883.6.1"/><title>Compte rendu</title>
+<recordTarget><patientRole><id root="{INS_SYSTEM.removeprefix('urn:oid:')}" extension="{ins}"/></patientRole></recordTarget>
 <component><structuredBody><component><section><text>{text}</text></section></component></structuredBody></component>
 </ClinicalDocument>""".encode()
     return {
@@ -63,9 +63,10 @@ def document(unique_id, text, author):
         ],
         "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:{unique_id}"},
         "status": "current",
-        "type": {"coding": [{"system": "http://loinc.org", "code": "11488-4"}]},
-        "subject": {"identifier": {"system": INS_SYSTEM, "value": INS}},
+        "type": {"coding": [{"system": "http://loinc.org", "code": type_code}]},
+        "subject": {"identifier": {"system": INS_SYSTEM, "value": ins}},
         "author": [{"reference": "#auteur"}],
+        **({"securityLabel": [coded("TRE_A07-StatutVisibiliteDocument", label) for label in labels]} if labels else {}),
         "content": [{
             "attachment": {
                 "contentType": "text/xml", "language": "fr-FR", "title": "Compte rendu de consultation",
@@ -83,6 +84,16 @@ def document(unique_id, text, author):
     }, cda
 
 
+def consent(ins=INS):
+    """The patient's authorisation, as a professional declares it (TD0.3)."""
+    return {
+        "resourceType": "Consent", "status": "active",
+        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"identifier": {"system": INS_SYSTEM, "value": ins}}, "provision": {"type": "permit"},
+    }
+
+
 def main():
     author, reader = card("cps-medecin"), card("cps-medecin-b")
     patient = f"{INS_SYSTEM}|{INS}"
@@ -98,14 +109,8 @@ def main():
     print("fed:", fed["id"], "again:", str(again["id"] == fed["id"]).lower())
 
     # Whoever reads, and whoever changes what he fed, has the patient's authorisation.
-    consent = {
-        "resourceType": "Consent", "status": "active",
-        "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
-        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        "patient": {"identifier": {"system": INS_SYSTEM, "value": INS}}, "provision": {"type": "permit"},
-    }
     for doctor in (author, reader):
-        post(doctor, "/Consent", consent)
+        post(doctor, "/Consent", consent())
     search = {"patient.identifier": patient, "status": "current", "identifier": f"urn:oid:{unique_id}"}
     found = answer(reader.get(f"{BASE}/DocumentReference", params=search))
     print("found:", found["total"])
@@ -133,4 +138,5 @@ def main():
     print("in an emergency:", found["resourceType"], "masked among them:", str(fed["id"] in str(found)).lower())
 
 
-main()
+if __name__ == "__main__":
+    main()

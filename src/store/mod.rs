@@ -318,6 +318,14 @@ impl Store {
         }
     }
 
+    /// Waits until what was sent to the writer before is committed.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: the writer stopped.
+    pub async fn settled(&self) -> Result<(), Failure> {
+        self.writer.untraced_on_reserve(|_| Ok(())).await
+    }
+
     /// Notes in the database how far a checkpoint of a node's log went.
     ///
     /// # Errors
