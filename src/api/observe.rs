@@ -30,13 +30,14 @@ impl Watch {
     /// Begins before the request's body is read: what is read of it passes by here.
     pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
         let api = request.app_data::<web::Data<Api>>()?;
-        let kit = Arc::clone(api.kit.as_ref().filter(|kit| kit.watches())?);
+        let certificate = &request.conn_data::<Peer>()?.label;
+        let kit = Arc::clone(api.kit.as_ref().filter(|kit| kit.watches(certificate))?);
         let seen = Seen {
             at: api.services.environment.now().as_microsecond(),
             method: request.method().to_string(),
             path: request.path().to_owned(),
             query: request.query_string().to_owned(),
-            certificate: request.conn_data::<Peer>().map_or(String::new(), |peer| peer.label.clone()),
+            certificate: certificate.clone(),
             playing: text_of(request.headers(), CASE).filter(|code| code.len() <= 20),
             ..Seen::default()
         };

@@ -71,7 +71,7 @@ impl Call {
 
     /// A call of a run, with its trace.
     pub fn of(seen: Seen, trace: Option<&TraceRow>, run: &Run) -> Self {
-        let text = format!("{} {} {}", decoded(&seen.query), seen.sent, seen.path);
+        let text = format!("{} {} {}", seen.query, seen.sent, seen.path);
         let named = |ins: &str| text.contains(ins);
         let record = trace.and_then(|trace| trace.record_id.as_deref()).unwrap_or_default();
         let is_of = |patient: &super::run::Patient| {
@@ -169,19 +169,18 @@ impl Call {
     fn of_query(&mut self, seen: &Seen) {
         let form = seen.sent.as_str().unwrap_or_default();
         let both = format!("{}&{form}", seen.query);
-        for (name, value) in both.split('&').filter_map(|pair| pair.split_once('=')) {
-            let (name, value) = (decoded(name), decoded(value));
+        for (name, value) in url::form_urlencoded::parse(both.as_bytes()) {
             if name == "type" {
                 for one in value.split(',') {
                     self.has("type", one.rsplit('|').next().unwrap_or_default());
                 }
             }
             if let ("identifier" | "patient.identifier", Some((system, _))) =
-                (name.as_str(), value.split_once('|'))
+                (name.as_ref(), value.split_once('|'))
             {
                 self.has("system", system);
             }
-            self.has("param", name);
+            self.has("param", name.into_owned());
         }
     }
 
@@ -271,11 +270,4 @@ fn codes(labels: &Value) -> Vec<String> {
     let labels = labels.as_array().map(Vec::as_slice).unwrap_or_default();
     let codings = labels.iter().filter_map(|label| label["coding"].as_array()).flatten();
     codings.filter_map(|coding| coding["code"].as_str()).map(str::to_owned).collect()
-}
-
-/// A query's text, without its escapes.
-fn decoded(text: &str) -> String {
-    let escaped = text.replace('&', "%26").replace('=', "%3D");
-    let mut pairs = url::form_urlencoded::parse(escaped.as_bytes());
-    pairs.next().map_or_else(String::new, |(name, _)| name.into_owned())
 }

@@ -72,8 +72,8 @@ impl Act {
 
 /// A homologation kit.
 pub trait Kit: Debug + Send + Sync {
-    /// Whether there is a run: until then nothing needs to be looked at.
-    fn watches(&self) -> bool;
+    /// Whether a certificate, as traces name it, is of a run: the calls of others are not looked at.
+    fn watches(&self, certificate: &str) -> bool;
 
     /// Writes down a call. What cannot be written is lost, and said in the log.
     fn note(&self, seen: &Seen);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -37,8 +36,6 @@ pub(super) struct SandboxKit {
     opening: tokio::sync::Mutex<()>,
     /// The runs, whose calls are kept.
     open: Mutex<Vec<Run>>,
-    /// There is a run: until then nothing is looked at.
-    watches: AtomicBool,
 }
 
 impl SandboxKit {
@@ -52,7 +49,6 @@ impl SandboxKit {
             calls: Mutex::new(()),
             open: Mutex::new(Run::all(data).unwrap_or_default()),
             opening: tokio::sync::Mutex::new(()),
-            watches: AtomicBool::new(Run::folder_of(data).exists()),
         }
     }
 
@@ -68,7 +64,6 @@ impl SandboxKit {
     fn new_folder(&self) -> Result<Run> {
         let folder = Run::folder_of(&self.data);
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        self.watches.store(true, Ordering::Relaxed);
         for number in 1..=9_999 {
             let run = Run { id: format!("R{number:04}"), ..Run::default() };
             match std::fs::create_dir(run.folder(&self.data)) {
@@ -284,17 +279,13 @@ impl SandboxKit {
 
 impl Kit for SandboxKit {
     fn note(&self, seen: &Seen) {
-        let of_a_run = |open: &Vec<Run>| open.iter().any(|run| run.has_card(&seen.certificate));
-        if !self.open.lock().is_ok_and(|open| of_a_run(&open)) {
-            return;
-        }
         if let Err(error) = self.write(seen) {
             tracing::warn!(error = format!("{error:#}"), "a call is not written down for the homologation kit");
         }
     }
 
-    fn watches(&self) -> bool {
-        self.watches.load(Ordering::Relaxed)
+    fn watches(&self, certificate: &str) -> bool {
+        self.open.lock().is_ok_and(|open| open.iter().any(|run| run.has_card(certificate)))
     }
 
     fn runs(&self) -> Result<Vec<Run>> {
