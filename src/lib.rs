@@ -53,6 +53,7 @@ pub mod fhir;
 pub mod cda;
 
 mod bounded_xml;
+mod sync;
 
 pub mod environment;
 pub mod error;

@@ -1,16 +1,16 @@
 //! Reads: a bounded number of connections, one closure in one hop off the event loop.
 
-use std::sync::Arc;
+mod permits;
 
 use anyhow::Result;
 use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, ManageConnection};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::engine::{DatabaseConnection, DatabaseUrl};
 use super::lane::{self, Lane};
 use super::{StoreLimits, unavailable};
 use crate::error::Failure;
+use permits::Permits;
 
 /// One connection, lent for one unit of work. The queries are in `records` and `documents`.
 pub struct Reader<'a> {
@@ -40,10 +40,9 @@ pub fn look<T>(url: &DatabaseUrl, work: impl FnOnce(&mut Reader<'_>) -> Result<T
 #[derive(Clone, Debug)]
 pub(super) struct Readers {
     pool: r2d2::Pool<Manager>,
-    /// As many as there are connections: no thread is parked waiting for one.
-    permits: Arc<Semaphore>,
+    permits: Permits,
     /// For emergencies alone: connections that nothing else takes, whether or not it asks for leave.
-    emergencies: (r2d2::Pool<Manager>, Arc<Semaphore>),
+    emergencies: r2d2::Pool<Manager>,
     patience: std::time::Duration,
     /// SQLite answers from memory in less time than the way to another thread and back takes (measured: 0.1 ms against
     /// 0.3 ms of processor time for a query), so its reads stay on the worker's thread.
@@ -70,9 +69,8 @@ impl Readers {
                 .connection_timeout(limits.patience)
                 .build(Manager { url: url.clone(), writes })
         };
-        let permits = Arc::new(Semaphore::new(size as usize));
-        let kept = Arc::new(Semaphore::new(KEPT_FOR_EMERGENCIES as usize));
-        let emergencies = (pool(KEPT_FOR_EMERGENCIES, 0)?, kept);
+        let permits = Permits::of(size, KEPT_FOR_EMERGENCIES);
+        let emergencies = pool(KEPT_FOR_EMERGENCIES, 0)?;
         let pool = pool(size, u32::from(!writes))?;
         let at_once = matches!(url, DatabaseUrl::Sqlite(_));
         Ok(Self { pool, permits, emergencies, patience: limits.patience, at_once })
@@ -95,9 +93,13 @@ impl Readers {
             return self.run_here(work);
         }
         let lane = lane::current();
-        let (permit, pool) = tokio::time::timeout(self.patience, self.permit(lane))
+        let (permit, taken) = tokio::time::timeout(self.patience, self.permits.take(lane))
             .await
             .map_err(|_| Failure::unavailable("no read connection became free in time"))??;
+        let pool = match taken {
+            Lane::Ordinary => self.pool.clone(),
+            Lane::Emergency => self.emergencies.clone(),
+        };
         tokio::task::spawn_blocking(move || {
             #[cfg(feature = "fault-injection")]
             if lane == lane::Lane::Ordinary && crate::faults::slow_reads() {
@@ -114,26 +116,6 @@ impl Readers {
 
 /// Connections for emergencies, beside the others.
 const KEPT_FOR_EMERGENCIES: u32 = 2;
-
-impl Readers {
-    /// Leave to use a connection of a pool: an emergency has its own, and where those are taken, waits for any.
-    async fn permit(&self, lane: Lane) -> Result<(OwnedSemaphorePermit, r2d2::Pool<Manager>), Failure> {
-        let (kept_pool, kept) = &self.emergencies;
-        if lane == Lane::Ordinary {
-            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(Failure::internal)?;
-            return Ok((permit, self.pool.clone()));
-        }
-        tokio::select! {
-            biased;
-            permit = Arc::clone(kept).acquire_owned() => {
-                Ok((permit.map_err(Failure::internal)?, kept_pool.clone()))
-            }
-            permit = Arc::clone(&self.permits).acquire_owned() => {
-                Ok((permit.map_err(Failure::internal)?, self.pool.clone()))
-            }
-        }
-    }
-}
 
 fn lent<T>(
     pool: &r2d2::Pool<Manager>,

@@ -13,6 +13,9 @@
 //! [`Traced`] is the proof that the trace of a value is durable. Only this module makes one, after a commit.
 
 mod causes;
+mod queue;
+#[cfg(all(test, feature = "schedules"))]
+mod schedules;
 mod units;
 
 use std::fmt;
@@ -24,17 +27,18 @@ use anyhow::{Context, Result};
 use arc_swap::ArcSwapOption;
 use diesel::QueryResult;
 use diesel::result::Error as DieselError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::StoreLimits;
 use super::engine::{DatabaseConnection, DatabaseUrl};
 use super::journal::TraceEntry;
-use super::lane::{self, Lane};
+use super::lane;
 use super::reserve::Reserve;
 use super::trace_log::TraceLog;
 use crate::audit::merkle::Frontier;
 use crate::error::Failure;
 use causes::{cause, has_no_room, is_storage_error, is_worth_another_attempt, of_its_own};
+use queue::{Queue, Waiting, queue};
 use units::{Room, TraceOnly, Unit, Untraced, Work};
 
 /// A value whose trace is durable: the only thing that may be answered.
@@ -75,9 +79,7 @@ pub struct Transaction<'a> {
 /// The writer's handle.
 #[derive(Clone)]
 pub struct Writer {
-    queue: mpsc::Sender<Box<dyn Unit>>,
-    emergencies: mpsc::Sender<Box<dyn Unit>>,
-    running: Arc<AtomicBool>,
+    queue: Queue<Box<dyn Unit>>,
     full: Arc<AtomicBool>,
     counters: Arc<Counters>,
     head: Arc<ArcSwapOption<Frontier>>,
@@ -104,16 +106,14 @@ pub struct WriterFigures {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Writer").field("running", &self.running).finish_non_exhaustive()
+        formatter.debug_struct("Writer").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }
 
 impl Writer {
     pub(super) fn start(url: &DatabaseUrl, limits: &StoreLimits) -> Result<Self> {
         let connection = DatabaseConnection::open_for_writing(url)?;
-        let (queue, waiting) = mpsc::channel(limits.queue);
-        let (emergencies, urgent) = mpsc::channel(limits.queue);
-        let running = Arc::new(AtomicBool::new(true));
+        let (queue, waiting) = queue(limits.queue, limits.batch).context("cannot start the writer")?;
         let reserve = Reserve::of(url, limits.reserve);
         let full = Arc::new(AtomicBool::new(false));
         if let Some(reserve) = &reserve
@@ -130,13 +130,6 @@ impl Writer {
             url: url.clone(),
             connection: Some(connection),
             waiting,
-            urgent,
-            // Without a driver: it waits for the two queues and nothing else.
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .build()
-                .context("cannot start the writer")?,
-            batch: limits.batch,
-            running: Arc::clone(&running),
             full: Arc::clone(&full),
             reserve,
             #[cfg(feature = "fault-injection")]
@@ -146,7 +139,7 @@ impl Writer {
             .name("writer".into())
             .spawn(move || worker.run())
             .context("cannot start the writer")?;
-        Ok(Self { queue, emergencies, running, full, counters, head })
+        Ok(Self { queue, full, counters, head })
     }
 
     /// What an operator watches.
@@ -154,10 +147,7 @@ impl Writer {
         WriterFigures {
             commits: self.counters.commits.load(Ordering::Relaxed),
             units: self.counters.units.load(Ordering::Relaxed),
-            waiting: [&self.queue, &self.emergencies]
-                .iter()
-                .map(|queue| queue.max_capacity() - queue.capacity())
-                .sum(),
+            waiting: self.queue.len(),
             full: self.full.load(Ordering::Relaxed),
         }
     }
@@ -167,10 +157,9 @@ impl Writer {
         self.head.load_full()
     }
 
-    /// Whether the writer takes work: it stops for good at the first storage error, because a database that went on
-    /// after a failed fsync could acknowledge what is lost.
+    /// Whether the writer takes work.
     pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::Acquire)
+        self.queue.is_running()
     }
 
     /// Runs a unit of work and its trace in the next commit. The work may run more than once (a serialisation failure
@@ -250,20 +239,10 @@ impl Writer {
     }
 
     fn enqueue(&self, unit: Box<dyn Unit>) -> Result<(), Failure> {
-        if !self.is_running() {
-            return Err(Failure::unavailable("the writer stopped after a storage error"));
-        }
         if unit.room() == Room::Any {
             self.has_room()?;
         }
-        let queue = match lane::current() {
-            Lane::Ordinary => &self.queue,
-            Lane::Emergency => &self.emergencies,
-        };
-        queue.try_send(unit).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Failure::unavailable("the write queue is full"),
-            mpsc::error::TrySendError::Closed(_) => Failure::unavailable("the writer stopped"),
-        })
+        self.queue.put(unit, lane::current())
     }
 }
 
@@ -280,11 +259,7 @@ struct Worker {
     counters: Arc<Counters>,
     url: DatabaseUrl,
     connection: Option<DatabaseConnection>,
-    waiting: mpsc::Receiver<Box<dyn Unit>>,
-    urgent: mpsc::Receiver<Box<dyn Unit>>,
-    runtime: tokio::runtime::Runtime,
-    batch: usize,
-    running: Arc<AtomicBool>,
+    waiting: Waiting<Box<dyn Unit>>,
     log: TraceLog,
     head: Arc<ArcSwapOption<Frontier>>,
     full: Arc<AtomicBool>,
@@ -296,50 +271,11 @@ struct Worker {
 /// What waits for room is told so.
 const DISK_FULL: &str = "the disk is full: nothing is written but traces";
 
-struct Stopped(Arc<AtomicBool>);
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 impl Worker {
     fn run(mut self) {
-        // However the thread ends, a panic included: nobody is told that the writer still works.
-        let _stopped = Stopped(Arc::clone(&self.running));
-        while let Some(first) = self.next() {
-            let mut units = vec![first];
-            // A quarter of a batch is for others: many emergencies hold up nobody for ever.
-            while units.len() < self.batch - self.batch / 4
-                && let Ok(unit) = self.urgent.try_recv()
-            {
-                units.push(unit);
-            }
-            while units.len() < self.batch
-                && let Ok(unit) = self.waiting.try_recv()
-            {
-                units.push(unit);
-            }
+        while let Some(units) = self.waiting.next_batch() {
             self.serve(units);
-            // After a storage error nothing more is acknowledged, what waits in the queue neither.
-            if !self.running.load(Ordering::Acquire) {
-                return;
-            }
         }
-    }
-
-    /// The next unit, an emergency before all others; `None`: nobody is there any more to send one.
-    fn next(&mut self) -> Option<Box<dyn Unit>> {
-        let (urgent, waiting) = (&mut self.urgent, &mut self.waiting);
-        self.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                Some(unit) = urgent.recv() => Some(unit),
-                Some(unit) = waiting.recv() => Some(unit),
-                else => None,
-            }
-        })
     }
 
     fn serve(&mut self, mut units: Vec<Box<dyn Unit>>) {
@@ -416,7 +352,7 @@ impl Worker {
             last = error.to_string();
             if is_storage_error(&error) {
                 tracing::error!(cause = %last, "storage error: the writer stops for good");
-                self.running.store(false, Ordering::Release);
+                self.waiting.stop();
                 return Err(last);
             }
             if has_no_room(&error) {

@@ -76,6 +76,21 @@ impl Authority {
         Ok(authority)
     }
 
+    /// An anchor of that name and key, with no certificate behind it.
+    #[cfg(all(test, feature = "schedules"))]
+    pub fn named(name: &[u8], key: Vec<u8>, issuer: IssuerKey) -> Self {
+        Self {
+            name: name.to_vec(),
+            label: String::new(),
+            der: Vec::new().into(),
+            key_identifier: Some(key),
+            link: ChainLink { issuer, serial: vec![0], not_before: 100, not_after: 1000 },
+            level: 0,
+            may_sign_lists: true,
+            room: None,
+        }
+    }
+
     /// How many authorities stand above it.
     pub fn level(&self) -> usize {
         self.level

@@ -9,14 +9,14 @@
 //! Lists and authorities are known by name **and** key: an authority that renewed its key has two lists under one name.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
-use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use x509_parser::prelude::X509Certificate;
 
 use super::authority::{self, Authority};
+use crate::sync::{ArcSwap, AtomicBool, Mutex};
 
 /// How far the clock of who made a list may be ahead of ours, seconds.
 pub const CLOCK_SKEW: i64 = 300;
@@ -180,22 +180,23 @@ impl Revocation {
     /// if it was said later: an old answer, still fresh, can be sent again by anybody on the way.
     pub fn responder_said(&self, link: &ChainLink, revoked: bool, at: i64) {
         let named = (link.issuer.clone(), link.serial.clone());
-        let known = self.by_responder.load().get(&named).copied();
-        let changes = match (known, revoked) {
-            (None, revoked) => revoked,
-            (Some(said), _) => at > said,
-        };
-        if changes {
-            self.by_responder.rcu(|known| {
-                let mut known = HashMap::clone(known);
-                if revoked {
-                    known.insert(named.clone(), at);
-                } else {
-                    known.remove(&named);
-                }
-                known
-            });
-        }
+        // Judged by what it is put beside: two answers may come at once.
+        self.by_responder.rcu(|known| {
+            let changes = match known.get(&named) {
+                None => revoked,
+                Some(said) => at > *said,
+            };
+            if !changes {
+                return Arc::clone(known);
+            }
+            let mut known = HashMap::clone(known);
+            if revoked {
+                known.insert(named.clone(), at);
+            } else {
+                known.remove(&named);
+            }
+            Arc::new(known)
+        });
     }
 }
 
@@ -251,19 +252,22 @@ impl Asked<'_> {
     }
 }
 
+#[cfg(all(test, feature = "schedules"))]
+mod schedules;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn link(serial: u8) -> ChainLink {
+    pub(super) fn link(serial: u8) -> ChainLink {
         ChainLink { issuer: issuer(1), serial: vec![serial], not_before: 100, not_after: 1000 }
     }
 
-    fn issuer(key: u8) -> IssuerKey {
+    pub(super) fn issuer(key: u8) -> IssuerKey {
         (b"issuer".to_vec(), vec![key])
     }
 
-    fn list(this_update: i64, revoked: &[u8]) -> Arc<IssuerList> {
+    pub(super) fn list(this_update: i64, revoked: &[u8]) -> Arc<IssuerList> {
         let revoked = revoked.iter().map(|serial| vec![*serial]).collect();
         Arc::new(IssuerList { number: vec![1], this_update, next_update: 500, revoked })
     }
