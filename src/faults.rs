@@ -21,6 +21,11 @@ pub fn synchronous_commit_off() -> bool {
     is("synchronous-commit-off")
 }
 
+/// `HABILIS_FAULT=serializable`: PostgreSQL's transactions are serializable, as an engine that knows no other isolation runs them. Nothing may differ.
+pub fn serializable() -> bool {
+    is("serializable")
+}
+
 /// `HABILIS_FAULT=slow-reads`: what is not an emergency reads for three seconds. Emergencies must not notice.
 pub fn slow_reads() -> bool {
     is("slow-reads")

@@ -93,8 +93,8 @@ impl DatabaseConnection {
             // An operator's default must not weaken what an acknowledgement means.
             DatabaseConnection::Postgres(postgres) => {
                 postgres.batch_execute(
-                    "SET synchronous_commit = on; SET lock_timeout = '5s'; SET statement_timeout = '30s'; \
-                     SET idle_in_transaction_session_timeout = '60s'",
+                    "SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'; \
+                     SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'",
                 )?;
             }
         }
@@ -103,7 +103,7 @@ impl DatabaseConnection {
         Ok(connection)
     }
 
-    /// The controls of the power cuts: a commit that is not waited for.
+    /// The controls of the power cuts: a commit that is not waited for. And another isolation.
     #[cfg(feature = "fault-injection")]
     fn weaken(&mut self) -> Result<()> {
         match self {
@@ -112,6 +112,9 @@ impl DatabaseConnection {
             }
             DatabaseConnection::Postgres(postgres) if crate::faults::synchronous_commit_off() => {
                 postgres.batch_execute("SET synchronous_commit = off")?;
+            }
+            DatabaseConnection::Postgres(postgres) if crate::faults::serializable() => {
+                postgres.batch_execute("SET default_transaction_isolation = 'serializable'")?;
             }
             _ => {}
         }
@@ -128,7 +131,10 @@ impl DatabaseConnection {
             DatabaseConnection::Sqlite(sqlite) => sqlite.batch_execute(SQLITE_READER)?,
             DatabaseConnection::Postgres(postgres) => {
                 postgres
-                    .batch_execute("SET default_transaction_read_only = on; SET statement_timeout = '10s'")?;
+                    .batch_execute(
+                        "SET default_transaction_read_only = on; SET default_transaction_isolation = 'read committed'; \
+                         SET statement_timeout = '10s'",
+                    )?;
             }
         }
         Ok(connection)

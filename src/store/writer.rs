@@ -125,6 +125,7 @@ impl Writer {
         let head = Arc::new(ArcSwapOption::empty());
         let worker = Worker {
             log: TraceLog::of(&limits.node),
+            pause: pause(&limits.node),
             head: Arc::clone(&head),
             counters: Arc::clone(&counters),
             url: url.clone(),
@@ -261,11 +262,19 @@ struct Worker {
     connection: Option<DatabaseConnection>,
     waiting: Waiting<Box<dyn Unit>>,
     log: TraceLog,
+    /// See [`pause`].
+    pause: Duration,
     head: Arc<ArcSwapOption<Frontier>>,
     full: Arc<AtomicBool>,
     reserve: Option<Reserve>,
     #[cfg(feature = "fault-injection")]
     acknowledge_before_commit: bool,
+}
+
+/// Between two attempts of a node's writer: one to eight milliseconds, by its name.
+fn pause(node: &str) -> Duration {
+    let sum = node.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    Duration::from_micros(1_000 + sum % 7_000)
 }
 
 /// What waits for room is told so.
@@ -325,7 +334,7 @@ impl Worker {
 
     fn commit_all(&mut self, units: &mut [&mut dyn Unit]) -> Result<(), String> {
         /// Serialisation failures, deadlocks and races for a unique key are tried again so often.
-        const ATTEMPTS: u32 = 5;
+        const ATTEMPTS: u32 = 10;
         let mut last = String::new();
         for attempt in 1..=ATTEMPTS {
             let log = self.log.clone();
@@ -364,6 +373,8 @@ impl Worker {
                 return Err(last);
             }
             tracing::debug!(attempt, cause = %last, "write transaction tried again");
+            // At once, and then later and later, each node by a step of its own: those that met do not meet again.
+            std::thread::sleep(self.pause * (attempt - 1));
         }
         Err(last)
     }

@@ -34,6 +34,7 @@ mod ocsp;
 mod openapi;
 mod overload;
 mod pace;
+mod plain_sql;
 mod portal;
 mod refresh;
 mod refusals;
