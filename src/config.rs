@@ -550,7 +550,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         encryption: file.encryption.settings(),
         notices: file.notices.read()?,
         subscriptions: file.subscriptions.map(SubscriptionsSection::read).transpose()?.unwrap_or_default(),
-        home: "<h1>Habilis</h1><p>Volet professionnel du DMP. <a href=\"/docs\">Opérations</a>.</p>".to_owned(),
+        demonstration: None,
         workers: None,
         body_deadline: crate::server::BODY_DEADLINE,
     })

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use crate::api::hostile::Hostile;
 use crate::api::limits::{Budgets, Limits};
 use crate::api::pace::Pace;
+use crate::api::portal::demonstration::Demonstration;
 use crate::api::{self, Api, RequestLimits, gate, peer, portal};
 use crate::audit::checkpoint::Signer;
 use crate::audit::checkpointer::{AuditSettings, Checkpointer};
@@ -90,8 +91,8 @@ pub struct Settings {
     pub subscriptions: SubscriptionSettings,
     /// Limits of the store.
     pub store_limits: StoreLimits,
-    /// First page of the portal, HTML.
-    pub home: String,
+    /// What a sandbox shows of itself on the portal; none on a server of real records.
+    pub demonstration: Option<Arc<dyn Demonstration>>,
     /// Workers; as many as cores unless given.
     pub workers: Option<usize>,
     /// How long a request's body may take to arrive.
@@ -338,7 +339,8 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     .context("the API listener")?
     .run();
 
-    let shown = web::Data::new(portal::Portal { api: Arc::clone(&api), home: settings.home.clone() });
+    let shown =
+        web::Data::new(portal::Portal { api: Arc::clone(&api), demonstration: settings.demonstration.clone() });
     let portal_server = HttpServer::new(move || App::new().app_data(shown.clone()).configure(portal::routes))
         .workers(1)
         .disable_signals()

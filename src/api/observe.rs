@@ -23,7 +23,8 @@ pub(super) struct Watch {
     kit: Arc<dyn Kit>,
     seen: Seen,
     media: String,
-    body: Arc<Mutex<BytesMut>>,
+    /// Of a run: the others' bodies are not looked at.
+    body: Option<Arc<Mutex<BytesMut>>>,
 }
 
 impl Watch {
@@ -31,7 +32,8 @@ impl Watch {
     pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
         let api = request.app_data::<web::Data<Api>>()?;
         let certificate = &request.conn_data::<Peer>()?.label;
-        let kit = Arc::clone(api.kit.as_ref().filter(|kit| kit.watches(certificate))?);
+        let kit = Arc::clone(api.kit.as_ref()?);
+        let whole = kit.watches(certificate);
         let seen = Seen {
             at: api.services.environment.now().as_microsecond(),
             method: request.method().to_string(),
@@ -42,6 +44,9 @@ impl Watch {
             ..Seen::default()
         };
         let (media, most) = (request.content_type().to_owned(), api.limits.body);
+        if !whole {
+            return Some(Self { kit, seen, media, body: None });
+        }
         let body = Arc::new(Mutex::new(BytesMut::new()));
         let passing = Arc::clone(&body);
         let read = request.take_payload().inspect_ok(move |piece| {
@@ -52,7 +57,7 @@ impl Watch {
             }
         });
         request.set_payload(Payload::Stream { payload: Box::pin(read) });
-        Some(Self { kit, seen, media, body })
+        Some(Self { kit, seen, media, body: Some(body) })
     }
 
     /// Ends with the answer, which goes out as it is.
@@ -61,7 +66,11 @@ impl Watch {
         let headers = response.headers();
         self.seen.request_id = text_of(headers, gate::REQUEST_ID.as_str()).unwrap_or_default();
         self.seen.media = text_of(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        if let Ok(body) = self.body.lock() {
+        let Some(body) = self.body.take() else {
+            self.kit.note(&self.seen);
+            return response;
+        };
+        if let Ok(body) = body.lock() {
             self.seen.sent = kept(&body, &self.media);
         }
         response.map_body(move |_, body| match body.try_into_bytes() {

@@ -32,6 +32,19 @@ pub enum CertificateKind {
     OrganisationSeal,
 }
 
+impl std::fmt::Display for CertificateKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            CertificateKind::Card(CardType::Cps) => "CPS",
+            CertificateKind::Card(CardType::Cpf) => "CPF",
+            CertificateKind::Card(CardType::Cpe) => "CPE",
+            CertificateKind::Card(CardType::Cpa) => "CPA",
+            CertificateKind::OrganisationClient => "AUTH_CLI",
+            CertificateKind::OrganisationSeal => "SIGN",
+        })
+    }
+}
+
 /// Why a certificate is none with which a client connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Unusable {

@@ -1,5 +1,7 @@
 //! The distinguished name, attribute by attribute.
 
+use std::fmt;
+
 use x509_parser::der_parser::asn1_rs::{Oid, oid};
 use x509_parser::prelude::X509Name;
 
@@ -42,6 +44,22 @@ impl Subject {
             structure: single(name, &ORGANISATIONAL_UNIT)?,
             title: single(name, &TITLE)?,
         })
+    }
+}
+
+/// As people read it: person, label, identifier, organisation.
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let person =
+            [&self.given_name, &self.family_name].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let organisation = match (&self.organisation, &self.structure) {
+            (Some(name), Some(id)) => format!("{name} ({id})"),
+            (name, id) => name.as_ref().or(id.as_ref()).cloned().unwrap_or_default(),
+        };
+        let parts =
+            [person.as_str(), self.title.as_deref().unwrap_or_default(), &self.common_name, &organisation];
+        let said = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+        formatter.write_str(&said.join(", "))
     }
 }
 

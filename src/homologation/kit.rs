@@ -72,10 +72,10 @@ impl Act {
 
 /// A homologation kit.
 pub trait Kit: Debug + Send + Sync {
-    /// Whether a certificate, as traces name it, is of a run: the calls of others are not looked at.
+    /// Whether a certificate, as traces name it, is of a run: the bodies of others are not looked at.
     fn watches(&self, certificate: &str) -> bool;
 
-    /// Writes down a call. What cannot be written is lost, and said in the log.
+    /// Remembers a call; writes down one of a run. What cannot be written is lost, and said in the log.
     fn note(&self, seen: &Seen);
 
     /// All runs, the oldest first.

@@ -166,6 +166,33 @@ impl PkiFolder {
         Ok(Issued { name: name.to_owned(), serial })
     }
 
+    /// The names of the certificates that stand here with their keys, in their order.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).with_context(|| format!("cannot read {}", self.path.display()))? {
+            let path = entry?.path();
+            let is_card = path.extension().is_some_and(|extension| extension == "p12");
+            if let Some(name) = path.file_stem().and_then(|name| name.to_str()).filter(|_| is_card) {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// A certificate that was issued here, DER.
+    ///
+    /// # Errors
+    /// There is none of that name, or it cannot be read.
+    pub fn certificate(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path.join(format!("{name}.pem"));
+        let pem = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(X509::from_pem(&pem)?.to_der()?)
+    }
+
     /// The key that signs the server's tokens: made when it is asked for first.
     ///
     /// # Errors

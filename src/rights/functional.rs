@@ -111,7 +111,7 @@ impl Action {
     ];
 
     /// Transaction and action as the table writes them.
-    const fn key(self) -> (&'static str, &'static str) {
+    pub const fn key(self) -> (&'static str, &'static str) {
         match self {
             Action::AcquireIdentity => ("TD0.0", "acquire patient identity"),
             Action::Authenticate => ("TD0.1", "authenticate"),
@@ -310,6 +310,20 @@ pub enum Allowance {
 }
 
 impl Allowance {
+    /// Every value.
+    pub const ALL: [Allowance; 10] = [
+        Allowance::No,
+        Allowance::Yes,
+        Allowance::OwnDocuments,
+        Allowance::PatientOptIn,
+        Allowance::ReferenceOnly,
+        Allowance::StructureAuthorisation,
+        Allowance::StructureAttributed,
+        Allowance::StructureDocuments,
+        Allowance::SameStructureProfessionals,
+        Allowance::NewAuthorisationsByDate,
+    ];
+
     fn parse(text: &str) -> Result<Self> {
         Ok(match text {
             "no" => Allowance::No,

@@ -162,9 +162,53 @@ impl HabilitationMatrix {
         self.in_force(now)?.cells.get(column)?.get(type_code)
     }
 
+    /// The version in force at an instant, to be shown.
+    pub fn version(&self, now: Timestamp) -> Option<MatrixVersion<'_>> {
+        let Version { name, kind, in_force, cells, .. } = self.in_force(now)?;
+        Some(MatrixVersion { name, kind: *kind, in_force: *in_force, cells })
+    }
+
     /// Every set that a decision can yield: the store keeps them so that a query can name one.
     pub fn sets(&self) -> impl Iterator<Item = &ReadableTypes> {
         self.versions.iter().flat_map(|version| version.readable.values().map(Arc::as_ref))
+    }
+}
+
+/// A version of the matrix, to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct MatrixVersion<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it may serve real records.
+    pub kind: MatrixKind,
+    /// The first day on which it decides.
+    pub in_force: Date,
+    cells: &'a BTreeMap<Column, HashMap<String, MatrixCell>>,
+}
+
+impl<'a> MatrixVersion<'a> {
+    /// Its columns.
+    pub fn columns(&self) -> impl Iterator<Item = &'a Column> + use<'a> {
+        self.cells.keys()
+    }
+
+    /// The types of which it says anything.
+    pub fn types(&self) -> BTreeSet<&'a str> {
+        self.cells.values().flat_map(HashMap::keys).map(String::as_str).collect()
+    }
+
+    /// What it says of a type.
+    pub fn cell(&self, column: &Column, type_code: &str) -> Option<&'a MatrixCell> {
+        self.cells.get(column)?.get(type_code)
+    }
+
+    /// Where its cells come from, and how many from each.
+    pub fn provenances(&self) -> BTreeMap<&'a str, usize> {
+        let mut counts = BTreeMap::new();
+        for cell in self.cells.values().flat_map(HashMap::values) {
+            *counts.entry(cell.provenance.as_str()).or_default() += 1;
+        }
+        counts
     }
 }
 

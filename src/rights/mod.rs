@@ -45,7 +45,7 @@ pub use grant::{
     ReadGrant, References, ReplaceGrant, RevocationGrant, Scope, SessionGrant, TracesGrant, TracesOf,
     UpdateGrant,
 };
-pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, ReadableTypes};
+pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, MatrixVersion, ReadableTypes};
 pub use parameters::{ArchivingByDoctors, Parameters};
 pub use records::{FeedPurpose, ListOf};
 pub use retention::{

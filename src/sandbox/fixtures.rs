@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use super::example;
+use crate::api::portal::demonstration::PatientShown;
 use crate::audit::TraceContext;
 use crate::fhir::json::set;
 use crate::identity::{Actor, Caller, Profession};
@@ -157,23 +158,30 @@ DEMO-DMP-0003\tLogiciel suspendu\t1.0\t\tAlimentation,Consultation\tsuspendu
 /// The SI Mon espace santé of the sandbox, `org-mes`.
 pub const PATIENT_SIDE: (&str, &str) = ("1750000044", "SI patient");
 
-/// The records of the contract: INS, family name, given name, birth date.
+/// The patients of the contract, and what each is for. One has no record.
 #[rustfmt::skip]
-pub fn records() -> [(&'static str, &'static str, &'static str, &'static str); 12] {
-    [
-        ("279035121518989", "PAT-TROIS", "DOMINIQUE", "1979-03-28"),
-        ("185067599900166", "OUVERT", "OLIVIER", "1985-06-15"),
-        ("260017599900293", "FERME", "FRANCINE", "1960-01-20"),
-        ("291087599900442", "BLOQUANTE", "BRIGITTE", "1991-08-02"),
-        ("155127599900576", "SANSBRIS", "SERGE", "1955-12-11"),
-        ("248037599900630", "SANSQUINZE", "SUZANNE", "1948-03-30"),
-        ("163097599900722", "URGENT", "ULYSSE", "1963-09-07"),
-        ("217057599900827", "MINEURE", "MANON", "2017-05-19"),
-        ("144027599900963", "TRAITE", "THEODORE", "1944-02-14"),
-        ("283117599901088", "EXPIREE", "ELISE", "1983-11-25"),
-        ("159077599901185", "OPPOSE", "OSCAR", "1959-07-03"),
-        ("276067599901258", "MASQUEE", "MATHILDE", "1976-06-21"),
-    ]
+pub static SHOWN: [PatientShown; 13] = [
+    PatientShown { ins: "279035121518989", family: "PAT-TROIS", given: "DOMINIQUE", birth_date: "1979-03-28", french: "Ouvert, adulte : le patient des exemples du CI-SIS.", english: "Open, adult: the patient of the CI-SIS samples." },
+    PatientShown { ins: "185067599900166", family: "OUVERT", given: "OLIVIER", birth_date: "1985-06-15", french: "Ouvert, sans document, non rattaché à Mon espace santé : un professionnel peut le fermer (TD1.4).", english: "Open, no document, not attached to Mon espace santé: a professional may close it (TD1.4)." },
+    PatientShown { ins: "260017599900293", family: "FERME", given: "FRANCINE", birth_date: "1960-01-20", french: "Fermé à la demande du patient.", english: "Closed at the patient's request." },
+    PatientShown { ins: "172047599900387", family: "", given: "", birth_date: "", french: "Pas de dossier : un INS valide que nul n'a.", english: "No record: a valid INS that nobody has." },
+    PatientShown { ins: "291087599900442", family: "BLOQUANTE", given: "BRIGITTE", birth_date: "1991-08-02", french: "A bloqué cps-medecin-b.", english: "Has blocked cps-medecin-b." },
+    PatientShown { ins: "155127599900576", family: "SANSBRIS", given: "SERGE", birth_date: "1955-12-11", french: "S'oppose au bris de glace.", english: "Opposed to bris de glace (emergency access)." },
+    PatientShown { ins: "248037599900630", family: "SANSQUINZE", given: "SUZANNE", birth_date: "1948-03-30", french: "S'oppose à l'accès du Centre 15.", english: "Opposed to Centre 15 (regulation)." },
+    PatientShown { ins: "163097599900722", family: "URGENT", given: "ULYSSE", birth_date: "1963-09-07", french: "Ses documents masqués s'ouvrent en urgence ; il y en a un.", english: "Masked documents open in emergencies; there is one." },
+    PatientShown { ins: "217057599900827", family: "MINEURE", given: "MANON", birth_date: "2017-05-19", french: "Mineure, deux représentants légaux : connexion secrète.", english: "Minor, two legal representatives: secret connection." },
+    PatientShown { ins: "144027599900963", family: "TRAITE", given: "THEODORE", birth_date: "1944-02-14", french: "Médecin traitant : cps-medecin ; un document masqué par cps-medecin-b.", english: "Médecin traitant: cps-medecin; one document masked by cps-medecin-b." },
+    PatientShown { ins: "283117599901088", family: "EXPIREE", given: "ELISE", birth_date: "1983-11-25", french: "L'autorisation de cps-medecin a expiré.", english: "The authorisation of cps-medecin has expired." },
+    PatientShown { ins: "159077599901185", family: "OPPOSE", given: "OSCAR", birth_date: "1959-07-03", french: "S'oppose à l'alimentation.", english: "Opposed to feeding." },
+    PatientShown { ins: "276067599901258", family: "MASQUEE", given: "MATHILDE", birth_date: "1976-06-21", french: "Tous ses documents sont masqués.", english: "Every document is masked." },
+];
+
+/// The records of the contract: INS, family name, given name, birth date.
+pub fn records() -> impl Iterator<Item = (&'static str, &'static str, &'static str, &'static str)> {
+    SHOWN
+        .iter()
+        .filter(|patient| !patient.family.is_empty())
+        .map(|patient| (patient.ins, patient.family, patient.given, patient.birth_date))
 }
 
 /// Open, without documents, not attached to Mon espace santé.

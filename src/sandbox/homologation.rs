@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
+use super::demonstration::Recent;
 use super::example::Example;
 use super::fixtures::{self, TEST, call_of};
 use crate::fhir::patch::Patch;
@@ -36,10 +37,18 @@ pub(super) struct SandboxKit {
     opening: tokio::sync::Mutex<()>,
     /// The runs, whose calls are kept.
     open: Mutex<Vec<Run>>,
+    /// The last calls of everybody.
+    recent: Arc<Recent>,
 }
 
 impl SandboxKit {
-    pub(super) fn new(data: &Path, certs: &Path, database: DatabaseUrl, services: Arc<Services>) -> Self {
+    pub(super) fn new(
+        data: &Path,
+        certs: &Path,
+        database: DatabaseUrl,
+        services: Arc<Services>,
+        recent: Arc<Recent>,
+    ) -> Self {
         Self {
             data: data.to_owned(),
             certs: certs.to_owned(),
@@ -49,6 +58,7 @@ impl SandboxKit {
             calls: Mutex::new(()),
             open: Mutex::new(Run::all(data).unwrap_or_default()),
             opening: tokio::sync::Mutex::new(()),
+            recent,
         }
     }
 
@@ -279,6 +289,10 @@ impl SandboxKit {
 
 impl Kit for SandboxKit {
     fn note(&self, seen: &Seen) {
+        self.recent.note(seen);
+        if !self.watches(&seen.certificate) {
+            return;
+        }
         if let Err(error) = self.write(seen) {
             tracing::warn!(error = format!("{error:#}"), "a call is not written down for the homologation kit");
         }

@@ -1,5 +1,6 @@
 //! Everything a newcomer needs, in one command: test PKI, database, demonstration patients, then the server.
 
+mod demonstration;
 pub mod example;
 mod fixtures;
 mod greeting;
@@ -179,7 +180,7 @@ impl Sandbox {
                 checkpoints: vec![options.data.join("checkpoints")],
                 interval: server::CHECKPOINTS,
             },
-            home: String::new(),
+            demonstration: None,
             workers: options.workers,
             body_deadline: options.body_deadline,
             drain: options.drain,
@@ -199,13 +200,27 @@ impl Sandbox {
     /// Whatever keeps a listener from starting.
     pub async fn serve(mut self, ready: impl FnOnce(&Listening, &str)) -> Result<()> {
         let greeting = greeting::Greeting::new(&self.options, &self.provider.base);
-        self.settings.home = greeting.html();
         let services = Arc::clone(&self.services);
+        let recent = Arc::new(demonstration::Recent::default());
+        self.settings.demonstration = Some(Arc::new(demonstration::SandboxDemonstration {
+            base: self
+                .options
+                .base
+                .clone()
+                .unwrap_or_else(|| format!("https://localhost:{}/fhir", self.options.api.port())),
+            greeting: greeting.clone(),
+            pki: PkiFolder::new(&self.options.certs),
+            database: self.settings.database.clone(),
+            environment: services.environment.clone(),
+            recent: Arc::clone(&recent),
+            making: tokio::sync::Mutex::default(),
+        }));
         self.settings.kit = Some(Arc::new(homologation::SandboxKit::new(
             &self.options.data,
             &self.options.certs,
             self.settings.database.clone(),
             Arc::clone(&services),
+            recent,
         )));
         let served =
             server::serve(self.settings, services, |listening| ready(listening, &greeting.text(listening)))

@@ -73,6 +73,25 @@ pub struct NoticeRow {
     pub objects: String,
 }
 
+impl NoticeRow {
+    /// What a trace gave: kind, channel, whom it tells, what became of it. For the sandbox's portal.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn of_trace(
+        connection: &mut DatabaseConnection,
+        trace: &TraceRow,
+    ) -> QueryResult<Vec<(String, String, String, String)>> {
+        let Some(record) = &trace.record_id else { return Ok(Vec::new()) };
+        notice::table
+            .filter(notice::record_id.eq(record))
+            .filter(notice::at.eq(trace.at))
+            .order((notice::kind, notice::channel, notice::told))
+            .select((notice::kind, notice::channel, notice::told, notice::state))
+            .load(connection)
+    }
+}
+
 /// What became of a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticeState {

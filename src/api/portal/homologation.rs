@@ -1,13 +1,14 @@
 //! The pages of the homologation kit: open a run, fetch its cards, see what was judged. In the sandbox alone.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
+use maud::{Markup, html};
 
-use super::{Portal, escaped, page};
-use crate::homologation::cases;
+use super::layout::{View, page, table};
+use super::{Portal, failed, file, from_elsewhere, nothing, refused, wants_json};
+use crate::homologation::cases::{self, Case};
 use crate::homologation::judge::Verdict;
 use crate::homologation::kit::{Act, Asked, Kit};
 use crate::homologation::report::{Counts, Report};
@@ -26,14 +27,6 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/homologation/{run}/patients/{patient}/{act}", web::post().to(act));
 }
 
-fn nothing(why: &str) -> HttpResponse {
-    HttpResponse::NotFound().content_type("text/plain; charset=utf-8").body(format!("{why}\n"))
-}
-
-fn refused(why: &str) -> HttpResponse {
-    HttpResponse::BadRequest().content_type("text/plain; charset=utf-8").body(format!("{why}\n"))
-}
-
 fn kit_of(portal: &Portal) -> Option<Arc<dyn Kit>> {
     portal.api.kit.clone()
 }
@@ -42,59 +35,49 @@ fn without_kit() -> HttpResponse {
     nothing("homologation is of the sandbox")
 }
 
-/// Another site's page must not act here in the name of who looks at it.
-fn from_elsewhere(request: &HttpRequest) -> bool {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let site = header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    // Browsers say the one to localhost alone, and the other always.
-    let host = header("host").unwrap_or_default();
-    let origin =
-        header("origin").is_some_and(|origin| origin.split_once("://").is_none_or(|(_, of)| of != host));
-    site || origin
-}
-
-fn wants_json(request: &HttpRequest) -> bool {
-    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accepts.is_some_and(|accept| accept.contains("application/json"))
-}
-
 /// The runs, and a form for one more.
-async fn all(portal: web::Data<Portal>) -> HttpResponse {
+async fn all(view: View, portal: web::Data<Portal>) -> HttpResponse {
     let Some(kit) = kit_of(&portal) else { return without_kit() };
     let Ok(runs) = kit.runs() else { return nothing("the runs cannot be read") };
-    let rows: String = runs
-        .iter()
-        .map(|run| {
-            format!(
-                "<tr><td><a href=\"/homologation/{0}\">{0}</a></td><td>{1}</td><td>{2}</td><td>{3}</td></tr>",
-                run.id,
-                escaped(&run.name),
-                escaped(&run.software),
-                escaped(&run.profile)
-            )
-        })
-        .collect();
-    let list = match runs.is_empty() {
-        true => "<p>Aucune campagne n'est ouverte.</p>".to_owned(),
-        false => format!(
-            "<table><thead><tr><th>Campagne</th><th>Éditeur</th><th>Logiciel</th><th>Profil</th></tr></thead><tbody>{rows}</tbody></table>"
-        ),
+    let rows = html! {
+        @for run in &runs {
+            tr {
+                th scope="row" { a href={ "/homologation/" (run.id) } { (run.id) } }
+                td { (run.name) } td { (run.software) } td { (run.profile) }
+            }
+        }
     };
-    page(&format!(
-        "<h1>Homologation</h1>\
-         <p>Une campagne donne des cartes et des patients à un logiciel, et juge par ses vrais appels les {} lignes du cahier \
-         d'homologation.</p>{list}\
-         <h2>Ouvrir une campagne</h2>\
-         <form method=\"post\" action=\"/homologation\">\
-         <p><label>Éditeur<br><input name=\"name\" required maxlength=\"100\"></label></p>\
-         <p><label>Logiciel et version<br><input name=\"software\" required maxlength=\"100\"></label></p>\
-         <p><label>Profil DMP<br><select name=\"profile\"><option>Alimentation, consultation</option><option>Alimentation</option>\
-         <option>Consultation</option></select></label></p>\
-         <p><button>Ouvrir</button></p></form>\
-         <p>Ou en ligne de commande : <code>curl -H 'Accept: application/json' -d name=… -d software=… -d profile=… \
-         http://127.0.0.1:8080/homologation</code></p>",
-        cases::all().len()
-    ))
+    let head = [
+        view.of("Campagne", "Run"),
+        view.of("Éditeur", "Vendor"),
+        view.of("Logiciel", "Software"),
+        view.of("Profil", "Profile"),
+    ];
+    let body = html! {
+        p {
+            (view.of("Une campagne donne des cartes et des patients à un logiciel, et juge par ses vrais appels les ", "A run gives cards and patients to a software, and judges by its real calls the "))
+            (cases::all().len()) (view.of(" lignes du cahier d'homologation.", " rows of the homologation."))
+        }
+        @if runs.is_empty() { p { (view.of("Aucune campagne n'est ouverte.", "No run is open.")) } }
+        @else { (table(view.of("Campagnes", "Runs"), &head, &rows)) }
+        h2 id="ouvrir" { (view.of("Ouvrir une campagne", "Open a run")) }
+        form method="post" action="/homologation" {
+            label for="name" { (view.of("Éditeur", "Vendor")) }
+            input name="name" id="name" required maxlength="100";
+            label for="software" { (view.of("Logiciel et version", "Software and version")) }
+            input name="software" id="software" required maxlength="100";
+            label for="profile" { (view.of("Profil DMP", "DMP profile")) }
+            select name="profile" id="profile" {
+                option { "Alimentation, consultation" } option { "Alimentation" } option { "Consultation" }
+            }
+            p { button { (view.of("Ouvrir", "Open")) } }
+        }
+        p {
+            (view.of("Ou en ligne de commande : ", "Or on the command line: "))
+            code { "curl -H 'Accept: application/json' -d name=… -d software=… -d profile=… http://127.0.0.1:8080/homologation" }
+        }
+    };
+    page(&view, portal.demonstration.is_some(), "Homologation", None, &body)
 }
 
 async fn open(request: HttpRequest, portal: web::Data<Portal>, asked: web::Form<Asked>) -> HttpResponse {
@@ -115,11 +98,6 @@ async fn open(request: HttpRequest, portal: web::Data<Portal>, asked: web::Form<
 
 fn see(id: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/homologation/{id}"))).finish()
-}
-
-fn failed(error: &anyhow::Error) -> HttpResponse {
-    tracing::error!(error = format!("{error:#}"), "the homologation kit");
-    HttpResponse::InternalServerError().content_type("text/plain; charset=utf-8").body(format!("{error:#}\n"))
 }
 
 async fn report(portal: &Portal, id: String) -> Result<Report, Box<HttpResponse>> {
@@ -149,136 +127,135 @@ async fn as_junit(portal: web::Data<Portal>, id: web::Path<String>) -> HttpRespo
     }
 }
 
-async fn one(portal: web::Data<Portal>, id: web::Path<String>) -> HttpResponse {
+async fn one(view: View, portal: web::Data<Portal>, id: web::Path<String>) -> HttpResponse {
     match report(&portal, id.into_inner()).await {
-        Ok(report) => page(&written(&report)),
+        Ok(report) => {
+            let title = format!("{} {}", view.of("Campagne", "Run"), report.run.id);
+            page(&view, portal.demonstration.is_some(), &title, None, &written(&view, &report))
+        }
         Err(answer) => *answer,
     }
 }
 
-fn written(report: &Report) -> String {
+fn written(view: &View, report: &Report) -> Markup {
     let run = &report.run;
     let Counts { passed, failed, not_played, not_judged } = report.counts();
-    let cards: String = run
-        .cards
-        .iter()
-        .map(|(name, whose)| {
-            let link = |kind| format!("<a href=\"/homologation/{}/cartes/{name}.{kind}\">{kind}</a>", run.id);
-            let links = ["pem", "key", "p12"].map(link).join(" ");
-            format!(
-                "<tr><td><code>{}</code></td><td>{}</td><td>{links}</td></tr>",
-                escaped(name),
-                escaped(whose)
-            )
-        })
-        .collect();
-    let patients: String = run
-        .patients
-        .iter()
-        .map(|(role, patient)| {
-            let button = |(_, word, text): (Act, &str, &str)| {
-                format!(
-                    "<form method=\"post\" action=\"/homologation/{}/patients/{role}/{word}\" style=\"display:inline\">\
-                     <button>{text}</button></form> ",
-                    run.id
-                )
-            };
-            let acts = match patient.record_id.is_empty() {
-                true => String::new(),
-                false => Act::ALL.map(button).concat(),
-            };
-            format!(
-                "<tr><td>{}</td><td><code>{}</code></td><td>{} {}<br>{}</td><td>{}</td><td>{acts}</td></tr>",
-                escaped(role),
-                escaped(&patient.ins),
-                escaped(&patient.family),
-                escaped(&patient.given),
-                escaped(&patient.birth_date),
-                escaped(&patient.what_for),
-            )
-        })
-        .collect();
-    let rows: String = report
-        .rows
-        .iter()
-        .map(|(case, verdict)| {
-            let (word, more) = match verdict {
-                Verdict::Passed(requests) => ("réussi", escaped(&requests.join(" "))),
-                Verdict::Failed(finding) => (
-                    "<strong>échec</strong>",
-                    format!(
-                        "{}{}{}<br>requête <code>{}</code>",
-                        escaped(&finding.what),
-                        told("élément", &finding.element),
-                        told("règle", &finding.rule),
-                        escaped(&finding.request_id)
-                    ),
-                ),
-                Verdict::NotPlayed(hint) => ("non joué", escaped(hint.as_deref().unwrap_or_default())),
-                Verdict::NotJudged(why) => ("non jugé", escaped(why)),
-            };
-            format!(
-                "<tr id=\"{0}\"><td>{0}</td><td>{1}</td><td>{2}, {3}</td><td>{4}<br>→ {5}</td><td>{word}</td><td>{more}</td></tr>",
-                escaped(&case.code),
-                escaped(&case.transaction),
-                escaped(&case.actor),
-                escaped(&case.patient),
-                escaped(&case.when),
-                escaped(&case.then),
-            )
-        })
-        .collect();
-    let calls: String = report
-        .calls
-        .iter()
-        .rev()
-        .take(100)
-        .map(|call| {
-            format!(
-                "<tr><td><code>{} {}</code></td><td>{}</td><td>{}</td><td>{}</td><td><code>{}</code></td></tr>",
-                escaped(&call.seen.method),
-                escaped(&call.seen.path),
-                call.seen.status,
-                call.kind,
-                escaped(&call.rule),
-                escaped(&call.seen.request_id),
-            )
-        })
-        .collect();
-    format!(
-        "<h1>Campagne {id}</h1><p>{name}, {software}, {profile}. <a href=\"/homologation\">Toutes les campagnes</a></p>\
-         <p><strong>{passed}</strong> réussis, <strong>{failed}</strong> échecs, {not_played} non joués, {not_judged} non jugés ici. \
-         <a href=\"/homologation/{id}/rapport.json\">JSON</a> <a href=\"/homologation/{id}/rapport.xml\">JUnit</a></p>\
-         <p>Un appel compte pour la ligne qu'il nomme dans l'en-tête <code>X-Habilis-Case: 3.1-090</code>, sinon pour toutes celles \
-         qu'il joue.</p>\
-         <h2>Cartes</h2><p>Mot de passe des p12 : <code>habilis</code>. <a href=\"/homologation/autorites.pem\">Autorités du serveur</a></p>\
-         <table><thead><tr><th>Fichier</th><th>Porteur</th><th>Formats</th></tr></thead><tbody>{cards}</tbody></table>\
-         <h2>Patients</h2><table><thead><tr><th>Rôle</th><th>INS</th><th>Traits</th><th>Pour</th><th>Le patient</th></tr></thead>\
-         <tbody>{patients}</tbody></table>\
-         <h2>Lignes</h2><table><thead><tr><th>Code</th><th>Transaction</th><th>Acteur, dossier</th><th>Appel → réponse</th><th>Verdict</th>\
-         <th>Constat</th></tr></thead><tbody>{rows}</tbody></table>\
-         <h2>Derniers appels</h2><table><thead><tr><th>Appel</th><th>Statut</th><th>Jugé comme</th><th>Règle</th><th>Requête</th></tr>\
-         </thead><tbody>{calls}</tbody></table>",
-        id = run.id,
-        name = escaped(&run.name),
-        software = escaped(&run.software),
-        profile = escaped(&run.profile),
-    )
-}
-
-fn told(what: &str, text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("<br>{what} <code>{}</code>", escaped(text)) }
-}
-
-fn file(path: &Path, media: &'static str, name: &str) -> HttpResponse {
-    match std::fs::read(path) {
-        Ok(bytes) => HttpResponse::Ok()
-            .content_type(media)
-            .insert_header((header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
-            .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-            .body(bytes),
-        Err(_) => nothing("there is no such file"),
+    html! {
+        p { (run.name) ", " (run.software) ", " (run.profile) ". " a href="/homologation" { (view.of("Toutes les campagnes", "All runs")) } }
+        p {
+            strong { (passed) } (view.of(" réussis, ", " passed, ")) strong { (failed) } (view.of(" échecs, ", " failed, "))
+            (not_played) (view.of(" non joués, ", " not played, ")) (not_judged) (view.of(" non jugés ici. ", " not judged here. "))
+            a href={ "/homologation/" (run.id) "/rapport.json" } { "JSON" } " "
+            a href={ "/homologation/" (run.id) "/rapport.xml" } { "JUnit" }
+        }
+        p {
+            (view.of("Un appel compte pour la ligne qu'il nomme dans l'en-tête ", "A call counts for the row that it names in the header "))
+            code { "X-Habilis-Case: 3.1-090" } (view.of(", sinon pour toutes celles qu'il joue.", ", else for all that it plays."))
+        }
+        h2 { (view.of("Cartes", "Cards")) }
+        p {
+            (view.of("Mot de passe des p12 : ", "Password of the p12: ")) code { "habilis" } ". "
+            a href="/homologation/autorites.pem" { (view.of("Autorités du serveur", "The server's authorities")) }
+        }
+        (table(view.of("Cartes de la campagne", "Cards of the run"), &[view.of("Fichier", "File"), view.of("Porteur", "Holder"), "Formats"], &cards(run)))
+        h2 { "Patients" }
+        (table(
+            view.of("Patients de la campagne", "Patients of the run"),
+            &[view.of("Rôle", "Role"), "INS", view.of("Traits", "Name"), view.of("Pour", "For"), view.of("Le patient", "The patient")],
+            &patients(run),
+        ))
+        h2 { (view.of("Lignes", "Rows")) }
+        (table(
+            view.of("Lignes jugées", "Judged rows"),
+            &["Code", "Transaction", view.of("Acteur, dossier", "Actor, record"), view.of("Appel → réponse", "Call → answer"), "Verdict", view.of("Constat", "Finding")],
+            &html! { @for (case, verdict) in &report.rows { (row(view, case, verdict)) } },
+        ))
+        h2 { (view.of("Derniers appels", "Last calls")) }
+        (table(
+            view.of("Appels de la campagne", "Calls of the run"),
+            &[view.of("Appel", "Call"), view.of("Statut", "Status"), view.of("Jugé comme", "Judged as"), view.of("Règle", "Rule"), view.of("Requête", "Request")],
+            &calls(report),
+        ))
     }
+}
+
+fn calls(report: &Report) -> Markup {
+    html! {
+        @for call in report.calls.iter().rev().take(100) {
+            tr {
+                td { code { (call.seen.method) " " (call.seen.path) } } td { (call.seen.status) } td { (call.kind) }
+                td { (call.rule) } td { code { (call.seen.request_id) } }
+            }
+        }
+    }
+}
+
+fn cards(run: &Run) -> Markup {
+    html! {
+        @for (name, whose) in &run.cards {
+            tr {
+                th scope="row" { code { (name) } }
+                td { (whose) }
+                td { @for kind in ["pem", "key", "p12"] { a href={ "/homologation/" (run.id) "/cartes/" (name) "." (kind) } { (kind) } " " } }
+            }
+        }
+    }
+}
+
+fn patients(run: &Run) -> Markup {
+    html! {
+        @for (role, patient) in &run.patients {
+            tr {
+                th scope="row" { (role) }
+                td { code { (patient.ins) } }
+                td { (patient.family) " " (patient.given) br; (patient.birth_date) }
+                td { (patient.what_for) }
+                td {
+                    @if !patient.record_id.is_empty() {
+                        @for (_, word, text) in Act::ALL {
+                            form.act method="post" action={ "/homologation/" (run.id) "/patients/" (role) "/" (word) } {
+                                button { (text) }
+                            }
+                            " "
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(view: &View, case: &Case, verdict: &Verdict) -> Markup {
+    let (class, word) = match verdict {
+        Verdict::Passed(_) => ("yes", view.of("réussi", "passed")),
+        Verdict::Failed(_) => ("no", view.of("échec", "failed")),
+        Verdict::NotPlayed(_) => ("", view.of("non joué", "not played")),
+        Verdict::NotJudged(_) => ("", view.of("non jugé", "not judged")),
+    };
+    html! {
+        tr id=(case.code) {
+            th scope="row" { (case.code) }
+            td { (case.transaction) } td { (case.actor) ", " (case.patient) } td { (case.when) br; "→ " (case.then) }
+            td class=(class) { (word) }
+            td {
+                @match verdict {
+                    Verdict::Passed(requests) => (requests.join(" ")),
+                    Verdict::Failed(finding) => {
+                        (finding.what)
+                        (told(view.of("élément", "element"), &finding.element))
+                        (told(view.of("règle", "rule"), &finding.rule))
+                        (told(view.of("requête", "request"), &finding.request_id))
+                    },
+                    Verdict::NotPlayed(hint) => (hint.as_deref().unwrap_or_default()),
+                    Verdict::NotJudged(why) => (why),
+                }
+            }
+        }
+    }
+}
+
+fn told(what: &str, text: &str) -> Markup {
+    html! { @if !text.is_empty() { br; (what) " " code { (text) } } }
 }
 
 async fn authorities(portal: web::Data<Portal>) -> HttpResponse {

@@ -1,0 +1,197 @@
+//! What the sandbox shows of itself on its portal.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use super::fixtures;
+use super::greeting::Greeting;
+use crate::api::portal::demonstration::{
+    CallShown, CardAsked, CardShown, Demonstration, FirstCall, NoticeShown, PatientShown, Platform,
+};
+use crate::certificate::{self, CertificateFacts};
+use crate::environment::Environment;
+use crate::homologation::seen::Seen;
+use crate::pki::{Holder, HolderKind, PkiFolder};
+use crate::store::{DatabaseConnection, DatabaseUrl, NoticeRow, TraceRow};
+use std::sync::Arc;
+
+/// The last calls of everybody, without their bodies.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<VecDeque<Seen>>);
+
+impl Recent {
+    /// Calls that are remembered.
+    const MOST: usize = 1_000;
+
+    pub(super) fn note(&self, seen: &Seen) {
+        let light = Seen { sent: Value::Null, answer: Value::Null, ..seen.clone() };
+        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() == Self::MOST {
+            calls.pop_front();
+        }
+        calls.push_back(light);
+    }
+
+    /// Those of a certificate, the newest first.
+    fn of(&self, certificate: &str, most: usize) -> Vec<Seen> {
+        let calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.iter().rev().filter(|seen| seen.certificate == certificate).take(most).cloned().collect()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct SandboxDemonstration {
+    pub base: String,
+    pub greeting: Greeting,
+    pub pki: PkiFolder,
+    pub database: DatabaseUrl,
+    pub environment: Environment,
+    pub recent: Arc<Recent>,
+    /// One card is made at a time.
+    pub making: tokio::sync::Mutex<()>,
+}
+
+/// Certificates of the folder with which nobody calls.
+const NOT_CARDS: [&str; 2] = ["server", super::OURSELVES];
+/// Calls that are shown.
+const SHOWN: usize = 50;
+/// Where cards made here act: the practice of the sandbox.
+const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
+
+impl SandboxDemonstration {
+    fn is_card(&self, name: &str) -> Result<bool> {
+        Ok(self.cards()?.iter().any(|card| card.name == name))
+    }
+
+    async fn make(&self, asked: CardAsked) -> Result<()> {
+        asked.check()?;
+        let _one = self.making.lock().await;
+        ensure!(!self.pki.path().join(format!("{}.pem", asked.name)).exists(), "there is a card of this name");
+        let (pki, now) = (PkiFolder::new(self.pki.path()), self.environment.now());
+        // RSA keys: as long as many requests.
+        tokio::task::spawn_blocking(move || {
+            let holder = holder(&asked)?;
+            pki.issue(&asked.name, &holder, now)?;
+            if let (Some(id), Some(profession)) = (&holder.id, holder.profession) {
+                pki.note_activity(id, profession, PRACTICE.0)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+}
+
+/// Whom a card is made for.
+fn holder(asked: &CardAsked) -> Result<Holder> {
+    let (family, given) = (asked.family.trim().to_uppercase(), asked.given.trim().to_uppercase());
+    let practice = |kind| Holder {
+        structure: Some(PRACTICE.0.into()),
+        structure_name: Some(PRACTICE.1.into()),
+        ..Holder::new(kind)
+    };
+    Ok(match asked.kind.as_str() {
+        "cps" => {
+            let profession: u8 = asked.profession.parse().context("the profession is no code")?;
+            let specialities = if profession == 10 { vec!["SM26".to_owned()] } else { Vec::new() };
+            Holder {
+                family: Some(family),
+                given: Some(given),
+                id: Some(format!("8{}", asked.rpps)),
+                profession: Some(profession),
+                specialities,
+                ..practice(HolderKind::Cps)
+            }
+        }
+        "cpe" => Holder {
+            family: Some(family),
+            given: Some(given),
+            id: Some(format!("3750000101/{}", asked.name.to_uppercase())),
+            structure: Some("3750000101".into()),
+            ..practice(HolderKind::Cpe)
+        },
+        _ => Holder {
+            common_name: Some(asked.family.trim().to_owned()),
+            ..practice(HolderKind::OrganisationClient)
+        },
+    })
+}
+
+impl Demonstration for SandboxDemonstration {
+    fn base(&self) -> &str {
+        &self.base
+    }
+
+    fn certs(&self) -> String {
+        self.pki.path().display().to_string()
+    }
+
+    fn first_calls(&self, platform: Platform) -> Vec<FirstCall> {
+        self.greeting.calls(platform)
+    }
+
+    fn cards(&self) -> Result<Vec<CardShown>> {
+        let of_run = |name: &str| {
+            crate::homologation::run::Run::is_id(&name.get(..5).unwrap_or_default().to_ascii_uppercase())
+        };
+        let mut cards = Vec::new();
+        for name in self.pki.names()? {
+            if NOT_CARDS.contains(&name.as_str()) || of_run(&name) {
+                continue;
+            }
+            let (kind, holder) = match CertificateFacts::read(&self.pki.certificate(&name)?) {
+                Ok(facts) => (facts.kind.to_string(), facts.subject.to_string()),
+                Err(unusable) => ("–".to_owned(), unusable.to_string()),
+            };
+            cards.push(CardShown { name, kind, holder });
+        }
+        Ok(cards)
+    }
+
+    fn card(&self, name: &str, kind: &str) -> Result<PathBuf> {
+        ensure!(["pem", "key", "p12"].contains(&kind) && self.is_card(name)?, "there is no such card");
+        Ok(self.pki.path().join(format!("{name}.{kind}")))
+    }
+
+    fn issue(&self, asked: CardAsked) -> BoxFuture<'_, Result<()>> {
+        self.make(asked).boxed()
+    }
+
+    fn patients(&self) -> &'static [PatientShown] {
+        &fixtures::SHOWN
+    }
+
+    fn calls(&self, card: &str) -> Result<Vec<CallShown>> {
+        ensure!(self.is_card(card)?, "there is no such card");
+        let label = certificate::label(&self.pki.certificate(card)?);
+        let mut connection = DatabaseConnection::open_for_reading(&self.database)?;
+        let mut shown = Vec::new();
+        for seen in self.recent.of(&label, SHOWN) {
+            // A client may name several calls alike: then the last trace of that name is the one told of.
+            let trace = TraceRow::of_request(&mut connection, &seen.request_id)?.pop();
+            let trace = trace.filter(|trace| trace.certificate == label).unwrap_or_default();
+            let notices = NoticeRow::of_trace(&mut connection, &trace)?;
+            shown.push(CallShown {
+                seen,
+                operation: trace.operation,
+                outcome: trace.outcome,
+                rule: trace.rule,
+                place: trace
+                    .node
+                    .zip(trace.leaf)
+                    .map_or_else(String::new, |(node, leaf)| format!("{node} {leaf}")),
+                notices: notices
+                    .into_iter()
+                    .map(|(kind, channel, told, state)| NoticeShown { kind, channel, told, state })
+                    .collect(),
+            });
+        }
+        Ok(shown)
+    }
+}
