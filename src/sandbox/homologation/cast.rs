@@ -1,0 +1,254 @@
+//! Who plays a run: its patients, their documents, its cards.
+
+use crate::homologation::run::Patient;
+use crate::pki::{Holder, HolderKind};
+
+use super::PRACTICE;
+
+/// A document that is there when a run begins.
+pub(super) struct Prepared {
+    pub(super) type_code: &'static str,
+    pub(super) class_code: &'static str,
+    pub(super) labels: &'static [&'static str],
+    pub(super) archived: bool,
+    /// Media type, format and bytes; a CDA document unless given.
+    pub(super) bytes: Option<(&'static str, &'static str, &'static [u8])>,
+}
+
+impl Prepared {
+    const DEFAULT: Self =
+        Self { type_code: "11488-4", class_code: "10", labels: &["N"], archived: false, bytes: None };
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+pub(super) const PREPARED: [Prepared; 7] = [
+    Prepared { type_code: "11506-3", class_code: "10", ..Prepared::DEFAULT },
+    Prepared { type_code: "15507-7", class_code: "10", ..Prepared::DEFAULT },
+    Prepared { type_code: "34112-3", class_code: "10", ..Prepared::DEFAULT },
+    Prepared { type_code: "34112-3", class_code: "10", ..Prepared::DEFAULT },
+    Prepared {
+        type_code: "34112-3",
+        class_code: "10",
+        archived: true,
+        bytes: Some(("text/rtf", "urn:ihe:iti-fr:xds-sd:rtf:2010", br"{\rtf1 Compte rendu}")),
+        ..Prepared::DEFAULT
+    },
+    Prepared {
+        type_code: "18748-4",
+        class_code: "31",
+        bytes: Some(("image/tiff", "urn:ihe:iti-fr:xds-sd:tiff:2010", b"II*\0\x08\0\0\0\0\0")),
+        ..Prepared::DEFAULT
+    },
+    Prepared {
+        type_code: "70004-7",
+        class_code: "10",
+        labels: &["N", "INVISIBLE_PATIENT"],
+        bytes: Some(("text/plain", "urn:ihe:iti:xds-sd:text:2008", b"Compte rendu")),
+        ..Prepared::DEFAULT
+    },
+];
+
+/// What a patient of a run is for.
+pub(super) struct Role {
+    pub(super) name: &'static str,
+    pub(super) given: &'static str,
+    /// YYYY-MM-DD.
+    pub(super) birth_date: &'static str,
+    pub(super) what_for: &'static str,
+}
+
+pub(super) const ROLES: [Role; 12] = [
+    Role {
+        name: "ouvert",
+        given: "OLIVIER",
+        birth_date: "1985-06-15",
+        what_for: "dossier ouvert, aucune autorisation",
+    },
+    Role {
+        name: "autorise",
+        given: "ALAIN",
+        birth_date: "1979-03-28",
+        what_for: "dossier ouvert, le premier médecin est autorisé",
+    },
+    Role {
+        name: "complet",
+        given: "CAMILLE",
+        birth_date: "1972-11-04",
+        what_for: "documents de plusieurs types, formats et visibilités ; le premier médecin est autorisé, le second bloqué ; n'y déposez rien, ses totaux sont attendus",
+    },
+    Role {
+        name: "mineur",
+        given: "MANON",
+        birth_date: "2017-05-19",
+        what_for: "mineur, le premier médecin est autorisé",
+    },
+    Role { name: "ferme", given: "FRANCIS", birth_date: "1960-01-20", what_for: "dossier fermé" },
+    Role { name: "expire", given: "ELISE", birth_date: "1983-11-25", what_for: "autorisation expirée" },
+    Role {
+        name: "oppose",
+        given: "OSCAR",
+        birth_date: "1959-07-03",
+        what_for: "alimentez deux documents, puis faites s'opposer le patient",
+    },
+    Role {
+        name: "bloquant",
+        given: "BRUNO",
+        birth_date: "1991-08-02",
+        what_for: "le second médecin est bloqué",
+    },
+    Role {
+        name: "traite",
+        given: "THEODORE",
+        birth_date: "1944-02-14",
+        what_for: "le premier médecin est médecin traitant ; un document masqué d'un autre auteur",
+    },
+    Role {
+        name: "urgence",
+        given: "ULYSSE",
+        birth_date: "1963-09-07",
+        what_for: "documents masqués ouverts en urgence",
+    },
+    Role {
+        name: "sansquinze",
+        given: "SUZANNE",
+        birth_date: "1948-03-30",
+        what_for: "opposé à l'accès du centre 15",
+    },
+    Role {
+        name: "inexistant",
+        given: "IGOR",
+        birth_date: "1970-10-10",
+        what_for: "INS qualifiée, aucun dossier",
+    },
+];
+
+/// A patient whose identifiers no other run has.
+pub(super) fn patient(number: u32, order: usize, role: &Role) -> Patient {
+    let digits: String = role.birth_date.chars().filter(char::is_ascii_digit).collect();
+    let sex = if matches!(role.name, "complet" | "mineur" | "expire" | "sansquinze") { 2 } else { 1 };
+    // Year and month of birth; department and commune that say which run; the order says which patient.
+    let body = format!(
+        "{sex}{}{}{:02}{:03}{:03}",
+        digits.get(2..4).unwrap_or_default(),
+        digits.get(4..6).unwrap_or_default(),
+        21 + number / 900,
+        1 + number % 900,
+        100 + order
+    );
+    let key = 97 - body.parse::<u64>().unwrap_or_default() % 97;
+    let letters: String =
+        format!("{number:04}").bytes().map(|digit| char::from(b'A' + (digit - b'0'))).collect();
+    Patient {
+        ins: format!("{body}{key:02}"),
+        family: format!("{}-{letters}", role.name.to_ascii_uppercase()),
+        given: role.given.to_owned(),
+        birth_date: role.birth_date.to_owned(),
+        record_id: String::new(),
+        what_for: role.what_for.to_owned(),
+    }
+}
+
+/// PS_IdNat of a professional of a run: 8 and an RPPS number, whose last digit is its key.
+pub(super) fn professional_id(number: u32, order: u32) -> String {
+    let body = format!("102{:07}", number * 10 + order);
+    let sum: u32 = body
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| {
+            let digit = u32::from(digit - b'0');
+            match place % 2 {
+                0 if digit > 4 => digit * 2 - 9,
+                0 => digit * 2,
+                _ => digit,
+            }
+        })
+        .sum();
+    format!("8{body}{}", (10 - sum % 10) % 10)
+}
+
+/// The cards of a run: name of the file, whose it is, holder.
+pub(super) fn holders(number: u32) -> Vec<(&'static str, &'static str, Holder)> {
+    let professional = |order: u32, family: &str, given: &str, profession: u8, title: &str| Holder {
+        family: Some(family.into()),
+        given: Some(given.into()),
+        id: Some(professional_id(number, order)),
+        profession: Some(profession),
+        title: Some(title.into()),
+        specialities: if profession == 10 { vec!["SM26".into()] } else { Vec::new() },
+        ..Holder::new(HolderKind::Cps)
+    };
+    let staff = |kind, structure: &str, name: &str| Holder {
+        structure: Some(structure.into()),
+        structure_name: Some(name.into()),
+        ..Holder::new(kind)
+    };
+    vec![
+        ("cps-medecin", "CPS, premier médecin", professional(0, "PREMIER", "PAULE", 10, "Médecin")),
+        ("cps-medecin-b", "CPS, second médecin", professional(1, "SECOND", "SIMON", 10, "Médecin")),
+        ("cps-pharmacien", "CPS, pharmacien", professional(2, "PHARE", "PIA", 21, "Pharmacien")),
+        (
+            "cps-kine",
+            "CPS, masseur-kinésithérapeute",
+            professional(3, "KIRA", "KARL", 70, "Masseur-Kinésithérapeute"),
+        ),
+        (
+            "cpe-secretaire",
+            "CPE, secrétaire médicale",
+            Holder {
+                family: Some("SECRET".into()),
+                given: Some("NADIA".into()),
+                id: Some(format!("3750000101/R{number:04}E")),
+                ..staff(HolderKind::Cpe, PRACTICE, "CABINET DU DR BERNARD")
+            },
+        ),
+        (
+            "org",
+            "certificat d'établissement, authentification indirecte",
+            Holder {
+                common_name: Some(format!("DPI R{number:04}")),
+                ..staff(HolderKind::OrganisationClient, "1750000010", "HOPITAL DE DEMONSTRATION")
+            },
+        ),
+        (
+            "org-signature",
+            "cachet d'établissement, pour les assertions",
+            Holder {
+                common_name: Some(format!("Cachet R{number:04}")),
+                ..staff(HolderKind::OrganisationSeal, "1750000010", "HOPITAL DE DEMONSTRATION")
+            },
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::identifiers::IdentifierChecks;
+
+    #[test]
+    fn identifiers_of_runs_are_valid_and_their_own() {
+        let checks = IdentifierChecks { keys: true, editor_accounts: true };
+        let mut seen = std::collections::HashSet::new();
+        for number in [1, 2, 899, 900, 901, 9_999] {
+            for (order, role) in ROLES.iter().enumerate() {
+                let patient = patient(number, order, role);
+                assert_eq!(patient.ins.len(), 15, "{}", patient.ins);
+                let (body, key) = patient.ins.split_at(13);
+                assert_eq!(97 - body.parse::<u64>().unwrap() % 97, key.parse::<u64>().unwrap());
+                assert!(seen.insert(patient.ins.clone()), "{number} {}: {}", role.name, patient.ins);
+            }
+            for order in 0..4 {
+                let id = professional_id(number, order);
+                assert!(checks.is_professional_id(&id), "{id}");
+                assert!(seen.insert(id));
+            }
+        }
+        assert!(!checks.is_professional_id("810200000011"), "control: another key");
+    }
+}
