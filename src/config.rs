@@ -551,6 +551,7 @@ pub fn read(path: &Path) -> Result<Settings> {
         notices: file.notices.read()?,
         subscriptions: file.subscriptions.map(SubscriptionsSection::read).transpose()?.unwrap_or_default(),
         demonstration: None,
+        renewed: None,
         workers: None,
         body_deadline: crate::server::BODY_DEADLINE,
     })

@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arc_swap::ArcSwap;
 
 use crate::api::hostile::Hostile;
@@ -101,6 +101,8 @@ pub struct Settings {
     pub drain: Duration,
     /// How a sandbox troubles its clients; never a server of real records.
     pub hostile: Option<Hostile>,
+    /// A certificate and its key that a hostile sandbox shows now and then in place of its own.
+    pub renewed: Option<(PathBuf, PathBuf)>,
     /// The sandbox's homologation kit; none on a server of real records.
     pub kit: Option<Arc<dyn Kit>>,
 }
@@ -138,7 +140,11 @@ pub struct SoftwareFile {
 }
 
 impl SoftwareFile {
-    fn read(&self) -> Result<SoftwareRegistry> {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// Names the file, or the row, at fault.
+    pub fn read(&self) -> Result<SoftwareRegistry> {
         let table = match &self.path {
             Some(path) => {
                 std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
@@ -288,12 +294,15 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         ReloadableVerifier::new(&trust, Arc::clone(&revocation), listener::crypto_provider())?
             .telling(refusals),
     );
-    let tls = listener::server_config(
+    let mut tls = listener::server_config(
         &settings.certificate,
         &settings.key,
         Arc::clone(&verifier),
         environment.clock(),
     )?;
+    if let Some((certificate, key)) = &settings.renewed {
+        listener::renew_now_and_then(&mut tls, certificate, key)?;
+    }
     let api_listener = bind(settings.api)?;
     let portal_listener = bind(settings.portal)?;
     let api_address = api_listener.local_addr()?;
@@ -389,6 +398,8 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
         let refresher = Refresher::new(ocsp, revocation, Arc::clone(&api.responders), environment.clock())?;
         background.push(actix_web::rt::spawn(background::ask_responders(refresher)));
     }
+    background
+        .push(actix_web::rt::spawn(background::end_when_broken(Arc::clone(&services), listening.clone())));
     ready(&listening);
     let (api_ended, portal_ended) = futures_util::future::join(api_server, portal_server).await;
     reloading.abort();
@@ -413,6 +424,10 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     }
     api_ended?;
     portal_ended?;
+    ensure!(
+        services.store.writer().is_running(),
+        "the writer stopped after a storage error: start again on what the disk does hold"
+    );
     Ok(())
 }
 

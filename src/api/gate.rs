@@ -406,8 +406,17 @@ impl<'a> Connected<'a> {
         if let Some(hostile) = self.api.hostile {
             response.headers_mut().insert(hostile::ANNOUNCED, hostile.announcement());
         }
-        if self.trouble == Some(Trouble::Cut) {
-            response.extensions_mut().insert(hostile::Cut);
+        match self.trouble {
+            Some(Trouble::Cut) => _ = response.extensions_mut().insert(hostile::Cut),
+            Some(Trouble::Unavailable | Trouble::Throttled) => {
+                _ = response.extensions_mut().insert(hostile::Instead)
+            }
+            Some(Trouble::Skewed(by)) => {
+                if let Some(date) = hostile::date(self.api.services.environment.now(), by) {
+                    response.headers_mut().insert(header::DATE, date);
+                }
+            }
+            Some(Trouble::Late(_)) | None => {}
         }
         response.extensions_mut().insert(Receipt(()));
         response

@@ -32,7 +32,12 @@ pub(super) enum Trouble {
     Throttled,
     /// All is done, and the connection is cut instead of an answer.
     Cut,
+    /// The answer's `Date` is that of a clock which is wrong by so many seconds.
+    Skewed(i64),
 }
+
+/// By how much a clock is wrong, seconds.
+const SKEW: i64 = 600;
 
 impl Hostile {
     /// What becomes of the next request, by a number that nobody can foretell.
@@ -40,11 +45,12 @@ impl Hostile {
         if drawn % 100 >= u64::from(self.share) {
             return None;
         }
-        Some(match drawn / 100 % 4 {
+        Some(match drawn / 100 % 5 {
             0 => Trouble::Late(self.late),
             1 => Trouble::Unavailable,
             2 => Trouble::Throttled,
-            _ => Trouble::Cut,
+            3 => Trouble::Cut,
+            _ => Trouble::Skewed(if (drawn / 500).is_multiple_of(2) { SKEW } else { -SKEW }),
         })
     }
 
@@ -63,7 +69,7 @@ impl Trouble {
                 refusal.retry_after = Some(1);
                 Some(refusal.into())
             }
-            Trouble::Late(_) | Trouble::Cut => None,
+            Trouble::Late(_) | Trouble::Cut | Trouble::Skewed(_) => None,
         }
     }
 }
@@ -89,6 +95,15 @@ impl MessageBody for BreaksOff {
 /// Marks a response whose connection is cut.
 pub(super) struct Cut;
 
+/// Marks an answer that was given instead of the operation's.
+pub(super) struct Instead;
+
+/// `Date`, as a clock shows it that is wrong by so many seconds.
+pub(super) fn date(now: jiff::Timestamp, by: i64) -> Option<HeaderValue> {
+    let shown = now.checked_add(jiff::SignedDuration::from_secs(by)).ok()?;
+    HeaderValue::try_from(shown.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()).ok()
+}
+
 pub(super) fn cut() -> BoxBody {
     BoxBody::new(BreaksOff)
 }
@@ -100,11 +115,16 @@ mod tests {
     #[test]
     fn so_many_of_a_hundred_and_each_kind() {
         let hostile = Hostile { share: 5, late: Duration::from_secs(3) };
-        let troubles: Vec<Trouble> = (0..4_000).filter_map(|drawn| hostile.trouble(drawn)).collect();
-        assert_eq!(troubles.len(), 200);
+        let troubles: Vec<Trouble> = (0..5_000).filter_map(|drawn| hostile.trouble(drawn)).collect();
+        assert_eq!(troubles.len(), 250);
         for kind in [Trouble::Late(hostile.late), Trouble::Unavailable, Trouble::Throttled, Trouble::Cut] {
             assert_eq!(troubles.iter().filter(|trouble| **trouble == kind).count(), 50);
         }
+        for by in [SKEW, -SKEW] {
+            assert_eq!(troubles.iter().filter(|trouble| **trouble == Trouble::Skewed(by)).count(), 25);
+        }
+        let now = "2026-11-28T10:00:00Z".parse().unwrap();
+        assert_eq!(date(now, -SKEW).unwrap(), "Sat, 28 Nov 2026 09:50:00 GMT");
         assert_eq!((0..100).filter_map(|drawn| Hostile { share: 0, ..hostile }.trouble(drawn)).count(), 0);
     }
 }

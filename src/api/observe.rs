@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use futures_util::TryStreamExt as _;
 
 use super::peer::Peer;
-use super::{Api, gate};
+use super::{Api, gate, hostile};
 use crate::homologation::kit::Kit;
 use crate::homologation::seen::{MOST, Seen, kept};
 
@@ -40,7 +40,7 @@ impl Watch {
             path: request.path().to_owned(),
             query: request.query_string().to_owned(),
             certificate: certificate.clone(),
-            playing: text_of(request.headers(), CASE).filter(|code| code.len() <= 20),
+            playing: text_of(request.headers(), CASE).filter(|codes| codes.len() <= 200),
             ..Seen::default()
         };
         let (media, most) = (request.content_type().to_owned(), api.limits.body);
@@ -63,6 +63,7 @@ impl Watch {
     /// Ends with the answer, which goes out as it is.
     pub fn end(mut self, response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
         self.seen.status = response.status().as_u16();
+        self.seen.made_up = response.response().extensions().get::<hostile::Instead>().is_some();
         let headers = response.headers();
         self.seen.request_id = text_of(headers, gate::REQUEST_ID.as_str()).unwrap_or_default();
         self.seen.media = text_of(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();

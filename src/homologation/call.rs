@@ -202,6 +202,7 @@ impl Call {
             (_, "DocumentReference") if searches => "find",
             ("GET", "Binary" | "Bundle") => "read",
             ("PATCH", "DocumentReference") => "change",
+            ("POST", _) if path.ends_with("/$actualiser") => "other",
             ("POST", "" | "DocumentReference") => "feed",
             _ => "other",
         };

@@ -106,7 +106,9 @@ pub fn judge(case: &Case, calls: &[Call]) -> Verdict {
         Ok(steps) => steps,
         Err(why) => return Verdict::NotJudged(why.clone()),
     };
-    let of_it = |call: &&Call| call.seen.playing.as_ref().is_none_or(|playing| *playing == case.code);
+    let of_it = |call: &&Call| {
+        !call.seen.made_up && (call.seen.playing.is_none() || call.seen.rows().any(|row| row == case.code))
+    };
     let calls: Vec<&Call> = calls.iter().filter(of_it).collect();
     let (mut from, mut requests) = (0, Vec::new());
     for (number, step) in steps.iter().enumerate() {
@@ -118,16 +120,20 @@ pub fn judge(case: &Case, calls: &[Call]) -> Verdict {
             requests.push(call.seen.request_id.clone());
             continue;
         }
+        // That a client comes too often, or the server is busy, says nothing of the call.
+        let is_answer = |call: &Call| !matches!(call.seen.status, 429 | 503);
+        let said_to_be = |call: &Call| call.seen.playing.is_some() && is_answer(call);
         // The last attempt is what the vendor looks for.
-        let at_fault = |call: &Call| meant(call) && (call.seen.playing.is_some() || call.seen.status >= 400);
+        let at_fault =
+            |call: &Call| meant(call) && is_answer(call) && (said_to_be(call) || call.seen.status >= 400);
         if let Some((_, call)) = later.clone().rfind(|(_, call)| at_fault(call)) {
             return Verdict::Failed(finding(number, &step.answered, call));
         }
-        let said = later.clone().rfind(|(_, call)| call.seen.playing.is_some() && is_kind(step, call));
+        let said = later.clone().rfind(|(_, call)| said_to_be(call) && is_kind(step, call));
         if let Some((_, call)) = said {
             return Verdict::Failed(finding(number, &step.sent, call));
         }
-        let other = later.rfind(|(_, call)| call.seen.playing.is_some());
+        let other = later.rfind(|(_, call)| said_to_be(call));
         if let Some((_, call)) = other {
             let what = format!("a call of another kind: {} {}", call.seen.method, call.seen.path);
             let found = finding(number, &[], call);
@@ -201,7 +207,16 @@ mod tests {
             finding.what
         );
         said.seen.playing = Some("3.1-100".into());
-        assert_eq!(judge(case("3.1-090"), &[said]), Verdict::NotPlayed(None));
+        assert_eq!(judge(case("3.1-090"), std::slice::from_ref(&said)), Verdict::NotPlayed(None));
+        said.seen.playing = Some("3.1-100, 3.1-090".into());
+        assert!(
+            matches!(judge(case("3.1-090"), std::slice::from_ref(&said)), Verdict::Failed(_)),
+            "one of several"
+        );
+        said.seen.status = 429;
+        assert_eq!(judge(case("3.1-090"), std::slice::from_ref(&said)), Verdict::NotPlayed(None), "come again");
+        said.seen = Seen { status: 200, made_up: true, ..said.seen };
+        assert_eq!(judge(case("3.1-090"), &[said]), Verdict::NotPlayed(None), "hostile mode said so");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The report of a run: each row with its verdict, as text, JSON and JUnit XML.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 
@@ -27,6 +27,8 @@ pub struct Report {
     pub calls: Vec<Call>,
     /// Every row.
     pub rows: Vec<(&'static Case, Verdict)>,
+    /// What calls named as their row and is none.
+    pub unknown: BTreeSet<String>,
 }
 
 /// How many rows became what.
@@ -86,7 +88,10 @@ impl Report {
         let run = Run::read(data, id)?;
         let calls = calls(data, database, &run)?;
         let rows = cases::all().iter().map(|case| (case, judge(case, &calls))).collect();
-        Ok(Self { run, calls, rows })
+        let is_row = |code: &str| cases::all().iter().any(|case| case.code == code);
+        let named = calls.iter().flat_map(|call| call.seen.rows());
+        let unknown = named.filter(|code| !is_row(code)).map(str::to_owned).collect();
+        Ok(Self { run, calls, rows, unknown })
     }
 
     /// Keeps these rows alone; all where none is named.
@@ -146,6 +151,9 @@ impl Report {
             }
         }
         let Counts { passed, failed, not_played, not_judged } = self.counts();
+        for code in &self.unknown {
+            text.push_str(&format!("X-Habilis-Case: « {code} » is no row\n"));
+        }
         text.push_str(&format!(
             "{passed} passed, {failed} failed, {not_played} not played, {not_judged} not judged here\n"
         ));
@@ -178,7 +186,7 @@ impl Report {
             .collect();
         json!({
             "run": self.run.id, "name": self.run.name, "software": self.run.software, "profile": self.run.profile,
-            "passed": passed, "failed": failed, "notPlayed": not_played, "notJudged": not_judged, "rows": rows,
+            "passed": passed, "failed": failed, "notPlayed": not_played, "notJudged": not_judged, "rows": rows, "unknownRows": self.unknown,
         })
     }
 

@@ -21,8 +21,10 @@ pub struct Seen {
     pub query: String,
     /// The certificate of the connection, as traces name it.
     pub certificate: String,
-    /// The row that the vendor said it plays, if any.
+    /// The rows that the vendor said it plays, with commas between, if any.
     pub playing: Option<String>,
+    /// Hostile mode gave the answer: nothing was done, and nothing is to be judged.
+    pub made_up: bool,
     /// The body, as JSON, without the bytes of documents; null where there is none, or it was too long.
     pub sent: Value,
     /// HTTP status.
@@ -31,6 +33,13 @@ pub struct Seen {
     pub media: String,
     /// An answer in JSON, without the bytes of documents.
     pub answer: Value,
+}
+
+impl Seen {
+    /// The rows that the vendor said it plays.
+    pub fn rows(&self) -> impl Iterator<Item = &str> {
+        self.playing.iter().flat_map(|codes| codes.split(',')).map(str::trim).filter(|code| !code.is_empty())
+    }
 }
 
 /// Bytes of an answer of which more is not looked at.

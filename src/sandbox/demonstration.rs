@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt as _;
@@ -17,9 +17,10 @@ use crate::api::portal::demonstration::{
 use crate::certificate::{self, CertificateFacts};
 use crate::environment::Environment;
 use crate::homologation::seen::Seen;
+use crate::operations::Services;
 use crate::pki::{Holder, HolderKind, PkiFolder};
+use crate::server::DirectoryFiles;
 use crate::store::{DatabaseConnection, DatabaseUrl, NoticeRow, TraceRow};
-use std::sync::Arc;
 
 /// The last calls of everybody, without their bodies.
 #[derive(Debug, Default)]
@@ -56,10 +57,12 @@ pub(super) struct SandboxDemonstration {
     pub recent: Arc<Recent>,
     /// One card is made at a time.
     pub making: tokio::sync::Mutex<()>,
+    pub services: Arc<Services>,
+    pub directory: DirectoryFiles,
 }
 
 /// Certificates of the folder with which nobody calls.
-const NOT_CARDS: [&str; 2] = ["server", super::OURSELVES];
+const NOT_CARDS: [&str; 3] = ["server", super::RENEWED, super::OURSELVES];
 /// Calls that are shown.
 const SHOWN: usize = 50;
 /// Where cards made here act: the practice of the sandbox.
@@ -82,9 +85,10 @@ impl SandboxDemonstration {
             if let (Some(id), Some(profession)) = (&holder.id, holder.profession) {
                 pki.note_activity(id, profession, PRACTICE.0)?;
             }
-            Ok(())
+            anyhow::Ok(())
         })
-        .await?
+        .await??;
+        super::take_directory(&self.directory, &self.services).await
     }
 }
 

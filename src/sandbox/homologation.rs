@@ -23,8 +23,9 @@ use crate::homologation::seen::Seen;
 use crate::operations::feed::{self, Form};
 use crate::operations::{Services, update_document};
 use crate::pki::PkiFolder;
+use crate::server::DirectoryFiles;
 use crate::store::{DatabaseUrl, DocumentKey, NewState, Step, Switches};
-use cast::{PREPARED, Prepared, ROLES, holders, patient, professional_id};
+use cast::{PREPARED, Prepared, ROLES, cards, homonyms, patient, professional_id};
 
 /// See the module.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(super) struct SandboxKit {
     open: Mutex<Vec<Run>>,
     /// The last calls of everybody.
     recent: Arc<Recent>,
+    directory: DirectoryFiles,
 }
 
 impl SandboxKit {
@@ -51,6 +53,7 @@ impl SandboxKit {
         database: DatabaseUrl,
         services: Arc<Services>,
         recent: Arc<Recent>,
+        directory: DirectoryFiles,
     ) -> Self {
         Self {
             data: data.to_owned(),
@@ -62,6 +65,7 @@ impl SandboxKit {
             open: Mutex::new(Run::all(data).unwrap_or_default()),
             opening: tokio::sync::Mutex::new(()),
             recent,
+            directory,
         }
     }
 
@@ -97,24 +101,30 @@ impl SandboxKit {
         run.opened = environment.now().to_string();
         let number = run.number();
         let doctors = [professional_id(number, 0), professional_id(number, 1)];
-        let (pki, holders, now) = (PkiFolder::new(&self.certs), holders(number), environment.now());
+        let (pki, cards, now) = (PkiFolder::new(&self.certs), cards(number), environment.now());
         let (prefix, written) = (run.id.to_ascii_lowercase(), run.clone());
         // RSA keys: as long as many requests.
         run = tokio::task::spawn_blocking(move || {
             let mut run = written;
-            for (name, whose, holder) in holders {
-                let name = format!("{prefix}-{name}");
-                let issued = pki.issue(&name, &holder, now)?;
-                run.serials.push(issued.serial);
-                if let (Some(id), Some(profession)) = (&holder.id, holder.profession) {
-                    pki.note_activity(id, profession, PRACTICE)?;
+            for card in cards {
+                let name = format!("{prefix}-{}", card.name);
+                run.serials.push(pki.issue(&name, &card.holder, now)?.serial);
+                if let (Some(id), Some(profession)) = (&card.holder.id, card.holder.profession) {
+                    for structure in card.activities {
+                        pki.note_activity(id, profession, structure)?;
+                    }
                     run.professionals.push(id.clone());
                 }
-                run.cards.insert(name, whose.to_owned());
+                run.cards.insert(name, card.whose.to_owned());
             }
             anyhow::Ok(run)
         })
         .await??;
+        // Who is told that the run is open may use its cards at once.
+        super::take_directory(&self.directory, &self.services).await?;
+        for homonym in homonyms() {
+            self.bare_record(&homonym).await?;
+        }
         run.patients = self.patients(number, &doctors).await?;
         run.write(&self.data)?;
         self.open.lock().map_err(|_| anyhow!("another run was not opened"))?.push(run.clone());
@@ -131,6 +141,14 @@ impl SandboxKit {
             patients.insert(role.name.to_owned(), patient);
         }
         Ok(patients)
+    }
+
+    /// A record with nothing in it, unless it is there.
+    async fn bare_record(&self, patient: &Patient) -> Result<()> {
+        let Patient { ins, family, given, birth_date, .. } = patient;
+        let new = fixtures::new_record(&self.services, TEST, ins, family, given, birth_date);
+        fixtures::create(&self.services, new).await?;
+        Ok(())
     }
 
     async fn record(&self, patient: &Patient, role: &str, doctors: &[String; 2]) -> Result<String> {

@@ -129,6 +129,9 @@ impl Sandbox {
         }
         let trust = pki.trust();
         complete_pki(&pki, &environment)?;
+        if options.hostile.is_some() && !options.certs.join(format!("{RENEWED}.pem")).exists() {
+            pki.issue(RENEWED, &fixtures::server(), environment.now())?;
+        }
         let stand_in = StandIn::new(environment.clone())?;
         let provider = provide(&options, &stand_in, &trust, &environment)?;
         std::fs::create_dir_all(&options.data)
@@ -181,6 +184,9 @@ impl Sandbox {
                 interval: server::CHECKPOINTS,
             },
             demonstration: None,
+            renewed: options
+                .hostile
+                .map(|_| ["pem", "key"].map(|kind| options.certs.join(format!("{RENEWED}.{kind}"))).into()),
             workers: options.workers,
             body_deadline: options.body_deadline,
             drain: options.drain,
@@ -214,6 +220,8 @@ impl Sandbox {
             environment: services.environment.clone(),
             recent: Arc::clone(&recent),
             making: tokio::sync::Mutex::default(),
+            services: Arc::clone(&services),
+            directory: self.settings.sessions.directory.clone(),
         }));
         self.settings.kit = Some(Arc::new(homologation::SandboxKit::new(
             &self.options.data,
@@ -221,6 +229,7 @@ impl Sandbox {
             self.settings.database.clone(),
             Arc::clone(&services),
             recent,
+            self.settings.sessions.directory.clone(),
         )));
         let served =
             server::serve(self.settings, services, |listening| ready(listening, &greeting.text(listening)))
@@ -240,8 +249,18 @@ impl Sandbox {
     }
 }
 
+/// Takes the directory as it stands now, rather than when it is next looked at.
+async fn take_directory(files: &DirectoryFiles, services: &Services) -> Result<()> {
+    let files = files.clone();
+    let read = tokio::task::spawn_blocking(move || files.read()).await??;
+    services.sessions.directory.store(Arc::new(read));
+    Ok(())
+}
+
 /// What the sandbox's logs are called by.
 pub const AUDIT_ORIGIN: &str = "sandbox.habilis";
+/// The certificate that a hostile sandbox shows now and then.
+const RENEWED: &str = "server-renewed";
 /// Our own certificate towards Pro Santé Connect.
 const OURSELVES: &str = "habilis";
 /// The `client_id` of the software of `org-psc` at Pro Santé Connect.

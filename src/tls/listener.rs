@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use aws_lc_rs::digest;
@@ -9,7 +10,8 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, UnixTime};
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -43,6 +45,38 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+/// Shows another certificate of the same name in ten handshakes of twenty, as a server does whose certificate is renewed: who pins the first
+/// one is shut out. For hostile sandboxes.
+///
+/// # Errors
+/// The other certificate or its key cannot be read or do not fit.
+pub fn renew_now_and_then(config: &mut ServerConfig, certificate: &Path, key: &Path) -> Result<()> {
+    let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("cannot read {}", key.display()))?;
+    let renewed = CertifiedKey::from_der(read_certificates(certificate)?, key, config.crypto_provider())?;
+    config.cert_resolver = Arc::new(Renewing {
+        usual: Arc::clone(&config.cert_resolver),
+        renewed: Arc::new(renewed),
+        handshakes: AtomicU64::new(0),
+    });
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Renewing {
+    usual: Arc<dyn ResolvesServerCert>,
+    renewed: Arc<CertifiedKey>,
+    handshakes: AtomicU64,
+}
+
+impl ResolvesServerCert for Renewing {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match self.handshakes.fetch_add(1, Ordering::Relaxed) / 10 % 2 {
+            0 => self.usual.resolve(hello),
+            _ => Some(Arc::clone(&self.renewed)),
+        }
+    }
 }
 
 #[derive(Debug)]

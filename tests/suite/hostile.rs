@@ -1,13 +1,14 @@
 //! Hostile mode: a client that sends the same again loses nothing and has nothing twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use habilis::api::hostile::Hostile;
 use habilis::sandbox::example::Example;
 
 use crate::on_both_engines;
-use crate::support::{Client, Engine, OTHER, Options, TEST, World};
+use crate::support::{Client, Engine, OTHER, Options, TEST, World, pki_copy, tls_config};
 
 on_both_engines!(who_sends_again_has_all_of_it_once);
 
@@ -71,4 +72,34 @@ fn nobody_is_troubled_unless_it_is_asked_for() {
     let world = World::start(Engine::Sqlite);
     let answer = world.client("cps-medecin").get("/metadata");
     assert!(answer.headers.get("x-habilis-hostile").is_none());
+}
+
+/// The certificate that the server shows in a handshake.
+fn certificate_shown(world: &World) -> Vec<u8> {
+    let config = Arc::new(tls_config(&world.certs, Some("cps-medecin")));
+    let mut session = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+    let mut socket = std::net::TcpStream::connect(world.listening.api).unwrap();
+    session.complete_io(&mut socket).unwrap();
+    session.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// Ten handshakes show one certificate, ten another, both of the same name and authorities; and an answer's `Date` may be wrong.
+#[test]
+fn the_certificate_is_renewed_and_the_clock_is_wrong() {
+    let hostile = Some(Hostile { share: 90, late: Duration::ZERO });
+    let folder = tempfile::tempdir().unwrap();
+    let certs = Some(pki_copy(folder.path()));
+    let world = World::start_with(Engine::Sqlite, Options { hostile, certs, ..Options::default() });
+    let (mut shown, mut skewed) = (BTreeSet::new(), BTreeSet::new());
+    for _ in 0..60 {
+        shown.insert(certificate_shown(&world));
+        if let Ok(answer) = world.client("cps-medecin").send("GET", "/metadata", &[], None) {
+            let date = jiff::fmt::rfc2822::parse(answer.header("date")).unwrap().timestamp();
+            let off = date.duration_since(habilis::environment::Environment::system().now()).as_secs();
+            assert!(off.abs() < 60 || (off.abs() - 600).abs() < 60, "{off}");
+            skewed.insert((off / 300).signum());
+        }
+    }
+    assert_eq!(shown.len(), 2, "two certificates");
+    assert_eq!(skewed, BTreeSet::from([-1, 0, 1]), "slow, right, fast");
 }

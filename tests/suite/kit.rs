@@ -147,7 +147,7 @@ fn rows_are_judged_by_what_was_played(engine: Engine) {
     assert_eq!(doctor.post("/DocumentReference", masked.single()).status, 201);
     assert_eq!(doctor.post("/Consent", consent(TEST, vendor.ins("ouvert"))).status, 201);
     assert_eq!(doctor.exists(vendor.ins("ouvert")).status, 200);
-    assert_passed(&vendor, &["TNR-02", "2.1-013", "2.1-050", "0.3-010"]);
+    assert_passed(&vendor, &["2.1-013", "2.1-050", "0.3-010"]);
     let hidden = doctor.get(&search(vendor.ins("traite"), "")).json();
     let id = hidden["entry"][0]["resource"]["id"].as_str().unwrap();
     let labels =

@@ -152,6 +152,9 @@ fn written(view: &View, report: &Report) -> Markup {
             (view.of("Un appel compte pour la ligne qu'il nomme dans l'en-tête ", "A call counts for the row that it names in the header "))
             code { "X-Habilis-Case: 3.1-090" } (view.of(", sinon pour toutes celles qu'il joue.", ", else for all that it plays."))
         }
+        @for code in &report.unknown {
+            p.note { code { "X-Habilis-Case: " (code) } (view.of(" n'est le code d'aucune ligne.", " is the code of no row.")) }
+        }
         h2 { (view.of("Cartes", "Cards")) }
         p {
             (view.of("Mot de passe des p12 : ", "Password of the p12: ")) code { "habilis" } ". "
@@ -207,7 +210,7 @@ fn patients(run: &Run) -> Markup {
         @for (role, patient) in &run.patients {
             tr {
                 th scope="row" { (role) }
-                td { code { (patient.ins) } }
+                td.ins { code { (patient.ins) } }
                 td { (patient.family) " " (patient.given) br; (patient.birth_date) }
                 td { (patient.what_for) }
                 td {

@@ -49,8 +49,11 @@ fn resolved<'a>(description: &'a Value, value: &'a Value) -> &'a Value {
     path.and_then(|path| description.pointer(path)).unwrap_or(value)
 }
 
+/// Method, path, and what is said of it.
+type Operation<'a> = (&'a str, &'a str, &'a Value);
+
 fn written(view: &View, description: &Value) -> Markup {
-    let mut by_tag: Vec<(&str, Vec<(&str, &str, &Value)>)> = Vec::new();
+    let mut by_tag: Vec<(&str, Vec<Operation<'_>>)> = Vec::new();
     for (path, methods) in members(of(description, "paths")) {
         for (method, operation) in members(methods) {
             let tag = items(of(operation, "tags")).next().and_then(Value::as_str).unwrap_or_default();

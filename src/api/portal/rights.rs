@@ -66,13 +66,15 @@ fn sheet(view: &View, rights: &FunctionalRights, mode: AccessMode) -> Markup {
             table.grid {
                 thead { tr {
                     th scope="col" { "Transaction" }
-                    @for category in ActorCategory::ALL { th scope="col" { (category.label()) br; "(" (category.sheet()) ")" } }
+                    @for category in ActorCategory::ALL {
+                        th scope="col" { (view.of(named(category), category.label())) br; "(" (category.sheet()) ")" }
+                    }
                 } }
                 tbody {
                     @for action in Action::ALL {
                         @let (transaction, label) = action.key();
                         tr {
-                            th scope="row" { (transaction) " " (label) }
+                            th scope="row" { (transaction) " " (view.of(done(action), label)) }
                             @for category in ActorCategory::ALL {
                                 @let allowance = rights.cell(action, category, mode).allowance;
                                 td class=(class(allowance)) { (short(view, allowance)) }
@@ -82,6 +84,55 @@ fn sheet(view: &View, rights: &FunctionalRights, mode: AccessMode) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// A column in French.
+const fn named(category: ActorCategory) -> &'static str {
+    match category {
+        ActorCategory::Professional => "CPS/CPF, professionnel non médecin",
+        ActorCategory::Doctor => "CPS/CPF, médecin non traitant",
+        ActorCategory::OccupationalDoctor => "CPS/CPF, médecin du travail",
+        ActorCategory::MedecinTraitant => "CPS/CPF, médecin traitant",
+        ActorCategory::Staff => "CPE, non professionnel de santé",
+        ActorCategory::Indirect => "certificat d'organisation, authentification indirecte",
+        ActorCategory::AirProfessional => "AIR, professionnel non médecin",
+        ActorCategory::AirDoctor => "AIR, médecin non traitant",
+        ActorCategory::AirMedecinTraitant => "AIR, médecin traitant",
+        ActorCategory::AirStaff => "AIR, personnel",
+    }
+}
+
+/// An action in French.
+const fn done(action: Action) -> &'static str {
+    match action {
+        Action::AcquireIdentity => "acquérir l'identité du patient",
+        Action::Authenticate => "s'authentifier",
+        Action::TestExistence => "tester l'existence, lire son autorisation",
+        Action::DeclareAuthorisation => "se déclarer autorisé",
+        Action::RemoveAuthorisation => "retirer son autorisation",
+        Action::GiveUpMedecinTraitant => "ne plus être médecin traitant",
+        Action::ListOwnRecords => "lister les dossiers autorisés",
+        Action::FindWithoutIns => "trouver un patient sans INS",
+        Action::OpenPortal | Action::OpenPortalAir => "ouvrir l'accès web en contexte",
+        Action::ReadAdministrative => "lire les données administratives",
+        Action::ListProfessionals => "lister les professionnels autorisés et bloqués",
+        Action::Feed => "alimenter",
+        Action::FeedByStaff => "alimenter par CPE (secrétaire, cabinet libéral)",
+        Action::SearchMetadata => "rechercher des documents",
+        Action::LookUpReference => "rechercher une référence",
+        Action::ReadNotMasked => "lire : non masqué",
+        Action::ReadMasked => "lire : masqué aux professionnels",
+        Action::ReadHidden => "lire : invisible au patient ou au représentant",
+        Action::ReadArchived => "lire : archivé",
+        Action::ReadSuperseded => "lire : remplacé",
+        Action::ReadDeleted => "lire : supprimé",
+        Action::Mask => "masquer aux professionnels",
+        Action::Unmask => "démasquer",
+        Action::MakeVisible => "rendre visible au patient",
+        Action::Delete => "supprimer",
+        Action::Archive => "archiver",
+        Action::Unarchive => "désarchiver",
     }
 }
 

@@ -130,7 +130,13 @@ pub(super) const ROLES: [Role; 12] = [
 /// A patient whose identifiers no other run has.
 pub(super) fn patient(number: u32, order: usize, role: &Role) -> Patient {
     let digits: String = role.birth_date.chars().filter(char::is_ascii_digit).collect();
-    let sex = if matches!(role.name, "complet" | "mineur" | "expire" | "sansquinze") { 2 } else { 1 };
+    let women = ["complet", "mineur", "expire", "sansquinze", HOMONYM.name];
+    let sex = if women.contains(&role.name) { 2 } else { 1 };
+    // Whoever looks for the one patient of a day finds that of his run.
+    let birth_date = match role.name {
+        "ouvert" => format!("{}{:02}", role.birth_date.get(..8).unwrap_or_default(), 1 + number % 28),
+        _ => role.birth_date.to_owned(),
+    };
     // Year and month of birth; department and commune that say which run; the order says which patient.
     let body = format!(
         "{sex}{}{}{:02}{:03}{:03}",
@@ -147,10 +153,30 @@ pub(super) fn patient(number: u32, order: usize, role: &Role) -> Patient {
         ins: format!("{body}{key:02}"),
         family: format!("{}-{letters}", role.name.to_ascii_uppercase()),
         given: role.given.to_owned(),
-        birth_date: role.birth_date.to_owned(),
+        birth_date,
         record_id: String::new(),
         what_for: role.what_for.to_owned(),
     }
+}
+
+/// One of many: a search by sex alone is too costly.
+const HOMONYM: Role =
+    Role { name: "homonyme", given: "HELENE", birth_date: "1950-05-05", what_for: "une parmi beaucoup" };
+
+/// More women than an answer may name (`search-limit-without-ins`): of no run, and there once for all.
+pub(super) fn homonyms() -> impl Iterator<Item = Patient> {
+    (0..21).map(|order| patient(0, ROLES.len() + order, &HOMONYM))
+}
+
+/// A card of a run.
+pub(super) struct Card {
+    /// Name of its files, without that of the run.
+    pub(super) name: &'static str,
+    /// Whose it is, to be read.
+    pub(super) whose: &'static str,
+    pub(super) holder: Holder,
+    /// Struct_IdNat where the directory says that the holder exercises.
+    pub(super) activities: &'static [&'static str],
 }
 
 /// PS_IdNat of a professional of a run: 8 and an RPPS number, whose last digit is its key.
@@ -172,56 +198,86 @@ pub(super) fn professional_id(number: u32, order: u32) -> String {
     format!("8{body}{}", (10 - sum % 10) % 10)
 }
 
-/// The cards of a run: name of the file, whose it is, holder.
-pub(super) fn holders(number: u32) -> Vec<(&'static str, &'static str, Holder)> {
-    let professional = |order: u32, family: &str, given: &str, profession: u8, title: &str| Holder {
-        family: Some(family.into()),
-        given: Some(given.into()),
-        id: Some(professional_id(number, order)),
-        profession: Some(profession),
-        title: Some(title.into()),
-        specialities: if profession == 10 { vec!["SM26".into()] } else { Vec::new() },
-        ..Holder::new(HolderKind::Cps)
-    };
-    let staff = |kind, structure: &str, name: &str| Holder {
+/// The hospital of the sandbox, and its centre 15.
+const HOSPITAL: (&str, &str) = ("1750000010", "HOPITAL DE DEMONSTRATION");
+const SAMU: (&str, &str) = ("1750000028", "SAMU DE DEMONSTRATION");
+
+/// The cards of a run.
+pub(super) fn cards(number: u32) -> Vec<Card> {
+    let professional =
+        |order: u32, (family, given): (&str, &str), profession: u8, title: &str, speciality: &str| Holder {
+            family: Some(family.into()),
+            given: Some(given.into()),
+            id: Some(professional_id(number, order)),
+            profession: Some(profession),
+            title: Some(title.into()),
+            specialities: (!speciality.is_empty()).then(|| speciality.to_owned()).into_iter().collect(),
+            ..Holder::new(HolderKind::Cps)
+        };
+    let doctor = |order, name, speciality| professional(order, name, 10, "Médecin", speciality);
+    let organisation = |kind, (structure, name): (&str, &str), what: &str| Holder {
         structure: Some(structure.into()),
         structure_name: Some(name.into()),
+        common_name: Some(format!("{what} R{number:04}")),
         ..Holder::new(kind)
     };
+    let person = |name, whose, holder, activities| Card { name, whose, holder, activities };
+    let other = |name, whose, holder| Card { name, whose, holder, activities: &[] };
+    let (client, seal) = (HolderKind::OrganisationClient, HolderKind::OrganisationSeal);
+    let secretary = Holder {
+        family: Some("SECRET".into()),
+        given: Some("NADIA".into()),
+        id: Some(format!("3750000101/R{number:04}E")),
+        structure: Some(PRACTICE.into()),
+        structure_name: Some("CABINET DU DR BERNARD".into()),
+        ..Holder::new(HolderKind::Cpe)
+    };
     vec![
-        ("cps-medecin", "CPS, premier médecin", professional(0, "PREMIER", "PAULE", 10, "Médecin")),
-        ("cps-medecin-b", "CPS, second médecin", professional(1, "SECOND", "SIMON", 10, "Médecin")),
-        ("cps-pharmacien", "CPS, pharmacien", professional(2, "PHARE", "PIA", 21, "Pharmacien")),
-        (
+        person(
+            "cps-medecin",
+            "CPS, premier médecin, en ville et à l'hôpital",
+            doctor(0, ("PREMIER", "PAULE"), "SM26"),
+            &[PRACTICE, HOSPITAL.0],
+        ),
+        person("cps-medecin-b", "CPS, second médecin", doctor(1, ("SECOND", "SIMON"), "SM26"), &[PRACTICE]),
+        person(
+            "cps-pharmacien",
+            "CPS, pharmacien",
+            professional(2, ("PHARE", "PIA"), 21, "Pharmacien", ""),
+            &[PRACTICE],
+        ),
+        person(
             "cps-kine",
             "CPS, masseur-kinésithérapeute",
-            professional(3, "KIRA", "KARL", 70, "Masseur-Kinésithérapeute"),
+            professional(3, ("KIRA", "KARL"), 70, "Masseur-Kinésithérapeute", ""),
+            &[PRACTICE],
         ),
-        (
-            "cpe-secretaire",
-            "CPE, secrétaire médicale",
-            Holder {
-                family: Some("SECRET".into()),
-                given: Some("NADIA".into()),
-                id: Some(format!("3750000101/R{number:04}E")),
-                ..staff(HolderKind::Cpe, PRACTICE, "CABINET DU DR BERNARD")
-            },
+        person(
+            "cps-regulateur",
+            "CPS, médecin régulateur du centre 15",
+            doctor(4, ("REGULE", "RENE"), "SM59"),
+            &[SAMU.0],
         ),
-        (
+        other("cpe-secretaire", "CPE, secrétaire médicale", secretary),
+        other(
             "org",
             "certificat d'établissement, authentification indirecte",
-            Holder {
-                common_name: Some(format!("DPI R{number:04}")),
-                ..staff(HolderKind::OrganisationClient, "1750000010", "HOPITAL DE DEMONSTRATION")
-            },
+            organisation(client, HOSPITAL, "DPI"),
         ),
-        (
+        other(
             "org-signature",
             "cachet d'établissement, pour les assertions",
-            Holder {
-                common_name: Some(format!("Cachet R{number:04}")),
-                ..staff(HolderKind::OrganisationSeal, "1750000010", "HOPITAL DE DEMONSTRATION")
-            },
+            organisation(seal, HOSPITAL, "Cachet"),
+        ),
+        other(
+            "org-samu",
+            "certificat du centre 15, authentification indirecte",
+            organisation(client, SAMU, "Régulation"),
+        ),
+        other(
+            "org-samu-signature",
+            "cachet du centre 15, pour les assertions",
+            organisation(seal, SAMU, "Cachet SAMU"),
         ),
     ]
 }
