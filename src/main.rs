@@ -42,6 +42,9 @@ enum Command {
         /// The configuration file.
         #[arg(long, default_value = "habilis.toml")]
         config: PathBuf,
+        /// Read everything that it names, say what is at fault, and serve nothing.
+        #[arg(long)]
+        check: bool,
     },
     /// Issue or revoke test certificates of a sandbox.
     #[command(subcommand)]
@@ -221,7 +224,8 @@ fn run_command(cli: Cli) -> Result<()> {
         .init();
     match cli.command {
         Command::Sandbox(arguments) => run(sandbox(arguments)),
-        Command::Serve { config } => run(serve(config)),
+        Command::Serve { config, check: true } => commands::check::run(&config),
+        Command::Serve { config, check: false } => run(serve(config)),
         Command::Pki(PkiCommand::Issue(arguments)) => issue(*arguments),
         Command::Pki(PkiCommand::Revoke { name, certs }) => {
             PkiFolder::new(certs).revoke(&name, Environment::system().now())

@@ -90,7 +90,7 @@ pub enum Proof {
 /// What is exported.
 #[derive(Args)]
 pub struct Export {
-    /// PS_IdNat or Struct_IdNat; may be repeated.
+    /// PS_IdNat of a professional, or Struct_IdNat of a structure: of whoever acted for it; may be repeated.
     #[arg(long, required = true)]
     professional: Vec<String>,
     /// From this day on (UTC), YYYY-MM-DD.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::Listening;
 use crate::api::Api;
 use crate::audit::TraceContext;
 use crate::audit::checkpointer::Checkpointer;
@@ -151,4 +152,18 @@ pub(super) async fn sweep(services: Arc<Services>) {
         }
         actix_web::rt::time::sleep(DAY).await;
     }
+}
+
+/// Ends a server whose writer has stopped for good, for the operator's supervisor to start another on what the disk does hold. Who waits is answered
+/// before: 503.
+pub(super) async fn end_when_broken(services: Arc<Services>, listening: Listening) {
+    /// Seconds for which it is still there to say so, `/health/ready` too.
+    const STILL_THERE: u32 = 5;
+    let mut broken = 0;
+    while broken < STILL_THERE {
+        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
+        broken = if services.store.writer().is_running() { 0 } else { broken + 1 };
+    }
+    tracing::error!("the writer stopped after a storage error: the server ends");
+    listening.stop(true).await;
 }

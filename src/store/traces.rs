@@ -113,14 +113,16 @@ impl TraceRow {
         until: i64,
     ) -> QueryResult<i64> {
         trace::table
-            .filter(trace::caller_id.eq_any(callers))
+            .filter(
+                trace::caller_id.eq_any(callers).or(trace::caller_structure.eq_any(callers).assume_not_null()),
+            )
             .filter(trace::at.ge(from))
             .filter(trace::at.lt(until))
             .count()
             .get_result(connection)
     }
 
-    /// Traces of one person in a period, the oldest first, behind one of them, so many at most.
+    /// Traces of one person, or of whoever acted for one structure, in a period, the oldest first, behind one of them, so many at most.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -132,7 +134,7 @@ impl TraceRow {
         most: i64,
     ) -> QueryResult<Vec<Self>> {
         let mut query = trace::table
-            .filter(trace::caller_id.eq(caller))
+            .filter(trace::caller_id.eq(caller).or(trace::caller_structure.eq(caller).assume_not_null()))
             .filter(trace::at.ge(from))
             .filter(trace::at.lt(until))
             .into_boxed();
