@@ -53,7 +53,7 @@ pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
 /// As the search by GET; an INS in a body stands in no proxy's log.
 #[utoipa::path(
     post, path = "/fhir/AuditEvent/_search", tag = "traces", operation_id = "searchAuditEventByPost",
-    request_body(content = super::openapi::TraceSearchForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = super::openapi::SearchForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),

@@ -29,10 +29,14 @@ fn is_dicom(content_type: &str) -> bool {
 /// Software that accepts `text/xml` and no DICOM gets, of an imaging manifest, a CDA document of plain text that tells of it.
 #[utoipa::path(
     get, path = "/fhir/Binary/{id}", tag = "TD3.2", operation_id = "readBinary",
-    params(("id" = String, Path, description = "Binary.id, from content.attachment.url")),
+    params(
+        ("id" = String, Path, description = "Binary.id, from content.attachment.url"),
+        ("Range" = Option<String>, Header, description = "One range of bytes"),
+        ("If-None-Match" = Option<String>, Header, description = "The ETag of what the client holds")
+    ),
     responses(
-        (status = 200, description = "The document's bytes", content((String = "*/*"), (super::openapi::Resource = "application/fhir+json"))),
-        (status = 206, description = "The part that Range names", body = String, content_type = "*/*"),
+        (status = 200, description = "The document's bytes", content((super::openapi::Bytes = "*/*"), (super::openapi::Resource = "application/fhir+json"))),
+        (status = 206, description = "The part that Range names", body = super::openapi::Bytes, content_type = "*/*"),
         (status = 304, description = "The client holds it: If-None-Match names its ETag"),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome), (status = 403, response = super::openapi::Outcome),
         (status = 404, response = super::openapi::Outcome), (status = 406, response = super::openapi::Outcome),

@@ -64,7 +64,10 @@ pub async fn create(request: HttpRequest, api: web::Data<Api>, payload: web::Pay
 /// `If-Match` is understood.
 #[utoipa::path(
     patch, path = "/fhir/Consent/{id}", tag = "TD0.3", operation_id = "patchConsent",
-    params(("id" = String, Path, description = "Consent.id")),
+    params(
+        ("id" = String, Path, description = "Consent.id"),
+        ("If-Match" = Option<String>, Header, description = "The version that is meant, as its ETag")
+    ),
     request_body(content(
         (super::openapi::JsonPatch = "application/json-patch+json"),
         (super::openapi::Resource = "application/fhir+json")
@@ -162,7 +165,7 @@ pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
 /// As the search by GET; an INS in a body stands in no proxy's log.
 #[utoipa::path(
     post, path = "/fhir/Consent/_search", tag = "TD0.3", operation_id = "searchConsentByPost",
-    request_body(content = super::openapi::ConsentSearchForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = super::openapi::SearchForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),

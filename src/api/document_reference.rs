@@ -77,7 +77,7 @@ pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
 /// As the search by GET; an INS in a body stands in no proxy's log.
 #[utoipa::path(
     post, path = "/fhir/DocumentReference/_search", tag = "TD3.1", operation_id = "searchDocumentReferenceByPost",
-    request_body(content = super::openapi::DocumentSearchForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = super::openapi::SearchForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),
@@ -261,7 +261,10 @@ pub async fn generate(request: HttpRequest, payload: web::Payload) -> HttpRespon
 /// As the PATCH by id; `identifier` is the unique id.
 #[utoipa::path(
     patch, path = "/fhir/DocumentReference", tag = "TD3.3", operation_id = "patchDocumentReferenceByIdentifier",
-    params(("identifier" = String, Query, description = "unique id", example = "urn:ietf:rfc:3986|urn:oid:1.2.250.1")),
+    params(
+        ("identifier" = String, Query, description = "unique id", example = "urn:ietf:rfc:3986|urn:oid:1.2.250.1"),
+        ("If-Match" = Option<String>, Header, description = "The version that is meant, as its ETag")
+    ),
     request_body(content(
         (super::openapi::JsonPatch = "application/json-patch+json"),
         (super::openapi::Resource = "application/fhir+json")
@@ -294,7 +297,10 @@ pub async fn patch_by_identifier(
 /// says which version is meant. What may not be seen is answered like what does not exist.
 #[utoipa::path(
     patch, path = "/fhir/DocumentReference/{id}", tag = "TD3.3", operation_id = "patchDocumentReference",
-    params(("id" = String, Path, description = "DocumentReference.id")),
+    params(
+        ("id" = String, Path, description = "DocumentReference.id"),
+        ("If-Match" = Option<String>, Header, description = "The version that is meant, as its ETag")
+    ),
     request_body(content(
         (super::openapi::JsonPatch = "application/json-patch+json"),
         (super::openapi::Resource = "application/fhir+json")

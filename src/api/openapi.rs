@@ -3,19 +3,21 @@
 //! `habilis openapi` writes it to `openapi/`; a test fails when the checked-in file is stale, another checks that it is
 //! valid, and the refusal and trace tests go through every operation that it lists.
 
-use std::collections::BTreeMap;
+mod examples;
+mod modifiers;
 
-use utoipa::openapi::response::Response;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::security::SecurityScheme;
-use utoipa::openapi::{Content, RefOr};
-use utoipa::{Modify, OpenApi, ToResponse, ToSchema};
+use std::collections::HashMap;
+
+use utoipa::{OpenApi, ToResponse, ToSchema};
+
+use examples::Examples;
+use modifiers::{BothForms, Budgets, MutualTls, SearchForms};
 
 /// A FHIR R4 resource, JSON. The profiles say what is in it; see the CapabilityStatement (`/fhir/metadata`).
 #[derive(ToSchema)]
-#[schema(value_type = Object, title = "FHIR resource")]
+#[schema(title = "FHIR resource")]
 #[expect(dead_code, reason = "a schema, never a value")]
-pub struct Resource(serde_json::Value);
+pub struct Resource(HashMap<String, serde_json::Value>);
 
 /// `OperationOutcome`: `issue.details.text` in French for the health professional, `issue.diagnostics` in English for
 /// the integrator, `issue.details.coding.code` a code of the DMP or of IHE, `issue.expression` the element at fault.
@@ -29,9 +31,9 @@ pub struct Outcome(#[to_schema] OperationOutcome);
 
 /// OperationOutcome.
 #[derive(ToSchema)]
-#[schema(value_type = Object, title = "OperationOutcome")]
+#[schema(title = "OperationOutcome")]
 #[expect(dead_code, reason = "a schema, never a value")]
-pub struct OperationOutcome(serde_json::Value);
+pub struct OperationOutcome(HashMap<String, serde_json::Value>);
 
 /// A JSON Patch (RFC 6902).
 #[derive(ToSchema)]
@@ -49,99 +51,19 @@ pub struct JsonPatchOperation {
     #[schema(example = "/status")]
     path: String,
     /// The new value.
-    #[schema(value_type = Option<Object>, example = "entered-in-error")]
     value: Option<serde_json::Value>,
 }
 
-/// `POST /List/_search`: the parameters of the search by GET.
+/// `POST …/_search`: the parameters of the search by GET, which [`SearchForms`] puts in its place.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema, never a value")]
-pub struct SubmissionSetSearchForm {
-    /// INS as system|value.
-    #[schema(rename = "patient.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
-    patient_identifier: Option<String>,
-    /// submissionset or folder.
-    #[schema(example = "submissionset")]
-    code: String,
-    /// current.
-    #[schema(example = "current")]
-    status: String,
-}
+pub struct SearchForm(HashMap<String, String>);
 
-/// `POST /AuditEvent/_search`: the parameters of the search by GET.
+/// The bytes of a document.
 #[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "a schema, never a value")]
-pub struct TraceSearchForm {
-    /// When, with a lower bound at least.
-    #[schema(example = "ge2026-01-01")]
-    date: String,
-    /// INS as system|value.
-    #[schema(rename = "entity.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
-    entity_identifier: Option<String>,
-    /// PS_IdNat.
-    #[schema(rename = "agent.identifier")]
-    agent_identifier: Option<String>,
-}
-
-/// `POST /Patient/_search`.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema, never a value")]
-pub struct PatientSearchForm {
-    /// TD0.2: INS as system|value.
-    #[schema(example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
-    identifier: Option<String>,
-    /// TD0.5: how the birth name begins.
-    family: Option<String>,
-    /// TD0.5: day of birth.
-    #[schema(example = "1979-03-28")]
-    birthdate: Option<String>,
-}
-
-/// `POST /Subscription/_search`: the parameters of the search by GET.
-#[derive(ToSchema)]
-#[schema(title = "Search of one's own subscriptions")]
-#[expect(dead_code, reason = "a schema, never a value")]
-pub struct SubscriptionSearchForm {
-    /// requested, active, error, off.
-    status: Option<String>,
-    /// The receiver.
-    url: Option<String>,
-    /// `Subscription.id`.
-    _id: Option<String>,
-}
-
-/// `POST /Consent/_search`: the parameters of the search by GET.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema, never a value")]
-pub struct ConsentSearchForm {
-    /// TD1.6: INS as system|value.
-    #[schema(rename = "patient.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
-    patient_identifier: Option<String>,
-    /// TD0.4: since when.
-    #[schema(example = "ge2026-01-01")]
-    date: Option<String>,
-}
-
-/// `POST /DocumentReference/_search`: the parameters of the search by GET.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema, never a value")]
-pub struct DocumentSearchForm {
-    /// INS as system|value.
-    #[schema(rename = "patient.identifier", example = "urn:oid:1.2.250.1.213.1.4.10|279035121518989")]
-    patient_identifier: Option<String>,
-    /// current, superseded.
-    #[schema(example = "current")]
-    status: Option<String>,
-}
-
-/// `POST /ValueSet/_search`.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema, never a value")]
-pub struct ValueSetSearchForm {
-    /// Canonical address.
-    #[schema(example = "https://mos.esante.gouv.fr/NOS/JDV_J57-ClassCode-DMP/FHIR/JDV-J57-ClassCode-DMP")]
-    url: Option<String>,
-}
+pub struct Bytes(Vec<u8>);
 
 /// `POST /oauth2/token`. What stands in an assertion need not stand beside it.
 #[derive(ToSchema)]
@@ -183,6 +105,10 @@ pub struct TokenForm {
     subject_token: Option<String>,
     /// token-exchange: urn:ietf:params:oauth:token-type:access_token or …:jwt.
     subject_token_type: Option<String>,
+    /// token-exchange: a JWT that says who acts and why, as the parameters do (docs/tokens.md).
+    actor_token: Option<String>,
+    /// urn:ietf:params:oauth:token-type:jwt, with actor_token.
+    actor_token_type: Option<String>,
     /// jwt-bearer: the assertion (docs/tokens.md).
     assertion: Option<String>,
 }
@@ -211,9 +137,9 @@ pub struct IntrospectionForm {
 
 /// A JSON object.
 #[derive(ToSchema)]
-#[schema(value_type = Object, title = "JSON object")]
+#[schema(title = "JSON object")]
 #[expect(dead_code, reason = "a schema, never a value")]
-pub struct Claims(serde_json::Value);
+pub struct Claims(HashMap<String, serde_json::Value>);
 
 /// An OperationOutcome that is an OAuth error too: `error` and `error_description` (RFC 6749, 5.2) beside `issue`.
 #[derive(ToResponse)]
@@ -223,9 +149,9 @@ pub struct TokenError(#[to_schema] TokenRefusal);
 
 /// OAuth error and OperationOutcome.
 #[derive(ToSchema)]
-#[schema(value_type = Object, title = "OAuth error and OperationOutcome")]
+#[schema(title = "OAuth error and OperationOutcome")]
 #[expect(dead_code, reason = "a schema, never a value")]
-pub struct TokenRefusal(serde_json::Value);
+pub struct TokenRefusal(HashMap<String, serde_json::Value>);
 
 #[derive(OpenApi)]
 #[openapi(
@@ -297,7 +223,7 @@ pub struct TokenRefusal(serde_json::Value);
     ),
     components(
         schemas(
-            Resource, OperationOutcome, JsonPatch, JsonPatchOperation, SubmissionSetSearchForm, TraceSearchForm, SubscriptionSearchForm, PatientSearchForm, ConsentSearchForm, DocumentSearchForm, ValueSetSearchForm, TokenForm, TokenAnswer, IntrospectionForm,
+            Resource, Bytes, OperationOutcome, JsonPatch, JsonPatchOperation, TokenForm, TokenAnswer, IntrospectionForm,
             Claims, TokenRefusal
         ),
         responses(Outcome, TokenError)
@@ -317,89 +243,9 @@ pub struct TokenRefusal(serde_json::Value);
         (name = "value sets", description = "The value sets of the DMP's affinity domain"),
         (name = "Mon espace santé", description = "The patient's side, private to the SI Mon espace santé"),
     ),
-    modifiers(&MutualTls, &BothForms, &Budgets),
+    modifiers(&MutualTls, &SearchForms, &Examples, &BothForms, &Budgets),
 )]
 struct Description;
-
-struct MutualTls;
-
-impl Modify for MutualTls {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::MutualTls {
-            description: Some(
-                "CPS, CPF or CPE card, or organisation certificate (AUTH_CLI), of IGC-Santé".into(),
-            ),
-            extensions: None,
-            deprecated: None,
-        };
-        openapi.components.get_or_insert_default().add_security_scheme("mutualTLS", scheme);
-        openapi.security = Some(vec![utoipa::openapi::security::SecurityRequirement::new(
-            "mutualTLS",
-            std::iter::empty::<String>(),
-        )]);
-    }
-}
-
-/// Wherever FHIR stands as JSON, it stands as XML too.
-struct BothForms;
-
-impl Modify for BothForms {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        const JSON: &str = "application/fhir+json";
-        let xml = || {
-            let text = ObjectBuilder::new()
-                .schema_type(Type::String)
-                .description(Some("The same content as FHIR's XML"));
-            RefOr::T(Content::new(Some(text.build())))
-        };
-        let described = |responses: &mut BTreeMap<String, RefOr<Response>>| {
-            for response in responses.values_mut() {
-                if let RefOr::T(response) = response
-                    && response.content.contains_key(JSON)
-                {
-                    response.content.insert("application/fhir+xml".into(), xml());
-                }
-            }
-        };
-        for (path, item) in &mut openapi.paths.paths {
-            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
-                described(&mut operation.responses.responses);
-                let Some(RefOr::T(body)) =
-                    operation.request_body.as_mut().filter(|_| path.starts_with("/fhir"))
-                else {
-                    continue;
-                };
-                if body.content.contains_key(JSON) {
-                    body.content.insert("application/fhir+xml".into(), xml());
-                }
-                if body.content.contains_key("application/json-patch+json") {
-                    body.content.insert("application/xml-patch+xml".into(), xml());
-                }
-            }
-        }
-        if let Some(components) = &mut openapi.components {
-            described(&mut components.responses);
-        }
-    }
-}
-
-/// Every call is paid from a budget, and says so when it is spent.
-struct Budgets;
-
-impl Modify for Budgets {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        for item in openapi.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
-                let refusal = operation.responses.responses.get("401").cloned();
-                if let Some(refusal) = refusal {
-                    operation.responses.responses.entry("429".into()).or_insert(refusal);
-                }
-            }
-        }
-    }
-}
 
 /// The description as it is checked in: JSON, a newline at the end.
 ///

@@ -51,7 +51,7 @@ pub async fn search(request: HttpRequest, api: web::Data<Api>) -> HttpResponse {
 /// As the search by GET; an INS or a name in a body stands in no proxy's log.
 #[utoipa::path(
     post, path = "/fhir/Patient/_search", tag = "TD0.2", operation_id = "searchPatientByPost",
-    request_body(content = super::openapi::PatientSearchForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = super::openapi::SearchForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),

@@ -53,7 +53,7 @@ pub async fn search(request: HttpRequest) -> HttpResponse {
 /// Find value sets, the parameters in the body.
 #[utoipa::path(
     post, path = "/fhir/ValueSet/_search", tag = "value sets", operation_id = "searchValueSetByPost",
-    request_body(content = super::openapi::ValueSetSearchForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = super::openapi::SearchForm, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "Bundle of type searchset", content_type = "application/fhir+json", body = super::openapi::Resource),
         (status = 400, response = super::openapi::Outcome), (status = 401, response = super::openapi::Outcome),

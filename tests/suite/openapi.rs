@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::{Engine, World};
+
 /// Every operation: method, path, operation id.
 pub fn operations() -> Vec<(String, String, String)> {
     let description: Value = serde_json::from_str(&habilis::api::openapi::json().unwrap()).unwrap();
@@ -94,4 +96,52 @@ fn the_capability_statement_lists_the_same_interactions() {
         .map(|(method, path, _)| format!("{method} {path}"))
         .collect();
     assert_eq!(stated, described);
+}
+
+/// Whoever begins with the examples of the description begins with bodies that are taken.
+#[test]
+fn the_examples_are_taken() {
+    let description: Value = serde_json::from_str(&habilis::api::openapi::json().unwrap()).unwrap();
+    let world = World::start(Engine::Sqlite);
+    let doctor = world.client("cps-medecin");
+    let example = |path: &str, method: &str, media: &str| {
+        let content = &description["paths"][path][method]["requestBody"]["content"][media];
+        assert!(
+            content["example"].is_object() || content["example"].is_array(),
+            "{method} {path} has no example"
+        );
+        content["example"].clone()
+    };
+    let json = |path: &str| example(path, "post", "application/fhir+json");
+    let consent = doctor.post("/Consent", json("/fhir/Consent").to_string());
+    assert_eq!(consent.status, 201, "{}", consent.text());
+    let fed = doctor.post("/DocumentReference", json("/fhir/DocumentReference").to_string());
+    assert_eq!(fed.status, 201, "{}", fed.text());
+    let mask = example("/fhir/DocumentReference/{id}", "patch", "application/json-patch+json");
+    let masked = doctor.patch(&format!("/DocumentReference/{}", fed.json()["id"].as_str().unwrap()), &mask);
+    assert_eq!(masked.status, 200, "{}", masked.text());
+    let mut other = json("/fhir");
+    // The same document in a submission: another one, to a server that holds it.
+    other["entry"][1]["resource"]["masterIdentifier"]["value"] =
+        "urn:oid:2.25.31415926535897932384626433832796".into();
+    let fed = doctor.post("", other.to_string());
+    assert_eq!(fed.status, 200, "{}", fed.text());
+    let changed =
+        doctor.post("/DocumentReference/$actualiser", json("/fhir/DocumentReference/$actualiser").to_string());
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let end = example("/fhir/Consent/{id}", "patch", "application/json-patch+json");
+    let ended = doctor.patch(&format!("/Consent/{}", consent.json()["id"].as_str().unwrap()), &end);
+    assert_eq!(ended.status, 200, "{}", ended.text());
+}
+
+/// A search by POST takes what the search by GET takes.
+#[test]
+fn forms_have_the_parameters_of_their_searches() {
+    let description: Value = serde_json::from_str(&habilis::api::openapi::json().unwrap()).unwrap();
+    let form = &description["paths"]["/fhir/DocumentReference/_search"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]
+        ["schema"]["properties"];
+    for name in ["patient.identifier", "type", "date", "_count"] {
+        assert_eq!(form[name]["type"], "string", "{name}");
+    }
+    assert!(form.get("no-such-parameter").is_none());
 }
