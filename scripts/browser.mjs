@@ -91,11 +91,16 @@ const download = await page.evaluate(() => fetch("/cartes/cps-du-navigateur.pem"
 must(download === "refused by the policy", "a script could ask from the page");
 must((await call("cps-du-navigateur", "/Patient?identifier=urn:oid:1.2.250.1.213.1.4.10%7C279035121518989")) === 200, "existence");
 must((await call("cps-du-navigateur", "/DocumentReference?patient.identifier=urn:oid:1.2.250.1.213.1.4.10%7C291087599900442&status=current")) === 403, "search");
+must((await call("cps-medecin", "/DocumentReference?patient.identifier=urn:oid:1.2.250.1.213.1.4.10%7C144027599900963&status=current")) === 200, "search");
 await clicked('main a[href="/appels?carte=cps-du-navigateur"]');
 const calls = await text();
 for (const expected of ["/fhir/Patient", "accordé", "refusé", "PDT-INF-526", "200", "403"]) must(calls.includes(expected), `calls: ${expected}`);
 await judged("/appels?carte");
+await go("/appels?carte=cps-medecin");
+must((await text()).includes("premier_acces → patient"), "who is told");
+await judged("/appels?carte=cps-medecin");
 await shown("appels");
+await go("/appels?carte=cps-du-navigateur");
 await page.click("#suivre");
 await clicked("main form button");
 const reloads = page.waitForNavigation({ timeout: 10_000 });

@@ -17,6 +17,7 @@ use crate::api::portal::demonstration::{
 use crate::certificate::{self, CertificateFacts};
 use crate::environment::Environment;
 use crate::homologation::seen::Seen;
+use crate::notification::rules;
 use crate::operations::Services;
 use crate::pki::{Holder, HolderKind, PkiFolder};
 use crate::server::DirectoryFiles;
@@ -180,7 +181,7 @@ impl Demonstration for SandboxDemonstration {
             // A client may name several calls alike: then the last trace of that name is the one told of.
             let trace = TraceRow::of_request(&mut connection, &seen.request_id)?.pop();
             let trace = trace.filter(|trace| trace.certificate == label).unwrap_or_default();
-            let notices = NoticeRow::of_trace(&mut connection, &trace)?;
+            let notices = NoticeRow::of_trace(&mut connection, &trace, rules::of_trace)?;
             shown.push(CallShown {
                 seen,
                 operation: trace.operation,
@@ -192,7 +193,12 @@ impl Demonstration for SandboxDemonstration {
                     .map_or_else(String::new, |(node, leaf)| format!("{node} {leaf}")),
                 notices: notices
                     .into_iter()
-                    .map(|(kind, channel, told, state)| NoticeShown { kind, channel, told, state })
+                    .map(|(notice, state)| NoticeShown {
+                        kind: notice.kind,
+                        channel: notice.channel,
+                        told: notice.told,
+                        state,
+                    })
                     .collect(),
             });
         }

@@ -74,21 +74,26 @@ pub struct NoticeRow {
 }
 
 impl NoticeRow {
-    /// What a trace gave: kind, channel, whom it tells, what became of it. For the sandbox's portal.
+    /// What a trace gives, as somebody decides who knows the rules, each with its state: `None`, nobody has made it, or it was made of an earlier trace.
+    /// For the sandbox's portal.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn of_trace(
         connection: &mut DatabaseConnection,
         trace: &TraceRow,
-    ) -> QueryResult<Vec<(String, String, String, String)>> {
-        let Some(record) = &trace.record_id else { return Ok(Vec::new()) };
-        notice::table
-            .filter(notice::record_id.eq(record))
-            .filter(notice::at.eq(trace.at))
-            .order((notice::kind, notice::channel, notice::told))
-            .select((notice::kind, notice::channel, notice::told, notice::state))
-            .load(connection)
+        decide: impl Fn(&TraceRow, &NoticesOf) -> Vec<NewNotice>,
+    ) -> QueryResult<Vec<(NewNotice, Option<String>)>> {
+        let record = trace.record_id.as_deref().filter(|_| trace.outcome == "granted");
+        let Some(record) = record else { return Ok(Vec::new()) };
+        let about = about(connection, trace, record)?;
+        let mut given = Vec::new();
+        for new in decide(trace, &about) {
+            let kept = notice::table.find(&new.id).filter(notice::at.eq(trace.at)).select(notice::state);
+            let state = kept.first(connection).optional()?;
+            given.push((new, state));
+        }
+        Ok(given)
     }
 }
 

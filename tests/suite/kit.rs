@@ -119,6 +119,9 @@ fn rows_are_judged_by_what_was_played(engine: Engine) {
     assert_eq!((before["passed"].as_u64(), before["failed"].as_u64()), (Some(0), Some(0)));
     assert_eq!(before["rows"].as_array().unwrap().len(), 104);
     let doctor = vendor.client("cps-medecin");
+    // Its cards act for their structures from the first call on.
+    let session = [("grant_type", "client_credentials"), ("structure", "1750000101")];
+    assert_eq!(vendor.client("cps-medecin-b").ask_token(&session).status, 200);
     for role in ["inexistant", "ouvert", "autorise", "expire"] {
         assert_eq!(doctor.exists(vendor.ins(role)).status, 200);
     }

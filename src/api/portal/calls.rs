@@ -50,6 +50,7 @@ pub(super) async fn all(view: View, request: HttpRequest, portal: web::Data<Port
             (Some(card), Some(calls)) => (written(&view, card, calls)),
             _ => p { (view.of("Choisissez la carte avec laquelle vous appelez.", "Choose the card that you call with.")) }
         }
+        p { (view.of("Un bac à sable n'envoie rien : on voit qui serait prévenu, et par où (docs/notices.md).", "A sandbox sends nothing: one sees who would be told, and how (docs/notices.md).")) }
         p { (view.of("Une poignée de main refusée n'est pas un appel : rien n'en est dit ici.", "A handshake that is refused is no call: nothing of it is told here.")) }
     };
     let again = (follows && card.is_some()).then_some(AGAIN);
@@ -70,7 +71,11 @@ fn written(view: &View, card: &str, calls: &[CallShown]) -> Markup {
                 td { (call.rule) }
                 td { code { (call.seen.request_id) } @if !call.place.is_empty() { br; (call.place) } }
                 td {
-                    @for notice in &call.notices { (notice.kind) " → " (notice.told) " (" (notice.channel) ", " (notice.state) ")" br; }
+                    @for notice in &call.notices {
+                        (notice.kind) " → " (notice.told) ", " (notice.channel)
+                        @if let Some(state) = &notice.state { " (" (state) ")" }
+                        br;
+                    }
                 }
             }
         }
@@ -82,7 +87,7 @@ fn written(view: &View, card: &str, calls: &[CallShown]) -> Markup {
         view.of("Décision", "Decision"),
         view.of("Règle", "Rule"),
         view.of("Trace", "Trace"),
-        view.of("Prévenus", "Told"),
+        view.of("Qui en est prévenu", "Who is told"),
     ];
     table(&format!("{}, {}", view.of("Derniers appels", "Last calls"), card), &head, &rows)
 }

@@ -67,17 +67,17 @@ pub struct PatientShown {
     pub english: &'static str,
 }
 
-/// A notice that a call gave.
+/// A notice that a call gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoticeShown {
     /// `consultation`, `urgence` …
-    pub kind: String,
+    pub kind: &'static str,
     /// `courriel`, `webhook`.
-    pub channel: String,
+    pub channel: &'static str,
     /// `patient`, or a professional.
     pub told: String,
-    /// What became of it.
-    pub state: String,
+    /// What became of it; `None`: nothing was sent, or an earlier call of that day gave it.
+    pub state: Option<String>,
 }
 
 /// A call, with its trace.
