@@ -83,7 +83,7 @@ must((await text()).includes("curl.exe"), "PowerShell");
 // A card is made, found, and called with; the call is seen, with the rule that decided.
 await go("/cartes");
 await page.select("#kind", "cps");
-for (const [field, value] of [["name", "cps-du-navigateur"], ["family", "Martin"], ["given", "Zoé"], ["rpps", "10100000305"]]) await page.type(`#${field}`, value);
+for (const [field, value] of [["name", "cps-du-navigateur"], ["family", "Martin"], ["given", "Zoé"], ["rpps", "10100000206"]]) await page.type(`#${field}`, value);
 await page.select("#profession", "10");
 await clicked("main form button");
 must((await text()).includes("cps-du-navigateur"), "the card is there");

@@ -426,7 +426,7 @@ pub async fn serve(settings: Settings, services: Arc<Services>, ready: impl FnOn
     portal_ended?;
     ensure!(
         services.store.writer().is_running(),
-        "the writer stopped after a storage error: start again on what the disk does hold"
+        "the writer has stopped (an error of the disk, or a fault of ours: the log says which): start again on what the disk does hold"
     );
     Ok(())
 }

@@ -79,8 +79,10 @@ final class Homologation {
     private void authorisations() throws IOException, InterruptedException, GeneralSecurityException {
         declare("0.3-010", doctor, "ouvert");
         exists("0.3-010", "ouvert");
-        declare("0.3-100", secretary, "ouvert");
-        find("0.3-100", doctor, "ouvert");
+        declare("0.3-100", secretary, "sansquinze");
+        // What the structure was authorised for is open to who acts for it.
+        Habilis forStructure = card("cps-medecin-b").session("grant_type", "client_credentials", "structure", "1750000101");
+        find("0.3-100", forStructure, "sansquinze");
         feed(NO_ROW, 201, "ouvert", "CERT_DECL");
         declare("TNR-03#1", doctor, "ouvert");
         find("TNR-03#1", doctor, "ouvert", "type", "CERT_DECL");

@@ -31,7 +31,7 @@ def existence(run):
 def authorisations(run):
     run.declare("0.3-010", "ouvert")
     run.exists("0.3-010", "ouvert")
-    run.declare("0.3-100", "ouvert", by=run.secretary)
+    run.declare("0.3-100", "sansquinze", by=run.secretary)
     for code, name in (("0.1-140", "cps-pharmacien"), ("0.1-150", "cps-kine")):
         run.declare(None, "autorise", by=run.card(name))
         run.find(code, "autorise", by=run.card(name))
@@ -93,7 +93,7 @@ def regulation(run):
 def lists(run):
     """What the structure was authorised for is open to who acts for it. Whose records one may read: one's own list, that of a
     colleague of the secretary's structure; where something is new."""
-    run.find("0.3-100", "ouvert", by=run.card("cps-medecin-b", structure="1750000101"))
+    run.find("0.3-100", "sansquinze", by=run.card("cps-medecin-b", structure="1750000101"))
     mine = {"actor:identifier": f"{PRACTITIONER}|{run.doctor.authors[0]}", "status": "active", "date": "ge2011-03-01"}
     for code, by in (("0.4-010", run.doctor), ("0.4-015", run.secretary)):
         run.play(code, "GET", "/Consent", by=by, params=mine | {"_include": "Consent:patient"})

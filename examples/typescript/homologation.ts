@@ -145,7 +145,9 @@ async function existence(run: Run): Promise<void> {
 async function authorisations(run: Run): Promise<void> {
   await run.declare("0.3-010", "ouvert");
   await run.exists("0.3-010", "ouvert");
-  await run.declare("0.3-100", "ouvert", run.secretary.caller);
+  await run.declare("0.3-100", "sansquinze", run.secretary.caller);
+  // What the structure was authorised for is open to who acts for it.
+  await run.find("0.3-100", "sansquinze", {}, await run.card("cps-medecin-b").session({ structure: "1750000101" }));
   await run.declare("TNR-03#1", "ouvert");
   await run.feed(null, "ouvert", { type: "CERT_DECL" });
   await run.find("TNR-03#1", "ouvert", { type: "CERT_DECL" });

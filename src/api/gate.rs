@@ -57,7 +57,10 @@ where
     let lane = connected.lane();
     let served = async move {
         let result = match connected.caller(operation).await {
-            Ok(_) if let Some(instead) = connected.trouble.and_then(Trouble::instead) => Err(instead),
+            Ok(_) if let Some(instead) = connected.trouble.and_then(Trouble::instead) => {
+                connected.made_up = true;
+                Err(instead)
+            }
             Ok(caller) => {
                 let services = Arc::clone(&connected.api.services);
                 let scopes = caller.session.as_ref().map(|session| session.scopes.and(connected.admitted));
@@ -190,6 +193,8 @@ struct Connected<'a> {
     admitted: Scopes,
     /// What a hostile sandbox does to it.
     trouble: Option<Trouble>,
+    /// The answer is not the operation's: a hostile sandbox gave it.
+    made_up: bool,
 }
 
 impl<'a> Connected<'a> {
@@ -217,6 +222,7 @@ impl<'a> Connected<'a> {
         let trouble = api.hostile.and_then(|hostile| hostile.trouble(environment.draw()));
         Some(Self {
             trouble,
+            made_up: false,
             api,
             request,
             peer,
@@ -406,17 +412,17 @@ impl<'a> Connected<'a> {
         if let Some(hostile) = self.api.hostile {
             response.headers_mut().insert(hostile::ANNOUNCED, hostile.announcement());
         }
+        if self.made_up {
+            response.extensions_mut().insert(hostile::Instead);
+        }
         match self.trouble {
             Some(Trouble::Cut) => _ = response.extensions_mut().insert(hostile::Cut),
-            Some(Trouble::Unavailable | Trouble::Throttled) => {
-                _ = response.extensions_mut().insert(hostile::Instead)
-            }
             Some(Trouble::Skewed(by)) => {
                 if let Some(date) = hostile::date(self.api.services.environment.now(), by) {
                     response.headers_mut().insert(header::DATE, date);
                 }
             }
-            Some(Trouble::Late(_)) | None => {}
+            _ => {}
         }
         response.extensions_mut().insert(Receipt(()));
         response

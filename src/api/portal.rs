@@ -61,7 +61,7 @@ fn failed(error: &anyhow::Error) -> HttpResponse {
     HttpResponse::InternalServerError().content_type("text/plain; charset=utf-8").body(format!("{error:#}\n"))
 }
 
-/// Another site's page must not act here in the name of who looks at it.
+/// Another site's page must not act here in the name of who looks at it, nor under a name of its own that leads here: a name of the network at hand has no dot.
 fn from_elsewhere(request: &HttpRequest) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let site = header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
@@ -69,7 +69,9 @@ fn from_elsewhere(request: &HttpRequest) -> bool {
     let host = header("host").unwrap_or_default();
     let origin =
         header("origin").is_some_and(|origin| origin.split_once("://").is_none_or(|(_, of)| of != host));
-    site || origin
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let rebound = name.contains('.') && name.parse::<std::net::Ipv4Addr>().is_err() && !name.starts_with('[');
+    site || origin || rebound
 }
 
 fn wants_json(request: &HttpRequest) -> bool {

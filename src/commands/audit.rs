@@ -90,9 +90,12 @@ pub enum Proof {
 /// What is exported.
 #[derive(Args)]
 pub struct Export {
-    /// PS_IdNat of a professional, or Struct_IdNat of a structure: of whoever acted for it; may be repeated.
-    #[arg(long, required = true)]
+    /// PS_IdNat of a professional, or Struct_IdNat where nobody was named; may be repeated.
+    #[arg(long, required_unless_present = "structure")]
     professional: Vec<String>,
+    /// Struct_IdNat: what anybody did for that structure. All traces are gone through.
+    #[arg(long, conflicts_with = "professional")]
+    structure: Option<String>,
     /// From this day on (UTC), YYYY-MM-DD.
     #[arg(long)]
     from: jiff::civil::Date,
@@ -226,6 +229,19 @@ fn export(export: &Export) -> Result<()> {
             let rows = TraceRow::of_caller(&mut connection, professional, (from, until), after, 5_000)?;
             let Some(last) = rows.last() else { break };
             after = Some((last.at, last.request_id.clone()));
+            for row in &rows {
+                write_row(&mut file, row, is_csv)?;
+            }
+            written += rows.len() as u64;
+            bar.set_position(written);
+        }
+    }
+    if let Some(structure) = &export.structure {
+        let mut behind = i64::MIN;
+        while let (rows, Some(next)) =
+            TraceRow::of_structure(&mut connection, structure, (from, until), behind, 20_000)?
+        {
+            behind = next;
             for row in &rows {
                 write_row(&mut file, row, is_csv)?;
             }

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail, ensure};
+use habilis::audit::checkpoint::Signer;
 use habilis::environment::Environment;
-use habilis::store::Store;
+use habilis::identity::tokens::Keys;
+use habilis::store::{DatabaseConnection, DatabaseUrl, look};
 use habilis::tls::verifier::ReloadableVerifier;
 use habilis::tls::{Revocation, listener};
 
-/// Looks at one thing after the other, and says of each what it came to. Nothing is written, and no port is taken.
+/// Looks at trust, certificate, tables, keys, folders of checkpoints and database, one after the other, and says of each what it came to. Nothing is written, no port is
+/// taken, and nobody else is asked: not the object store, not Pro Santé Connect, not a mail relay.
 ///
 /// # Errors
 /// Something is at fault: how many.
@@ -46,17 +49,34 @@ pub fn run(config: &Path) -> Result<()> {
     told("directory", settings.sessions.directory.read().map(|_| "read".to_owned()));
     told("software", settings.sessions.software.read().map(|_| "read".to_owned()));
     told("operator's keys", settings.encryption.vault().map(|_| settings.encryption.current.clone()));
-    for path in [&settings.sessions.key, &settings.audit.key] {
-        let readable = std::fs::read(path).map(|_| path.display().to_string());
-        told("key", readable.with_context(|| path.display().to_string()));
+    let token = Keys::read(&settings.sessions.key, &settings.sessions.older_keys);
+    told("token keys", token.map(|_| settings.sessions.key.display().to_string()));
+    let signer = Signer::read(&settings.audit.origin, &settings.audit.key);
+    told("audit key", signer.map(|_| settings.audit.key.display().to_string()));
+    for folder in &settings.audit.checkpoints {
+        // It is made at the start, below one that is there.
+        let there = folder.is_dir() || folder.parent().is_some_and(Path::is_dir);
+        let shown = folder.display().to_string();
+        told("checkpoints", if there { Ok(shown) } else { Err(anyhow!("{shown} cannot be made")) });
     }
-    told(
-        "database",
-        Store::pending_migrations(&settings.database)
-            .map(|missing| format!("reached, {} migrations are missing", missing.len())),
-    );
+    told("database", database(&settings.database));
     match faults {
         0 => Ok(()),
         faults => bail!("{faults} at fault: a server would not start, or not serve all"),
     }
+}
+
+/// Reached, and of which version. One that has no tables yet gets them at the start.
+fn database(url: &DatabaseUrl) -> Result<String> {
+    if let DatabaseUrl::Sqlite(path) = url
+        && !path.exists()
+    {
+        ensure!(path.parent().is_some_and(Path::is_dir), "{} cannot be made", path.display());
+        return Ok("it is made at the start".to_owned());
+    }
+    DatabaseConnection::open_for_reading(url)?;
+    Ok(match look(url, |_| Ok(())) {
+        Ok(()) => "of this version".to_owned(),
+        Err(error) => format!("reached; {error:#}"),
+    })
 }

@@ -53,6 +53,9 @@ pub struct Issued {
     pub serial: String,
 }
 
+/// Files of the folder that are no certificate's.
+const RESERVED: [&str; 6] = ["ca", "complete", "token", "audit", "directory", "operator-keys"];
+
 impl PkiFolder {
     /// The PKI of a folder.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -152,6 +155,10 @@ impl PkiFolder {
     ) -> Result<Issued> {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
             bail!("« {name} » is no name for a certificate: letters, digits, - and _");
+        }
+        // What else stands in the folder is not written over.
+        if RESERVED.contains(&name) {
+            bail!("« {name} » is no name for a certificate: the sandbox has a file of this name");
         }
         let (certificate, key) = holder.issue(issuer, now)?;
         let mut pem = certificate.to_pem()?;

@@ -1,13 +1,12 @@
 //! What the sandbox shows of itself on its portal.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
 
 use super::fixtures;
 use super::greeting::Greeting;
@@ -16,6 +15,7 @@ use crate::api::portal::demonstration::{
 };
 use crate::certificate::{self, CertificateFacts};
 use crate::environment::Environment;
+use crate::homologation::run::Run;
 use crate::homologation::seen::Seen;
 use crate::notification::rules;
 use crate::operations::Services;
@@ -30,9 +30,21 @@ pub(super) struct Recent(Mutex<VecDeque<Seen>>);
 impl Recent {
     /// Calls that are remembered.
     const MOST: usize = 1_000;
+    /// Characters of a path or a query that are.
+    const LONGEST: usize = 1_000;
 
     pub(super) fn note(&self, seen: &Seen) {
-        let light = Seen { sent: Value::Null, answer: Value::Null, ..seen.clone() };
+        let short = |text: &str| text.chars().take(Self::LONGEST).collect::<String>();
+        let light = Seen {
+            at: seen.at,
+            request_id: seen.request_id.clone(),
+            method: seen.method.clone(),
+            path: short(&seen.path),
+            query: short(&seen.query),
+            certificate: seen.certificate.clone(),
+            status: seen.status,
+            ..Seen::default()
+        };
         let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.len() == Self::MOST {
             calls.pop_front();
@@ -57,7 +69,7 @@ pub(super) struct SandboxDemonstration {
     pub environment: Environment,
     pub recent: Arc<Recent>,
     /// One card is made at a time.
-    pub making: tokio::sync::Mutex<()>,
+    pub making: Arc<tokio::sync::Mutex<()>>,
     pub services: Arc<Services>,
     pub directory: DirectoryFiles,
 }
@@ -77,7 +89,12 @@ impl SandboxDemonstration {
     async fn make(&self, asked: CardAsked) -> Result<()> {
         asked.check()?;
         let _one = self.making.lock().await;
-        ensure!(!self.pki.path().join(format!("{}.pem", asked.name)).exists(), "there is a card of this name");
+        let is_free = |kind: &&str| !self.pki.path().join(format!("{}.{kind}", asked.name)).exists();
+        let is_ours = NOT_CARDS.contains(&asked.name.as_str()) || is_of_run(&asked.name);
+        ensure!(
+            ["pem", "key", "p12"].iter().all(is_free) && !is_ours,
+            "there is a card of this name, or may be one"
+        );
         let (pki, now) = (PkiFolder::new(self.pki.path()), self.environment.now());
         // RSA keys: as long as many requests.
         tokio::task::spawn_blocking(move || {
@@ -91,6 +108,11 @@ impl SandboxDemonstration {
         .await??;
         super::take_directory(&self.directory, &self.services).await
     }
+}
+
+/// Whether a card is a run's: that of its kit is told of there.
+fn is_of_run(name: &str) -> bool {
+    Run::is_id(&name.get(..5).unwrap_or_default().to_ascii_uppercase())
 }
 
 /// Whom a card is made for.
@@ -142,12 +164,9 @@ impl Demonstration for SandboxDemonstration {
     }
 
     fn cards(&self) -> Result<Vec<CardShown>> {
-        let of_run = |name: &str| {
-            crate::homologation::run::Run::is_id(&name.get(..5).unwrap_or_default().to_ascii_uppercase())
-        };
         let mut cards = Vec::new();
         for name in self.pki.names()? {
-            if NOT_CARDS.contains(&name.as_str()) || of_run(&name) {
+            if NOT_CARDS.contains(&name.as_str()) || is_of_run(&name) {
                 continue;
             }
             let (kind, holder) = match CertificateFacts::read(&self.pki.certificate(&name)?) {
@@ -176,11 +195,15 @@ impl Demonstration for SandboxDemonstration {
         ensure!(self.is_card(card)?, "there is no such card");
         let label = certificate::label(&self.pki.certificate(card)?);
         let mut connection = DatabaseConnection::open_for_reading(&self.database)?;
+        let recent = self.recent.of(&label, SHOWN);
+        let ids: Vec<&str> = recent.iter().map(|seen| seen.request_id.as_str()).collect();
+        // A client may name several calls alike: then the last trace of that name is the one told of.
+        let traces = TraceRow::of_requests(&mut connection, &label, &ids)?;
+        let mut traces: HashMap<String, TraceRow> =
+            traces.into_iter().map(|trace| (trace.request_id.clone(), trace)).collect();
         let mut shown = Vec::new();
-        for seen in self.recent.of(&label, SHOWN) {
-            // A client may name several calls alike: then the last trace of that name is the one told of.
-            let trace = TraceRow::of_request(&mut connection, &seen.request_id)?.pop();
-            let trace = trace.filter(|trace| trace.certificate == label).unwrap_or_default();
+        for seen in recent {
+            let trace = traces.remove(&seen.request_id).unwrap_or_default();
             let notices = NoticeRow::of_trace(&mut connection, &trace, rules::of_trace)?;
             shown.push(CallShown {
                 seen,

@@ -37,8 +37,8 @@ pub(super) struct SandboxKit {
     services: Arc<Services>,
     /// One call is written at a time.
     calls: Mutex<()>,
-    /// One run is opened at a time: they share a PKI.
-    opening: tokio::sync::Mutex<()>,
+    /// One run is opened, or one card made, at a time: they share a PKI.
+    opening: Arc<tokio::sync::Mutex<()>>,
     /// The runs, whose calls are kept.
     open: Mutex<Vec<Run>>,
     /// The last calls of everybody.
@@ -54,6 +54,7 @@ impl SandboxKit {
         services: Arc<Services>,
         recent: Arc<Recent>,
         directory: DirectoryFiles,
+        opening: Arc<tokio::sync::Mutex<()>>,
     ) -> Self {
         Self {
             data: data.to_owned(),
@@ -63,7 +64,7 @@ impl SandboxKit {
             services,
             calls: Mutex::new(()),
             open: Mutex::new(Run::all(data).unwrap_or_default()),
-            opening: tokio::sync::Mutex::new(()),
+            opening,
             recent,
             directory,
         }

@@ -208,6 +208,8 @@ impl Sandbox {
         let greeting = greeting::Greeting::new(&self.options, &self.provider.base);
         let services = Arc::clone(&self.services);
         let recent = Arc::new(demonstration::Recent::default());
+        // Cards and runs write one directory.
+        let making = Arc::new(tokio::sync::Mutex::default());
         self.settings.demonstration = Some(Arc::new(demonstration::SandboxDemonstration {
             base: self
                 .options
@@ -219,7 +221,7 @@ impl Sandbox {
             database: self.settings.database.clone(),
             environment: services.environment.clone(),
             recent: Arc::clone(&recent),
-            making: tokio::sync::Mutex::default(),
+            making: Arc::clone(&making),
             services: Arc::clone(&services),
             directory: self.settings.sessions.directory.clone(),
         }));
@@ -230,6 +232,7 @@ impl Sandbox {
             Arc::clone(&services),
             recent,
             self.settings.sessions.directory.clone(),
+            making,
         )));
         let served =
             server::serve(self.settings, services, |listening| ready(listening, &greeting.text(listening)))

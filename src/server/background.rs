@@ -164,6 +164,6 @@ pub(super) async fn end_when_broken(services: Arc<Services>, listening: Listenin
         actix_web::rt::time::sleep(Duration::from_secs(1)).await;
         broken = if services.store.writer().is_running() { 0 } else { broken + 1 };
     }
-    tracing::error!("the writer stopped after a storage error: the server ends");
+    tracing::error!("the writer has stopped: the server ends");
     listening.stop(true).await;
 }

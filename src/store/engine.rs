@@ -137,6 +137,10 @@ impl DatabaseConnection {
                     )?;
             }
         }
+        #[cfg(feature = "fault-injection")]
+        if crate::faults::serializable() {
+            connection.weaken()?;
+        }
         Ok(connection)
     }
 

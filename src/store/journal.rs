@@ -117,6 +117,23 @@ impl TraceRow {
         trace::table.filter(trace::request_id.eq(request_id)).select(TraceRow::as_select()).load(connection)
     }
 
+    /// The traces of requests by their names, over one certificate, oldest first: for the sandbox's portal.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn of_requests(
+        connection: &mut DatabaseConnection,
+        certificate: &str,
+        request_ids: &[&str],
+    ) -> QueryResult<Vec<TraceRow>> {
+        trace::table
+            .filter(trace::certificate.eq(certificate))
+            .filter(trace::request_id.eq_any(request_ids))
+            .order(trace::sequence.asc())
+            .select(TraceRow::as_select())
+            .load(connection)
+    }
+
     /// The traces of calls over these certificates, oldest first: for the sandbox's homologation kit.
     ///
     /// # Errors

@@ -113,16 +113,46 @@ impl TraceRow {
         until: i64,
     ) -> QueryResult<i64> {
         trace::table
-            .filter(
-                trace::caller_id.eq_any(callers).or(trace::caller_structure.eq_any(callers).assume_not_null()),
-            )
+            .filter(trace::caller_id.eq_any(callers))
             .filter(trace::at.ge(from))
             .filter(trace::at.lt(until))
             .count()
             .get_result(connection)
     }
 
-    /// Traces of one person, or of whoever acted for one structure, in a period, the oldest first, behind one of them, so many at most.
+    /// Of the traces behind one of them, so many in the order of their commits: those of whoever acted for one structure in a period, and where the next ones begin;
+    /// none, at the end. No index leads to them: whoever exports a structure's traces goes through all, a piece at a time.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn of_structure(
+        connection: &mut DatabaseConnection,
+        structure: &str,
+        (from, until): (i64, i64),
+        behind: i64,
+        so_many: i64,
+    ) -> QueryResult<(Vec<Self>, Option<i64>)> {
+        let first: Option<i64> = trace::table
+            .filter(trace::sequence.gt(behind))
+            .order(trace::sequence.asc())
+            .select(trace::sequence)
+            .first(connection)
+            .optional()?;
+        let Some(first) = first else { return Ok((Vec::new(), None)) };
+        let end = first.saturating_add(so_many);
+        let rows = trace::table
+            .filter(trace::sequence.ge(first))
+            .filter(trace::sequence.lt(end))
+            .filter(trace::caller_structure.eq(structure).assume_not_null().or(trace::caller_id.eq(structure)))
+            .filter(trace::at.ge(from))
+            .filter(trace::at.lt(until))
+            .order(trace::sequence.asc())
+            .select(TraceRow::as_select())
+            .load(connection)?;
+        Ok((rows, Some(end - 1)))
+    }
+
+    /// Traces of one person in a period, the oldest first, behind one of them, so many at most.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -134,7 +164,7 @@ impl TraceRow {
         most: i64,
     ) -> QueryResult<Vec<Self>> {
         let mut query = trace::table
-            .filter(trace::caller_id.eq(caller).or(trace::caller_structure.eq(caller).assume_not_null()))
+            .filter(trace::caller_id.eq(caller))
             .filter(trace::at.ge(from))
             .filter(trace::at.lt(until))
             .into_boxed();

@@ -19,6 +19,7 @@ mod schedules;
 mod units;
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -125,7 +126,7 @@ impl Writer {
         let head = Arc::new(ArcSwapOption::empty());
         let worker = Worker {
             log: TraceLog::of(&limits.node),
-            pause: pause(&limits.node),
+            node: limits.node.clone(),
             head: Arc::clone(&head),
             counters: Arc::clone(&counters),
             url: url.clone(),
@@ -262,8 +263,8 @@ struct Worker {
     connection: Option<DatabaseConnection>,
     waiting: Waiting<Box<dyn Unit>>,
     log: TraceLog,
-    /// See [`pause`].
-    pause: Duration,
+    /// Whose writer it is.
+    node: String,
     head: Arc<ArcSwapOption<Frontier>>,
     full: Arc<AtomicBool>,
     reserve: Option<Reserve>,
@@ -271,10 +272,13 @@ struct Worker {
     acknowledge_before_commit: bool,
 }
 
-/// Between two attempts of a node's writer: one to eight milliseconds, by its name.
-fn pause(node: &str) -> Duration {
-    let sum = node.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    Duration::from_micros(1_000 + sum % 7_000)
+/// How long a node's writer waits before an attempt: not at all, then up to twice as many milliseconds each time; which of them, its name and the attempt say, so
+/// that those that met do not meet again.
+fn pause(node: &str, attempt: u32, written: u64) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (node, attempt, written).hash(&mut hasher);
+    let most = 1_000 * u64::from(attempt.saturating_sub(1).min(6)) * 2;
+    Duration::from_micros(if most == 0 { 0 } else { hasher.finish() % most })
 }
 
 /// What waits for room is told so.
@@ -373,8 +377,9 @@ impl Worker {
                 return Err(last);
             }
             tracing::debug!(attempt, cause = %last, "write transaction tried again");
-            // At once, and then later and later, each node by a step of its own: those that met do not meet again.
-            std::thread::sleep(self.pause * (attempt - 1));
+            if attempt < ATTEMPTS {
+                std::thread::sleep(pause(&self.node, attempt, self.counters.units.load(Ordering::Relaxed)));
+            }
         }
         Err(last)
     }

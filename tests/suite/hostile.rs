@@ -91,7 +91,7 @@ fn the_certificate_is_renewed_and_the_clock_is_wrong() {
     let certs = Some(pki_copy(folder.path()));
     let world = World::start_with(Engine::Sqlite, Options { hostile, certs, ..Options::default() });
     let (mut shown, mut skewed) = (BTreeSet::new(), BTreeSet::new());
-    for _ in 0..60 {
+    for _ in 0..200 {
         shown.insert(certificate_shown(&world));
         if let Ok(answer) = world.client("cps-medecin").send("GET", "/metadata", &[], None) {
             let date = jiff::fmt::rfc2822::parse(answer.header("date")).unwrap().timestamp();

@@ -60,7 +60,7 @@ fn cards_are_made_and_their_calls_are_seen() {
         ("name", "cps-new"),
         ("family", "Neuf"),
         ("given", "Nora"),
-        ("rpps", "10100000305"),
+        ("rpps", "10100000206"),
         ("profession", "10"),
     ];
     let with = |changed: (&'static str, &'static str)| {
@@ -69,13 +69,27 @@ fn cards_are_made_and_their_calls_are_seen() {
     let ask = |form: &[(&str, &str)]| {
         http.post(at("/cartes")).header("Accept", "application/json").form(form).send().unwrap()
     };
-    for wrong in
-        [("name", "../x"), ("name", ""), ("kind", "root"), ("rpps", "1"), ("profession", "x"), ("family", "")]
-    {
+    for wrong in [
+        ("name", "../x"),
+        ("name", ""),
+        // Files of the sandbox's own, and cards of a run.
+        ("name", "token"),
+        ("name", "audit"),
+        ("name", "server-renewed"),
+        ("name", "r0001-cps-x"),
+        ("kind", "root"),
+        ("rpps", "1"),
+        ("rpps", "10100000207"),
+        ("profession", "x"),
+        ("profession", "99"),
+        ("family", ""),
+    ] {
         assert_eq!(ask(&with(wrong)).status(), 400, "{wrong:?}");
     }
     let elsewhere = http.post(at("/cartes")).header("Sec-Fetch-Site", "cross-site").form(&form).send().unwrap();
     assert_eq!(elsewhere.status(), 400, "another site's form");
+    let rebound = http.post(at("/cartes")).header("Host", "evil.example:8080").form(&form).send().unwrap();
+    assert_eq!(rebound.status(), 400, "a name that was bound to this machine");
     let made = ask(&form);
     assert_eq!(made.status(), 201, "{}", made.text().unwrap());
     assert_eq!(ask(&form).status(), 400, "there is one of that name");

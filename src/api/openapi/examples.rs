@@ -1,4 +1,4 @@
-//! Bodies to begin with. Each is one that a sandbox takes; `tests/suite/openapi.rs` sends it.
+//! Bodies to begin with, which a sandbox takes (`tests/suite/openapi.rs` sends them): one document, fed alone or in a submission.
 
 use serde_json::{Value, json};
 use utoipa::Modify;

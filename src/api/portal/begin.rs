@@ -43,7 +43,7 @@ pub(super) async fn home(view: View, request: HttpRequest, portal: web::Data<Por
                 h2 { (view.of("Ensuite", "Then")) }
                 ol {
                     li { a href="/homologation" { (view.of("Ouvrir une campagne d'homologation", "Open a homologation run")) }
-                        (view.of(" : des cartes et des patients à vous, et 104 lignes jugées par vos appels.", ": cards and patients of your own, and 104 rows judged by your calls.")) }
+                        (view.of(" : des cartes et des patients à vous, et 98 lignes jugées par vos appels.", ": cards and patients of your own, and 98 rows judged by your calls.")) }
                     li { a href="/patients" { (view.of("Choisir un patient", "Choose a patient")) }
                         (view.of(" : chacun montre un cas (fermé, opposé, mineur, masqué…).", ": each shows a case (closed, opposed, minor, masked…).")) }
                     li { a href="/errors" { (view.of("Comprendre un refus", "Understand a refusal")) }

@@ -73,7 +73,7 @@ fn written(view: &View, demonstration: &dyn Demonstration) -> anyhow::Result<Mar
             label for="given" { (view.of("Prénom (CPS, CPE)", "Given name (CPS, CPE)")) }
             input name="given" id="given" maxlength="60";
             label for="rpps" { (view.of("RPPS, onze chiffres (CPS)", "RPPS, eleven digits (CPS)")) }
-            input name="rpps" id="rpps" inputmode="numeric" pattern="[0-9]{11}" placeholder="10100000205";
+            input name="rpps" id="rpps" inputmode="numeric" pattern="[0-9]{11}" placeholder="10100000206";
             label for="profession" { (view.of("Profession (CPS)", "Profession (CPS)")) }
             select name="profession" id="profession" {
                 @for (code, name) in super::professions::PROFESSIONS {

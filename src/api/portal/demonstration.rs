@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use futures_util::future::BoxFuture;
 
+use super::professions;
 use crate::homologation::seen::Seen;
+use crate::identity::identifiers::IdentifierChecks;
 
 /// Where commands are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,11 +141,12 @@ impl CardAsked {
         }
         if self.kind == "cps" {
             let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-            ensure!(self.rpps.len() == 11 && digits(&self.rpps), "rpps: eleven digits");
-            ensure!(
-                (1..=2).contains(&self.profession.len()) && digits(&self.profession),
-                "profession: a code of TRE_G15"
-            );
+            let checks = IdentifierChecks { keys: true, editor_accounts: false };
+            let is_rpps = self.rpps.len() == 11
+                && digits(&self.rpps)
+                && checks.is_professional_id(&format!("8{}", self.rpps));
+            ensure!(is_rpps, "rpps: eleven digits, of which the last is the key of the others");
+            ensure!(professions::is_profession(&self.profession), "profession: a code of TRE_G15");
         }
         Ok(())
     }

@@ -42,3 +42,8 @@ pub(super) const PROFESSIONS: [(&str, &str); 33] = [
 pub(super) fn name(code: &str) -> &str {
     PROFESSIONS.iter().find(|(of, _)| *of == code).map_or(code, |(_, name)| name)
 }
+
+/// Whether a code is a profession's, and not a column's.
+pub(super) fn is_profession(code: &str) -> bool {
+    !code.contains('-') && PROFESSIONS.iter().any(|(of, _)| *of == code)
+}

@@ -1,4 +1,4 @@
-//! The writer's queue, under many orders of the steps of those who wait and of the writer.
+//! The writer's queue, under many orders of the steps of those who wait and of who takes from it. What a commit is, is played here; the kill tests see the real one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

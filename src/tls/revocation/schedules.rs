@@ -77,7 +77,7 @@ fn control_a_state_in_two_steps_is_noticed() {
 }
 
 #[test]
-fn the_later_word_of_a_responder_counts() {
+fn of_two_words_at_once_an_older_good_lifts_nothing() {
     play(|| said_at_once(|revocation, revoked, when| revocation.responder_said(&link(7), revoked, when)));
 }
 
