@@ -25,6 +25,15 @@ struct Player {
     author: String,
 }
 
+/// A document that is fed: by whom, of which type, with which labels, in place of which other one, and what is answered.
+struct Feed<'a> {
+    by: &'a Player,
+    kind: &'a str,
+    labels: &'a [&'a str],
+    replaces: Option<&'a str>,
+    expected: Status,
+}
+
 /// A run of the kit, and the calls of which rows are made. An empty row: of none in particular.
 struct Run {
     portal: String,
@@ -113,27 +122,23 @@ impl Run {
     }
 
     /// Feeds a document (ITI-105); its unique id.
-    fn feed(
-        &self,
-        row: &str,
-        role: &str,
-        by: &Player,
-        kind: &str,
-        labels: &[&str],
-        replaces: Option<&str>,
-        expected: Status,
-    ) -> Result<String> {
-        let mut document = document(self.ins(role), &by.author, kind, labels);
-        if let Some(replaced) = replaces {
+    fn feed(&self, row: &str, role: &str, fed: &Feed<'_>) -> Result<String> {
+        let mut document = document(self.ins(role), &fed.by.author, fed.kind, fed.labels);
+        if let Some(replaced) = fed.replaces {
             let target = json!({ "identifier": { "system": "urn:ietf:rfc:3986", "value": format!("urn:oid:{replaced}") } });
             document.resource["relatesTo"] = json!([{ "code": "replaces", "target": target }]);
         }
-        playing(by.caller.post("/DocumentReference", &document.resource), row).json(expected)?;
+        playing(fed.by.caller.post("/DocumentReference", &document.resource), row).json(fed.expected)?;
         Ok(document.unique_id)
     }
 
+    /// A report by the first doctor, which is taken.
+    fn report(&self) -> Feed<'_> {
+        Feed { by: &self.doctor, kind: "11488-4", labels: &[], replaces: None, expected: Status::CREATED }
+    }
+
     fn fed(&self, row: &str, role: &str, kind: &str, labels: &[&str]) -> Result<String> {
-        self.feed(row, role, &self.doctor, kind, labels, None, Status::CREATED)
+        self.feed(row, role, &Feed { kind, labels, ..self.report() })
     }
 
     fn change(&self, row: &str, unique_id: &str, by: &Player, operations: &Value) -> Result<Value> {
@@ -212,7 +217,7 @@ fn authorisations(run: &Run) -> Result<()> {
 
 fn feeding(run: &Run) -> Result<()> {
     for row in ["0.1-120", "2.2-010"] {
-        run.feed(row, "ouvert", &run.secretary, "11490-0", &[], None, Status::CREATED)?;
+        run.feed(row, "ouvert", &Feed { by: &run.secretary, kind: "11490-0", ..run.report() })?;
     }
     run.fed("0.1-110", "ouvert", "11488-4", &[])?;
     run.fed("2.1-050", "ouvert", "34874-8", &["N", MASKED])?;
@@ -232,10 +237,15 @@ fn replacing(run: &Run) -> Result<()> {
     let hidden = ["N", HIDDEN];
     let mut current = run.fed("", "ouvert", "11488-4", &hidden)?;
     for (row, labels) in [("2.1-140#1", &hidden[..]), ("2.1-140#2", &hidden), ("2.1-140#3", &["N"])] {
-        current = run.feed(row, "ouvert", &run.doctor, "11488-4", labels, Some(&current), Status::CREATED)?;
+        current = run.feed(row, "ouvert", &Feed { labels, replaces: Some(&current), ..run.report() })?;
     }
-    let refused = Status::UNPROCESSABLE_ENTITY;
-    run.feed("2.1-140#4", "ouvert", &run.doctor, "11488-4", &hidden, Some(&current), refused)?;
+    let refused = Feed {
+        labels: &hidden,
+        replaces: Some(&current),
+        expected: Status::UNPROCESSABLE_ENTITY,
+        ..run.report()
+    };
+    run.feed("2.1-140#4", "ouvert", &refused)?;
     Ok(())
 }
 
@@ -243,13 +253,13 @@ fn replacing(run: &Run) -> Result<()> {
 fn opposition(run: &Run) -> Result<()> {
     let mut fed = Vec::new();
     for (row, by) in [("2.1-970", &run.doctor), ("2.2-980", &run.secretary)] {
-        let feed = || run.feed("", "oppose", by, "11488-4", &[], None, Status::CREATED);
+        let feed = || run.feed("", "oppose", &Feed { by, ..run.report() });
         fed.push((row, by, feed()?, feed()?));
     }
     run.patient_acts("oppose", "opposer")?;
     for (row, by, first, second) in fed {
-        run.feed(&format!("{row}#3"), "oppose", by, "11488-4", &[], None, Status::FORBIDDEN)?;
-        run.feed(&format!("{row}#4"), "oppose", by, "11488-4", &[], Some(&first), Status::CREATED)?;
+        run.feed(&format!("{row}#3"), "oppose", &Feed { by, expected: Status::FORBIDDEN, ..run.report() })?;
+        run.feed(&format!("{row}#4"), "oppose", &Feed { by, replaces: Some(&first), ..run.report() })?;
         run.change(&format!("{row}#5"), &second, by, &deleted())?;
     }
     Ok(())

@@ -166,6 +166,7 @@ pub struct Document {
 }
 
 /// A CDA document of a patient, of a type (JDV_J66), with labels.
+#[expect(clippy::disallowed_methods, reason = "a client chooses the identifiers of its documents")]
 pub fn document(ins: &str, author: &str, kind: &str, labels: &[&str]) -> Document {
     let unique_id = format!("2.25.{}", uuid::Uuid::new_v4().as_u128());
     let bytes = format!(
