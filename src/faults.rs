@@ -21,7 +21,7 @@ pub fn synchronous_commit_off() -> bool {
     is("synchronous-commit-off")
 }
 
-/// `HABILIS_FAULT=serializable`: PostgreSQL's transactions are serializable, as an engine that knows no other isolation runs them. Nothing may differ.
+/// `HABILIS_FAULT=serializable`: PostgreSQL's transactions that write are serializable, as an engine that knows no other isolation runs them. Nothing may differ.
 pub fn serializable() -> bool {
     is("serializable")
 }

@@ -137,10 +137,6 @@ impl DatabaseConnection {
                     )?;
             }
         }
-        #[cfg(feature = "fault-injection")]
-        if crate::faults::serializable() {
-            connection.weaken()?;
-        }
         Ok(connection)
     }
 
