@@ -68,7 +68,7 @@ impl Watch {
         self.seen.request_id = text_of(headers, gate::REQUEST_ID.as_str()).unwrap_or_default();
         self.seen.media = text_of(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let Some(body) = self.body.take() else {
-            self.kit.note(&self.seen);
+            self.kit.note(&self.seen, false);
             return response;
         };
         if let Ok(body) = body.lock() {
@@ -79,11 +79,11 @@ impl Watch {
                 if bytes.len() <= MOST {
                     self.seen.answer = kept(&bytes, &self.seen.media);
                 }
-                self.kit.note(&self.seen);
+                self.kit.note(&self.seen, true);
                 BoxBody::new(bytes)
             }
             Err(body) => {
-                self.kit.note(&self.seen);
+                self.kit.note(&self.seen, true);
                 body
             }
         })

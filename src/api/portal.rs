@@ -74,6 +74,13 @@ fn from_elsewhere(request: &HttpRequest) -> bool {
     site || origin || rebound
 }
 
+/// A parameter of the address; what is empty is none.
+fn asked(request: &HttpRequest, name: &str) -> Option<String> {
+    url::form_urlencoded::parse(request.query_string().as_bytes())
+        .find(|(of, value)| of == name && !value.is_empty())
+        .map(|(_, value)| value.into_owned())
+}
+
 fn wants_json(request: &HttpRequest) -> bool {
     let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     accepts.is_some_and(|accept| accept.contains("application/json"))

@@ -125,7 +125,7 @@ pub fn judge(case: &Case, calls: &[Call]) -> Verdict {
         let said_to_be = |call: &Call| call.seen.playing.is_some() && is_answer(call);
         // The last attempt is what the vendor looks for.
         let at_fault =
-            |call: &Call| meant(call) && is_answer(call) && (said_to_be(call) || call.seen.status >= 400);
+            |call: &Call| meant(call) && (said_to_be(call) || is_answer(call) && call.seen.status >= 400);
         if let Some((_, call)) = later.clone().rfind(|(_, call)| at_fault(call)) {
             return Verdict::Failed(finding(number, &step.answered, call));
         }

@@ -75,8 +75,8 @@ pub trait Kit: Debug + Send + Sync {
     /// Whether a certificate, as traces name it, is of a run: the bodies of others are not looked at.
     fn watches(&self, certificate: &str) -> bool;
 
-    /// Remembers a call; writes down one of a run. What cannot be written is lost, and said in the log.
-    fn note(&self, seen: &Seen);
+    /// Remembers a call; writes down one that was watched. What cannot be written is lost, and said in the log.
+    fn note(&self, seen: &Seen, watched: bool);
 
     /// All runs, the oldest first.
     ///

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::fixtures;
+use super::fixtures::{self, PRACTICE};
 use super::greeting::Greeting;
 use crate::api::portal::demonstration::{
-    CallShown, CardAsked, CardShown, Demonstration, FirstCall, NoticeShown, PatientShown, Platform,
+    CallShown, CardAsked, CardShown, Demonstration, FirstCall, NoticeShown, PatientShown, Platform, Taken,
 };
 use crate::certificate::{self, CertificateFacts};
 use crate::environment::Environment;
@@ -78,12 +78,10 @@ pub(super) struct SandboxDemonstration {
 const NOT_CARDS: [&str; 3] = ["server", super::RENEWED, super::OURSELVES];
 /// Calls that are shown.
 const SHOWN: usize = 50;
-/// Where cards made here act: the practice of the sandbox.
-const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
 
 impl SandboxDemonstration {
     fn is_card(&self, name: &str) -> Result<bool> {
-        Ok(self.cards()?.iter().any(|card| card.name == name))
+        Ok(self.names()?.iter().any(|one| one == name))
     }
 
     async fn make(&self, asked: CardAsked) -> Result<()> {
@@ -91,10 +89,7 @@ impl SandboxDemonstration {
         let _one = self.making.lock().await;
         let is_free = |kind: &&str| !self.pki.path().join(format!("{}.{kind}", asked.name)).exists();
         let is_ours = NOT_CARDS.contains(&asked.name.as_str()) || is_of_run(&asked.name);
-        ensure!(
-            ["pem", "key", "p12"].iter().all(is_free) && !is_ours,
-            "there is a card of this name, or may be one"
-        );
+        ensure!(["pem", "key", "p12"].iter().all(is_free) && !is_ours, Taken);
         let (pki, now) = (PkiFolder::new(self.pki.path()), self.environment.now());
         // RSA keys: as long as many requests.
         tokio::task::spawn_blocking(move || {
@@ -163,19 +158,21 @@ impl Demonstration for SandboxDemonstration {
         self.greeting.calls(platform)
     }
 
+    fn names(&self) -> Result<Vec<String>> {
+        let mut names = self.pki.names()?;
+        names.retain(|name| !NOT_CARDS.contains(&name.as_str()) && !is_of_run(name));
+        Ok(names)
+    }
+
     fn cards(&self) -> Result<Vec<CardShown>> {
-        let mut cards = Vec::new();
-        for name in self.pki.names()? {
-            if NOT_CARDS.contains(&name.as_str()) || is_of_run(&name) {
-                continue;
-            }
+        let shown = |name: String| {
             let (kind, holder) = match CertificateFacts::read(&self.pki.certificate(&name)?) {
                 Ok(facts) => (facts.kind.to_string(), facts.subject.to_string()),
                 Err(unusable) => ("–".to_owned(), unusable.to_string()),
             };
-            cards.push(CardShown { name, kind, holder });
-        }
-        Ok(cards)
+            Ok(CardShown { name, kind, holder })
+        };
+        self.names()?.into_iter().map(shown).collect()
     }
 
     fn card(&self, name: &str, kind: &str) -> Result<PathBuf> {

@@ -17,7 +17,9 @@ use crate::pki::{Holder, HolderKind, Validity};
 use crate::rights::{Basis, PatientSideGrant, Relation};
 use crate::store::{NewAuthorisation, NewRecord, Step, basis_code, family_key};
 
-const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
+pub(super) const PRACTICE: (&str, &str) = ("1750000101", "CABINET DU DR BERNARD");
+pub(super) const HOSPITAL: (&str, &str) = ("1750000010", "HOPITAL DE DEMONSTRATION");
+pub(super) const SAMU: (&str, &str) = ("1750000028", "SAMU DE DEMONSTRATION");
 pub(super) const TEST: &str = "urn:oid:1.2.250.1.213.1.4.10";
 /// PS_IdNat of `cps-medecin` and `cps-medecin-b`.
 const MEDECIN: &str = "810100000016";
@@ -46,8 +48,7 @@ pub fn holders() -> Vec<(&'static str, Holder)> {
         common_name: Some(common_name.into()),
         ..staff(kind, (structure, name))
     };
-    let hospital =
-        |kind, common_name| organisation(kind, "1750000010", "HOPITAL DE DEMONSTRATION", common_name);
+    let hospital = |kind, common_name| organisation(kind, HOSPITAL.0, HOSPITAL.1, common_name);
     vec![
         ("cps-medecin", doctor("BERNARD", "CLAIRE", "10100000016", "SM26")),
         ("cps-medecin-b", doctor("PETIT", "HUGO", "10100000024", "SM26")),
@@ -84,10 +85,7 @@ pub fn holders() -> Vec<(&'static str, Holder)> {
         ("org-hopital", hospital(HolderKind::OrganisationClient, "DPI de démonstration")),
         ("org-hopital-sign", hospital(HolderKind::OrganisationSeal, "Cachet de démonstration")),
         ("org-hopital-ssl", hospital(HolderKind::OrganisationServer, "dpi.hopital.example")),
-        (
-            "org-samu",
-            organisation(HolderKind::OrganisationClient, "1750000028", "SAMU DE DEMONSTRATION", "Régulation"),
-        ),
+        ("org-samu", organisation(HolderKind::OrganisationClient, SAMU.0, SAMU.1, "Régulation")),
         (
             "org-psc",
             organisation(HolderKind::OrganisationClient, "1750000036", "CENTRE DE SANTE", "LPS avec e-CPS"),

@@ -310,12 +310,9 @@ impl SandboxKit {
 }
 
 impl Kit for SandboxKit {
-    fn note(&self, seen: &Seen) {
+    fn note(&self, seen: &Seen, watched: bool) {
         self.recent.note(seen);
-        if !self.watches(&seen.certificate) {
-            return;
-        }
-        if let Err(error) = self.write(seen) {
+        if watched && let Err(error) = self.write(seen) {
             tracing::warn!(error = format!("{error:#}"), "a call is not written down for the homologation kit");
         }
     }
@@ -355,7 +352,6 @@ impl Kit for SandboxKit {
 /// Who has authorised the first doctor: blocked and unblocked, they are as they were.
 const AUTHORISED: [&str; 4] = ["autorise", "complet", "mineur", "bloquant"];
 
-const PRACTICE: &str = "1750000101";
 /// TRE_A11.
 const FORMATS: &str = "https://mos.esante.gouv.fr/NOS/TRE_A11-IheFormatCode/FHIR/TRE-A11-IheFormatCode";
 const AUTHOR: &str = "AUTEUR DEMONSTRATION";

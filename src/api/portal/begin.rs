@@ -3,9 +3,9 @@
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use maud::{Markup, html};
 
-use super::Portal;
 use super::demonstration::Platform;
 use super::layout::{View, page};
+use super::{Portal, asked};
 
 pub(super) async fn home(view: View, request: HttpRequest, portal: web::Data<Portal>) -> HttpResponse {
     let body = match &portal.demonstration {
@@ -67,9 +67,7 @@ fn without_demonstration(view: &View) -> Markup {
 
 /// As asked for, or as the browser's.
 fn platform(request: &HttpRequest) -> Platform {
-    let asked = url::form_urlencoded::parse(request.query_string().as_bytes())
-        .find(|(name, _)| name == "platform")
-        .and_then(|(_, word)| Platform::of_word(&word));
+    let asked = asked(request, "platform").and_then(|word| Platform::of_word(&word));
     let agent = request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     asked.unwrap_or(match agent {
         Some(agent) if agent.contains("Windows") => Platform::Windows,

@@ -5,27 +5,21 @@ use maud::{Markup, html};
 
 use super::demonstration::CallShown;
 use super::layout::{View, page, table};
-use super::{Portal, cards, failed, nothing};
+use super::{Portal, asked, cards, failed, nothing};
 
 /// Seconds after which the page is asked for again, where one follows.
 const AGAIN: u32 = 3;
 
 pub(super) async fn all(view: View, request: HttpRequest, portal: web::Data<Portal>) -> HttpResponse {
     let Some(demonstration) = portal.demonstration.clone() else { return cards::without() };
-    let asked = |name: &str| {
-        url::form_urlencoded::parse(request.query_string().as_bytes())
-            .find(|(of, _)| of == name)
-            .map(|(_, value)| value.into_owned())
-            .filter(|value| !value.is_empty())
-    };
-    let (card, follows) = (asked("carte"), asked("suivre").is_some());
+    let (card, follows) = (asked(&request, "carte"), asked(&request, "suivre").is_some());
     let named = card.clone();
-    // The cards are read from their folder, the traces from the database.
+    // Names are read from their folder, traces from the database.
     let read = web::block(move || {
-        let cards = demonstration.cards()?;
-        let known = named.filter(|name| cards.iter().any(|card| card.name == *name));
+        let names = demonstration.names()?;
+        let known = named.filter(|name| names.contains(name));
         let calls = known.map(|name| demonstration.calls(&name)).transpose()?;
-        anyhow::Ok((cards.into_iter().map(|card| card.name).collect::<Vec<_>>(), calls))
+        anyhow::Ok((names, calls))
     });
     let (names, calls) = match read.await {
         Ok(Ok(read)) => read,

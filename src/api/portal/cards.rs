@@ -4,7 +4,7 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
-use super::demonstration::{CardAsked, Demonstration};
+use super::demonstration::{CardAsked, Demonstration, Taken};
 use super::layout::{View, page, table};
 use super::{Portal, failed, file, from_elsewhere, nothing, refused, wants_json};
 
@@ -101,7 +101,8 @@ async fn issue(request: HttpRequest, portal: web::Data<Portal>, asked: web::Form
             serde_json::json!({ "name": name, "files": KINDS.map(|kind| format!("/cartes/{name}.{kind}")) }),
         ),
         Ok(()) => HttpResponse::SeeOther().insert_header((header::LOCATION, "/cartes")).finish(),
-        Err(error) => refused(&format!("{error:#}")),
+        Err(error) if error.is::<Taken>() => refused(&error.to_string()),
+        Err(error) => failed(&error),
     }
 }
 

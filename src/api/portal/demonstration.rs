@@ -152,6 +152,11 @@ impl CardAsked {
     }
 }
 
+/// There is a card of the name that was asked for, or one may come.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("there is a card of this name, or may be one")]
+pub struct Taken;
+
 /// The sandbox, as its portal shows it.
 pub trait Demonstration: Debug + Send + Sync {
     /// `https://localhost:8443/fhir`.
@@ -163,7 +168,13 @@ pub trait Demonstration: Debug + Send + Sync {
     /// What to try first.
     fn first_calls(&self, platform: Platform) -> Vec<FirstCall>;
 
-    /// The cards that stand in the folder.
+    /// The names of the cards that stand in the folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn names(&self) -> Result<Vec<String>>;
+
+    /// The cards of those names, with their holders.
     ///
     /// # Errors
     /// It cannot be read.
@@ -175,7 +186,7 @@ pub trait Demonstration: Debug + Send + Sync {
     /// There is none.
     fn card(&self, name: &str, kind: &str) -> Result<PathBuf>;
 
-    /// Makes a card.
+    /// Makes a card; [`Taken`] where its name is not free.
     fn issue(&self, asked: CardAsked) -> BoxFuture<'_, Result<()>>;
 
     /// The demonstration patients.

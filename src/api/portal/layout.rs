@@ -8,6 +8,8 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use maud::{DOCTYPE, Markup, html};
 
+use super::asked;
+
 /// The language of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Language {
@@ -58,9 +60,7 @@ impl FromRequest for View {
     type Future = Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let chosen = url::form_urlencoded::parse(request.query_string().as_bytes())
-            .find(|(name, _)| name == "lang")
-            .and_then(|(_, code)| Language::of_code(&code));
+        let chosen = asked(request, "lang").and_then(|code| Language::of_code(&code));
         let remembered = || request.cookie(COOKIE).and_then(|cookie| Language::of_code(cookie.value()));
         let wished = || {
             let wishes = request.headers().get(header::ACCEPT_LANGUAGE)?.to_str().ok()?;

@@ -3,9 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::{Markup, html};
 
-use super::Portal;
 use super::layout::{View, page};
-use super::professions;
+use super::{Portal, asked, professions};
 use crate::fhir::codes::Codes;
 use crate::identity::AccessMode;
 use crate::rights::{Action, ActorCategory, Allowance, FunctionalRights, MatrixKind, MatrixVersion};
@@ -21,10 +20,8 @@ const MODES: [(AccessMode, &str, &str); 3] = [
 ];
 
 async fn sheets(view: View, request: HttpRequest, portal: web::Data<Portal>) -> HttpResponse {
-    let mode = url::form_urlencoded::parse(request.query_string().as_bytes())
-        .find(|(name, _)| name == "mode")
-        .and_then(|(_, code)| AccessMode::of_code(&code))
-        .unwrap_or(AccessMode::Normal);
+    let mode =
+        asked(&request, "mode").and_then(|code| AccessMode::of_code(&code)).unwrap_or(AccessMode::Normal);
     let body = html! {
         p {
             (view.of(

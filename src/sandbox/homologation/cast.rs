@@ -3,7 +3,7 @@
 use crate::homologation::run::Patient;
 use crate::pki::{Holder, HolderKind};
 
-use super::PRACTICE;
+use crate::sandbox::fixtures::{HOSPITAL, PRACTICE, SAMU};
 
 /// A document that is there when a run begins.
 pub(super) struct Prepared {
@@ -198,10 +198,6 @@ pub(super) fn professional_id(number: u32, order: u32) -> String {
     format!("8{body}{}", (10 - sum % 10) % 10)
 }
 
-/// The hospital of the sandbox, and its centre 15.
-const HOSPITAL: (&str, &str) = ("1750000010", "HOPITAL DE DEMONSTRATION");
-const SAMU: (&str, &str) = ("1750000028", "SAMU DE DEMONSTRATION");
-
 /// The cards of a run.
 pub(super) fn cards(number: u32) -> Vec<Card> {
     let professional =
@@ -228,8 +224,8 @@ pub(super) fn cards(number: u32) -> Vec<Card> {
         family: Some("SECRET".into()),
         given: Some("NADIA".into()),
         id: Some(format!("3750000101/R{number:04}E")),
-        structure: Some(PRACTICE.into()),
-        structure_name: Some("CABINET DU DR BERNARD".into()),
+        structure: Some(PRACTICE.0.into()),
+        structure_name: Some(PRACTICE.1.into()),
         ..Holder::new(HolderKind::Cpe)
     };
     vec![
@@ -237,20 +233,20 @@ pub(super) fn cards(number: u32) -> Vec<Card> {
             "cps-medecin",
             "CPS, premier médecin, en ville et à l'hôpital",
             doctor(0, ("PREMIER", "PAULE"), "SM26"),
-            &[PRACTICE, HOSPITAL.0],
+            &[PRACTICE.0, HOSPITAL.0],
         ),
-        person("cps-medecin-b", "CPS, second médecin", doctor(1, ("SECOND", "SIMON"), "SM26"), &[PRACTICE]),
+        person("cps-medecin-b", "CPS, second médecin", doctor(1, ("SECOND", "SIMON"), "SM26"), &[PRACTICE.0]),
         person(
             "cps-pharmacien",
             "CPS, pharmacien",
             professional(2, ("PHARE", "PIA"), 21, "Pharmacien", ""),
-            &[PRACTICE],
+            &[PRACTICE.0],
         ),
         person(
             "cps-kine",
             "CPS, masseur-kinésithérapeute",
             professional(3, ("KIRA", "KARL"), 70, "Masseur-Kinésithérapeute", ""),
-            &[PRACTICE],
+            &[PRACTICE.0],
         ),
         person(
             "cps-regulateur",
