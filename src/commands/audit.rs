@@ -237,7 +237,8 @@ fn export(export: &Export) -> Result<()> {
         }
     }
     if let Some(structure) = &export.structure {
-        let mut behind = i64::MIN;
+        let mut behind = 0;
+        bar.set_length(u64::try_from(TraceRow::last_sequence(&mut connection)?)?);
         while let (rows, Some(next)) =
             TraceRow::of_structure(&mut connection, structure, (from, until), behind, 20_000)?
         {
@@ -246,7 +247,7 @@ fn export(export: &Export) -> Result<()> {
                 write_row(&mut file, row, is_csv)?;
             }
             written += rows.len() as u64;
-            bar.set_position(written);
+            bar.set_position(u64::try_from(behind)?);
         }
     }
     let file = file.into_inner()?;

@@ -120,6 +120,15 @@ impl TraceRow {
             .get_result(connection)
     }
 
+    /// The place of the last trace among all; 0: there is none.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn last_sequence(connection: &mut DatabaseConnection) -> QueryResult<i64> {
+        let last = trace::table.order(trace::sequence.desc()).select(trace::sequence).first(connection);
+        Ok(last.optional()?.unwrap_or_default())
+    }
+
     /// Of the traces behind one of them, so many in the order of their commits: those of whoever acted for one structure in a period, and where the next ones begin;
     /// none, at the end. No index leads to them: whoever exports a structure's traces goes through all, a piece at a time.
     ///

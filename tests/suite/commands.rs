@@ -303,6 +303,34 @@ fn the_traces_are_verified_and_proven() {
         assert!(refused(&of(&place, &period)).contains("cannot make"), "nothing is written over");
     }
 
+    // Of a structure: what anybody did for it, and nothing of another.
+    let session = |structure: &str| {
+        let form = [("grant_type", "client_credentials"), ("structure", structure)];
+        let answer = world.client("cps-medecin").ask_token(&form);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.request_id().to_owned()
+    };
+    let (hospital, practice) = (session("1750000010"), session("1750000101"));
+    for (name, structure, of_it, of_another) in
+        [("h.jsonl", "1750000010", &hospital, &practice), ("p.jsonl", "1750000101", &practice, &hospital)]
+    {
+        let path = file(name);
+        let period = [
+            "export",
+            "--structure",
+            structure,
+            "--from",
+            "2020-01-01",
+            "--until",
+            "2100-01-01",
+            "--output",
+            &path,
+        ];
+        told(&of(&place, &period));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(of_it.as_str()) && !text.contains(of_another.as_str()), "{structure}: {text}");
+    }
+
     // Somebody changes a row: it is named, and the command fails.
     let written = world.traces().remove(0);
     world.sql("UPDATE trace SET caller_id = 'x' WHERE leaf = 0");

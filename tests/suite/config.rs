@@ -87,3 +87,31 @@ fn what_it_refuses_to_start_with() {
     let bodies = refusal(|text| text.split("[bodies]").next().unwrap().to_owned() + "[bodies]\n");
     assert!(bodies.contains("either folder or s3"), "{bodies}");
 }
+
+/// `serve --check` names what is at fault, each for itself, and writes nothing.
+#[test]
+fn a_check_names_what_is_at_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let bad = folder.path().join("garbage.key");
+    std::fs::write(&bad, "garbage").unwrap();
+    let path = file(folder.path(), |text| {
+        text.replace(&format!("{}/token.key", shared_pki().display()), &bad.display().to_string())
+            .replace("sqlite:", "sqlite:/nowhere")
+    });
+    let before = std::fs::read_dir(folder.path()).unwrap().count();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_habilis"))
+        .args(["serve", "--check", "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for fault in ["token keys: FAULT", "operator's keys: FAULT", "trust: FAULT", "database: FAULT"] {
+        assert!(told.contains(fault), "{fault}: {told}");
+    }
+    // The control: what is right is no fault.
+    for right in ["audit key: /", "directory: read", "checkpoints: /"] {
+        assert!(told.contains(right), "{right}: {told}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before, "nothing is written");
+}

@@ -74,6 +74,34 @@ fn nobody_is_troubled_unless_it_is_asked_for() {
     assert!(answer.headers.get("x-habilis-hostile").is_none());
 }
 
+/// What hostile mode answers instead of an operation is not judged, and nothing else is left out.
+#[test]
+fn the_kit_knows_what_was_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let hostile = Some(Hostile { share: 60, late: Duration::ZERO });
+    let certs = Some(pki_copy(folder.path()));
+    let world = World::start_with(Engine::Sqlite, Options { hostile, certs, ..Options::default() });
+    let form = [("name", "X"), ("software", "X"), ("profile", "X")];
+    let http = reqwest::blocking::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+    let opened =
+        http.post(format!("http://{}/homologation", world.listening.portal)).form(&form).send().unwrap();
+    assert!(opened.status().is_success(), "{}", opened.status());
+    for number in 0..80 {
+        let path = if number % 2 == 0 { "/metadata" } else { "/Patient/none" };
+        // Some are cut.
+        let _ = world.client("r0001-cps-medecin").send("GET", path, &[], None);
+    }
+    let calls = std::fs::read_to_string(world.data.join("homologation/calls.jsonl")).unwrap();
+    let calls: Vec<serde_json::Value> = calls.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(calls.len(), 80);
+    let made_up = |call: &&serde_json::Value| call["made_up"] == true;
+    assert!(calls.iter().filter(made_up).count() > 0);
+    for call in &calls {
+        let instead = matches!(call["status"].as_u64(), Some(429 | 503));
+        assert_eq!(call["made_up"] == true, instead, "{call}");
+    }
+}
+
 /// The certificate that the server shows in a handshake.
 fn certificate_shown(world: &World) -> Vec<u8> {
     let config = Arc::new(tls_config(&world.certs, Some("cps-medecin")));

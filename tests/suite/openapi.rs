@@ -102,6 +102,11 @@ fn the_capability_statement_lists_the_same_interactions() {
 #[test]
 fn the_examples_are_taken() {
     let description: Value = serde_json::from_str(&habilis::api::openapi::json().unwrap()).unwrap();
+    let bodies =
+        description["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let contents =
+        bodies.filter_map(|one| one["requestBody"]["content"].as_object()).flat_map(|all| all.values());
+    assert_eq!(contents.filter(|content| content.get("example").is_some()).count(), 7, "each has its place");
     let world = World::start(Engine::Sqlite);
     let doctor = world.client("cps-medecin");
     let example = |path: &str, method: &str, media: &str| {
