@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use super::decision::{Decision, Tables, Towards, unknown};
 use super::facts::{DocumentFacts, DocumentStatus, RecordFacts};
 use super::functional::{Action, ActorCategory, Allowance};
-use super::grant::{Own, References, Scope, UpdateGrant};
+use super::grant::{Own, References, UpdateGrant};
 use super::parameters::{ArchivingByDoctors, Parameters};
-use super::records::{opposed_to_feeding, scope};
+use super::records::opposed_to_feeding;
+use super::scope::{Scope, scope};
 use crate::error::{Reason, Refusal};
 use crate::identity::{AccessMode, Caller};
 

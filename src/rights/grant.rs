@@ -1,12 +1,8 @@
 //! What the rights layer grants. The fields are private and the constructors are the layer's own: holding one of these
-//! values is the proof that a decision was made.
+//! values is the proof that a decision was made. `scope` has the one that is a predicate.
 
-use std::sync::Arc;
-
-use super::decision::Decision;
 use super::documents::DocumentAction;
-use super::facts::{DocumentFacts, DocumentStatus, Labels, Relation};
-use super::matrix::ReadableTypes;
+use super::facts::{DocumentFacts, Labels, Relation};
 
 /// May learn that a record exists (TD0.2).
 #[derive(Debug)]
@@ -211,33 +207,6 @@ pub struct ReplaceGrant {
     pub(super) rule: String,
 }
 
-/// Which masked documents a scope holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaskedDocuments {
-    /// None.
-    None,
-    /// Those that the caller fed.
-    Own,
-    /// All.
-    All,
-}
-
-/// The documents of one record that one caller may see (TD3.1, TD3.2): the predicate of every query and every read.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    pub(super) record_id: String,
-    pub(super) caller_id: String,
-    pub(super) readable: Arc<ReadableTypes>,
-    pub(super) masked: MaskedDocuments,
-    pub(super) all_masked: bool,
-    pub(super) hidden: bool,
-    pub(super) archived: bool,
-    pub(super) superseded: bool,
-    pub(super) deleted: bool,
-    pub(super) rule: String,
-    pub(super) read_rule: String,
-}
-
 /// May read the bytes and the metadata of one document (TD3.2).
 #[derive(Clone, Debug)]
 pub struct ReadGrant {
@@ -359,27 +328,6 @@ accessors! {
         keeps -> Labels,
         /// The rule that decided.
         rule -> str;
-    Scope:
-        /// The record.
-        record_id -> str,
-        /// PS_IdNat of who asks.
-        caller_id -> str,
-        /// The types that the matrix opens.
-        readable -> ReadableTypes,
-        /// Which masked documents.
-        masked -> MaskedDocuments,
-        /// Every document counts as masked.
-        all_masked -> bool,
-        /// With those hidden from the patient or the representatives.
-        hidden -> bool,
-        /// With the archived ones.
-        archived -> bool,
-        /// With the superseded ones.
-        superseded -> bool,
-        /// With the deleted ones.
-        deleted -> bool,
-        /// The rules that decided.
-        rule -> str;
     ReadGrant:
         /// The document.
         document_id -> str,
@@ -387,124 +335,13 @@ accessors! {
         rule -> str;
 }
 
-#[cfg(feature = "fault-injection")]
-impl Scope {
-    /// For the control of the random worlds: a scope that forgets its predicate, for who would filter behind the query.
-    #[must_use]
-    pub fn forgetful(&self, readable: Arc<ReadableTypes>) -> Self {
-        Self {
-            readable,
-            masked: MaskedDocuments::All,
-            hidden: true,
-            archived: true,
-            superseded: true,
-            deleted: true,
-            ..self.clone()
-        }
-    }
-}
-
-impl Scope {
-    /// Whether the scope holds a document: what `store` says in SQL for many, said for one.
-    pub fn admit(&self, document: &DocumentFacts) -> Decision<ReadGrant> {
-        match self.outside(document) {
-            Some(why) => {
-                let why = match why {
-                    Outside::Type => format!("{} × {} is not yes", self.readable.rule, document.type_code),
-                    other => other.label().to_owned(),
-                };
-                Decision::Hide { rule: format!("{why}; {}", self.rule) }
-            }
-            None => {
-                let rule = format!("{} × {}", self.read_rule, document.type_code);
-                Decision::Permit(ReadGrant { document_id: document.id.clone(), rule })
-            }
-        }
-    }
-
-    /// Why a document is not in the scope.
-    pub(super) fn outside(&self, document: &DocumentFacts) -> Option<Outside> {
-        if document.record_id != self.record_id {
-            return Some(Outside::Record);
-        }
-        if !self.readable.types.contains(&document.type_code) {
-            return Some(Outside::Type);
-        }
-        let labels = document.labels;
-        let own = document.author_id == self.caller_id && !document.by_patient;
-        let masked = labels.masked || self.all_masked;
-        let closed = match self.masked {
-            MaskedDocuments::All => false,
-            MaskedDocuments::Own => masked && !own,
-            MaskedDocuments::None => masked,
-        };
-        if closed {
-            return Some(Outside::Masked);
-        }
-        if (labels.invisible_to_patient || labels.invisible_to_representatives) && !self.hidden {
-            return Some(Outside::HiddenFromPatient);
-        }
-        if document.archived && !self.archived {
-            return Some(Outside::Archived);
-        }
-        match document.status {
-            DocumentStatus::Superseded if !self.superseded => Some(Outside::Superseded),
-            DocumentStatus::EnteredInError if !self.deleted => Some(Outside::Deleted),
-            _ => None,
-        }
-    }
-}
-
-/// Why a document is not in a scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outside {
-    Record,
-    Type,
-    Masked,
-    HiddenFromPatient,
-    Archived,
-    Superseded,
-    Deleted,
-}
-
-impl Outside {
-    const fn label(self) -> &'static str {
-        match self {
-            Outside::Record => "another record",
-            Outside::Type => "type",
-            Outside::Masked => "MASQUE_PS",
-            Outside::HiddenFromPatient => "hidden from the patient",
-            Outside::Archived => "archived",
-            Outside::Superseded => "superseded",
-            Outside::Deleted => "deleted (parameter reading-deleted-documents = false)",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
+    use crate::rights::facts::DocumentStatus;
 
-    /// Each switch of a scope hides what it is for: no cell of today's sheets turns some of them off, a later one may.
     #[test]
-    fn each_switch_hides_its_own() {
-        let readable =
-            ReadableTypes { id: String::new(), types: BTreeSet::from(["A".to_owned()]), rule: String::new() };
-        let open = Scope {
-            record_id: "r".into(),
-            caller_id: "me".into(),
-            readable: Arc::new(readable),
-            masked: MaskedDocuments::All,
-            all_masked: false,
-            hidden: true,
-            archived: true,
-            superseded: true,
-            deleted: true,
-            rule: String::new(),
-            read_rule: String::new(),
-        };
+    fn what_counts_as_ones_own() {
         let plain = DocumentFacts {
             id: "d".into(),
             record_id: "r".into(),
@@ -517,38 +354,6 @@ mod tests {
             by_patient: false,
             version: 1,
         };
-        let labelled = |labels| DocumentFacts { labels, ..plain.clone() };
-        let of_status = |status| DocumentFacts { status, ..plain.clone() };
-        let masked = labelled(Labels { masked: true, ..Labels::default() });
-        let documents = [
-            (labelled(Labels { invisible_to_patient: true, ..Labels::default() }), Outside::HiddenFromPatient),
-            (
-                labelled(Labels { invisible_to_representatives: true, ..Labels::default() }),
-                Outside::HiddenFromPatient,
-            ),
-            (DocumentFacts { archived: true, ..plain.clone() }, Outside::Archived),
-            (of_status(DocumentStatus::Superseded), Outside::Superseded),
-            (of_status(DocumentStatus::EnteredInError), Outside::Deleted),
-            (masked.clone(), Outside::Masked),
-        ];
-        for (document, why) in &documents {
-            assert_eq!(open.outside(document), None, "{why:?}");
-            let closed = match why {
-                Outside::HiddenFromPatient => Scope { hidden: false, ..open.clone() },
-                Outside::Archived => Scope { archived: false, ..open.clone() },
-                Outside::Superseded => Scope { superseded: false, ..open.clone() },
-                Outside::Deleted => Scope { deleted: false, ..open.clone() },
-                _ => Scope { masked: MaskedDocuments::None, ..open.clone() },
-            };
-            assert_eq!(closed.outside(document), Some(*why));
-            assert_eq!(closed.outside(&plain), None, "{why:?}: and nothing else");
-        }
-        // Masked: the caller's own, or none; the patient's are nobody's own.
-        let own = Scope { masked: MaskedDocuments::Own, ..open.clone() };
-        let mine = DocumentFacts { author_id: "me".into(), ..masked.clone() };
-        assert_eq!((own.outside(&mine), own.outside(&masked)), (None, Some(Outside::Masked)));
-        let of_patient = DocumentFacts { by_patient: true, ..mine };
-        assert_eq!(own.outside(&of_patient), Some(Outside::Masked));
         let structure = DocumentFacts { author_structure: Some("s".into()), ..plain.clone() };
         for (own, document, expected) in [
             (Own::Person("other".into()), &plain, true),

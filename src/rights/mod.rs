@@ -26,6 +26,7 @@ pub mod matrix_files;
 mod parameters;
 mod records;
 mod retention;
+mod scope;
 mod subscriptions;
 mod traces;
 
@@ -41,9 +42,8 @@ pub use facts::{
 pub use functional::{Action, ActorCategory, Allowance, Cell, FunctionalRights, OCCUPATIONAL_SPECIALITIES};
 pub use grant::{
     AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant, HistoryGrant,
-    IdentitySearchGrant, MaskedDocuments, Own, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant,
-    ReadGrant, References, ReplaceGrant, RevocationGrant, Scope, SessionGrant, TracesGrant, TracesOf,
-    UpdateGrant,
+    IdentitySearchGrant, Own, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant, ReadGrant, References,
+    ReplaceGrant, RevocationGrant, SessionGrant, TracesGrant, TracesOf, UpdateGrant,
 };
 pub use matrix::{Column, HabilitationMatrix, MatrixCell, MatrixKind, MatrixVersion, ReadableTypes};
 pub use parameters::{ArchivingByDoctors, Parameters};
@@ -52,4 +52,5 @@ pub use retention::{
     ClosedRecord, ErasureBasis, ErasureGrant, TraceErasureGrant, decide_retention, decide_trace_retention,
     ten_years_after, ten_years_before,
 };
+pub use scope::{MaskedDocuments, Scope};
 pub use subscriptions::{OwnSubscriptionsGrant, SubscriptionGrant};

@@ -2,20 +2,17 @@
 //!
 //! Order within each: the cell, the record's own no, what the action wants besides.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
-use super::decision::{Decision, Tables, Towards, other_record, unknown};
+use super::decision::{Decision, Tables, other_record, unknown};
 use super::documents::{DocumentAction, one_way, update};
 use super::facts::{Authorisation, DocumentFacts, DocumentStatus, Labels, RecordFacts, Relation};
 use super::functional::{Action, ActorCategory, Allowance, is_occupational};
 use super::grant::{
     AdministrativeGrant, ClosureGrant, DeclarationGrant, ExistenceGrant, FeedGrant, GiveUpGrant,
-    IdentitySearchGrant, MaskedDocuments, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant, ReplaceGrant,
-    RevocationGrant, Scope, SessionGrant,
+    IdentitySearchGrant, OwnRecordsGrant, PatientSideGrant, ProfessionalsGrant, ReplaceGrant, RevocationGrant,
+    SessionGrant,
 };
-use super::matrix::ReadableTypes;
 use crate::error::{Reason, Refusal};
 use crate::identity::identifiers::Ins;
 use crate::identity::patient_side::PatientSide;
@@ -464,73 +461,9 @@ impl Tables {
         })
     }
 
-    /// TD3.1, TD3.2: which documents of the record the caller may see.
-    pub fn decide_scope(&self, caller: &Caller, record: &RecordFacts, now: Timestamp) -> Decision<Scope> {
-        scope(&self.towards(caller, record, now)).into()
-    }
-
     /// The SI Mon espace santé, on behalf of the patient: the list of its certificates has decided.
     pub fn decide_patient_side(&self, _: &PatientSide) -> PatientSideGrant {
         PatientSideGrant { rule: "contract: SI Mon espace santé, listed certificate".into() }
-    }
-}
-
-pub(super) fn scope(towards: &Towards<'_>) -> Result<Scope, Refusal> {
-    let (tables, caller, record) = (towards.tables, towards.caller, towards.record);
-    let searching = towards.cell(Action::SearchMetadata)?;
-    towards.gates()?;
-    let standing = towards.will()?;
-    let reads = reading_column(towards);
-    let allowance = |action| reads.map(|column| tables.functional.cell(action, column, caller.mode).allowance);
-    let allows = |action| allowance(action) == Some(Allowance::Yes);
-    let masked = match allowance(Action::ReadMasked) {
-        Some(Allowance::Yes) => MaskedDocuments::All,
-        Some(Allowance::PatientOptIn) if record.masked_open_in_emergencies => MaskedDocuments::All,
-        // The author keeps access to his own masked documents in an emergency too.
-        Some(Allowance::OwnDocuments | Allowance::PatientOptIn) => MaskedDocuments::Own,
-        _ => MaskedDocuments::None,
-    };
-    let (readable, reading) = match reads {
-        Some(column) if allows(Action::ReadNotMasked) => (
-            tables.matrix.readable(caller, towards.now),
-            tables.functional.cell(Action::ReadNotMasked, column, caller.mode).rule.clone(),
-        ),
-        // May list, may not read (occupational doctor): nothing is shown, the stricter reading.
-        _ => {
-            let rule = match towards.cell(Action::ReadNotMasked) {
-                Ok(cell) => cell.rule.clone(),
-                Err(refusal) => refusal.rule.into_owned(),
-            };
-            (Arc::new(ReadableTypes::none()), rule)
-        }
-    };
-    let read_rule = format!("{reading}; {standing}; {}", readable.rule);
-    let rule = format!("{}; {standing}; {}", searching.rule, readable.rule);
-    Ok(Scope {
-        record_id: record.id.clone(),
-        caller_id: caller.id().to_owned(),
-        readable,
-        masked,
-        all_masked: record.all_masked,
-        hidden: allows(Action::ReadHidden),
-        archived: allows(Action::ReadArchived),
-        superseded: allows(Action::ReadSuperseded),
-        deleted: tables.parameters.reading_deleted_documents && allows(Action::ReadDeleted),
-        rule,
-        read_rule,
-    })
-}
-
-/// The column for the reading cells: the caller's own, but for the occupational doctor where a parameter lets him read.
-fn reading_column(towards: &Towards<'_>) -> Option<ActorCategory> {
-    match towards.category? {
-        ActorCategory::OccupationalDoctor
-            if towards.tables.parameters.occupational_doctor_reads
-                && towards.caller.mode == AccessMode::Normal =>
-        {
-            Some(ActorCategory::Doctor)
-        }
-        column => Some(column),
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::decision::{Decision, Tables};
 use super::facts::RecordFacts;
-use super::records::scope;
+use super::scope::scope;
 use crate::error::{Reason, Refusal};
 use crate::identity::Caller;
 use crate::identity::kept::KeptCaller;

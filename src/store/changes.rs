@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
 
-use super::documents::{PageRow, visible};
+use super::documents::visible;
 use super::readers::Reader;
 use super::schema::document;
+use super::search::PageRow;
 use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;

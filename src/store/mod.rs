@@ -27,6 +27,7 @@ mod records;
 mod relations;
 mod reserve;
 mod schema;
+mod search;
 mod small_bodies;
 mod spent;
 mod submission_sets;
@@ -58,9 +59,7 @@ pub use criteria::{
 };
 /// What the database may answer instead of a result.
 pub use diesel::result::Error as StoreError;
-pub use documents::{
-    DocumentSummary, KeptDocument, OpenedDocument, PATIENT, Page, PageCursor, PatientDocument, SearchPage,
-};
+pub use documents::{DocumentSummary, KeptDocument, OpenedDocument, PATIENT, PatientDocument};
 pub use engine::{DatabaseConnection, DatabaseUrl};
 pub use erasure::{ERASING, Erased, ErasedTraces, ErasureRow};
 pub use folders::{FolderChange, FolderKind};
@@ -72,6 +71,7 @@ pub use patients::{AccessLine, IdentityCriteria, NewState, Switches};
 pub use readers::{Reader, look};
 pub use records::{Hold, NewRecord, RecordKey, family_key};
 pub use relations::{ListedRecord, NewAuthorisation, basis_code};
+pub use search::{Page, PageCursor, SearchPage};
 pub use small_bodies::{SmallBody, made_key};
 pub use submission_sets::{SubmissionSetCriteria, SubmissionSetPage};
 pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};

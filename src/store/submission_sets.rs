@@ -8,10 +8,11 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::criteria::{DateRange, TermTest, beginning, terms_of};
-use super::documents::{Backend, FactsRow, Page, PageCursor, SearchPage, visible};
+use super::documents::{Backend, FactsRow, visible};
 use super::folders::{FOLDER, filed};
 use super::readers::Reader;
 use super::schema::{document, search_term, submission_set};
+use super::search::{Page, PageCursor, SearchPage};
 use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 use diesel::prelude::*;
 
 use super::criteria::DateRange;
-use super::documents::{Backend, PageCursor};
+use super::documents::Backend;
 use super::engine::DatabaseConnection;
 use super::journal::TraceRow;
 use super::readers::Reader;
 use super::schema::trace;
+use super::search::PageCursor;
 use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::audit_event::about_documents;
