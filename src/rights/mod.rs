@@ -52,5 +52,5 @@ pub use retention::{
     ClosedRecord, ErasureBasis, ErasureGrant, TraceErasureGrant, decide_retention, decide_trace_retention,
     ten_years_after, ten_years_before,
 };
-pub use scope::{MaskedDocuments, Scope};
+pub use scope::{MaskedDocuments, Scope, Sight};
 pub use subscriptions::{OwnSubscriptionsGrant, SubscriptionGrant};

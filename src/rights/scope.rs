@@ -23,20 +23,26 @@ pub enum MaskedDocuments {
     All,
 }
 
+/// What a caller sees of a record, whichever it is: the part of a [`Scope`] of which the predicate is made. It opens nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    caller_id: String,
+    readable: Arc<ReadableTypes>,
+    masked: MaskedDocuments,
+    all_masked: bool,
+    hidden: bool,
+    archived: bool,
+    superseded: bool,
+    deleted: bool,
+}
+
 /// The documents of one record that one caller may see (TD3.1, TD3.2): the predicate of every query and every read.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    pub(super) record_id: String,
-    pub(super) caller_id: String,
-    pub(super) readable: Arc<ReadableTypes>,
-    pub(super) masked: MaskedDocuments,
-    pub(super) all_masked: bool,
-    pub(super) hidden: bool,
-    pub(super) archived: bool,
-    pub(super) superseded: bool,
-    pub(super) deleted: bool,
-    pub(super) rule: String,
-    pub(super) read_rule: String,
+    record_id: String,
+    sight: Sight,
+    rule: String,
+    read_rule: String,
 }
 
 impl Tables {
@@ -77,8 +83,7 @@ pub(super) fn scope(towards: &Towards<'_>) -> Result<Scope, Refusal> {
     };
     let read_rule = format!("{reading}; {standing}; {}", readable.rule);
     let rule = format!("{}; {standing}; {}", searching.rule, readable.rule);
-    Ok(Scope {
-        record_id: record.id.clone(),
+    let sight = Sight {
         caller_id: caller.id().to_owned(),
         readable,
         masked,
@@ -87,9 +92,8 @@ pub(super) fn scope(towards: &Towards<'_>) -> Result<Scope, Refusal> {
         archived: allows(Action::ReadArchived),
         superseded: allows(Action::ReadSuperseded),
         deleted: tables.parameters.reading_deleted_documents && allows(Action::ReadDeleted),
-        rule,
-        read_rule,
-    })
+    };
+    Ok(Scope { record_id: record.id.clone(), sight, rule, read_rule })
 }
 
 /// The column for the reading cells: the caller's own, but for the occupational doctor where a parameter lets him read.
@@ -110,24 +114,20 @@ impl Scope {
     /// For the control of the random worlds: a scope that forgets its predicate, for who would filter behind the query.
     #[must_use]
     pub fn forgetful(&self, readable: Arc<ReadableTypes>) -> Self {
-        Self {
+        let sight = Sight {
             readable,
             masked: MaskedDocuments::All,
             hidden: true,
             archived: true,
             superseded: true,
             deleted: true,
-            ..self.clone()
-        }
+            ..self.sight.clone()
+        };
+        Self { sight, ..self.clone() }
     }
 }
 
-impl Scope {
-    /// The record.
-    pub fn record_id(&self) -> &str {
-        &self.record_id
-    }
-
+impl Sight {
     /// PS_IdNat of who asks.
     pub fn caller_id(&self) -> &str {
         &self.caller_id
@@ -139,62 +139,37 @@ impl Scope {
     }
 
     /// Which masked documents.
-    pub fn masked(&self) -> &MaskedDocuments {
-        &self.masked
+    pub fn masked(&self) -> MaskedDocuments {
+        self.masked
     }
 
     /// Every document counts as masked.
-    pub fn all_masked(&self) -> &bool {
-        &self.all_masked
+    pub fn all_masked(&self) -> bool {
+        self.all_masked
     }
 
     /// With those hidden from the patient or the representatives.
-    pub fn hidden(&self) -> &bool {
-        &self.hidden
+    pub fn hidden(&self) -> bool {
+        self.hidden
     }
 
     /// With the archived ones.
-    pub fn archived(&self) -> &bool {
-        &self.archived
+    pub fn archived(&self) -> bool {
+        self.archived
     }
 
     /// With the superseded ones.
-    pub fn superseded(&self) -> &bool {
-        &self.superseded
+    pub fn superseded(&self) -> bool {
+        self.superseded
     }
 
     /// With the deleted ones.
-    pub fn deleted(&self) -> &bool {
-        &self.deleted
+    pub fn deleted(&self) -> bool {
+        self.deleted
     }
 
-    /// The rules that decided.
-    pub fn rule(&self) -> &str {
-        &self.rule
-    }
-
-    /// Whether the scope holds a document: what `store` says in SQL for many, said for one.
-    pub fn admit(&self, document: &DocumentFacts) -> Decision<ReadGrant> {
-        match self.outside(document) {
-            Some(why) => {
-                let why = match why {
-                    Outside::Type => format!("{} × {} is not yes", self.readable.rule, document.type_code),
-                    other => other.label().to_owned(),
-                };
-                Decision::Hide { rule: format!("{why}; {}", self.rule) }
-            }
-            None => {
-                let rule = format!("{} × {}", self.read_rule, document.type_code);
-                Decision::Permit(ReadGrant { document_id: document.id.clone(), rule })
-            }
-        }
-    }
-
-    /// Why a document is not in the scope.
-    pub(super) fn outside(&self, document: &DocumentFacts) -> Option<Outside> {
-        if document.record_id != self.record_id {
-            return Some(Outside::Record);
-        }
+    /// Why a document is not seen, whichever record it is of.
+    fn hides(&self, document: &DocumentFacts) -> Option<Outside> {
         if !self.readable.types.contains(&document.type_code) {
             return Some(Outside::Type);
         }
@@ -220,6 +195,50 @@ impl Scope {
             DocumentStatus::EnteredInError if !self.deleted => Some(Outside::Deleted),
             _ => None,
         }
+    }
+}
+
+impl Scope {
+    /// The record.
+    pub fn record_id(&self) -> &str {
+        &self.record_id
+    }
+
+    /// What is seen of it.
+    pub fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// The rules that decided.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
+    /// Whether the scope holds a document: what `store` says in SQL for many, said for one.
+    pub fn admit(&self, document: &DocumentFacts) -> Decision<ReadGrant> {
+        match self.outside(document) {
+            Some(why) => {
+                let why = match why {
+                    Outside::Type => {
+                        format!("{} × {} is not yes", self.sight.readable.rule, document.type_code)
+                    }
+                    other => other.label().to_owned(),
+                };
+                Decision::Hide { rule: format!("{why}; {}", self.rule) }
+            }
+            None => {
+                let rule = format!("{} × {}", self.read_rule, document.type_code);
+                Decision::Permit(ReadGrant { document_id: document.id.clone(), rule })
+            }
+        }
+    }
+
+    /// Why a document is not in the scope.
+    pub(super) fn outside(&self, document: &DocumentFacts) -> Option<Outside> {
+        if document.record_id != self.record_id {
+            return Some(Outside::Record);
+        }
+        self.sight.hides(document)
     }
 }
 
@@ -256,13 +275,12 @@ mod tests {
     use super::*;
     use crate::rights::facts::Labels;
 
-    /// Each switch of a scope hides what it is for: no cell of today's sheets turns some of them off, a later one may.
+    /// Each switch of a sight hides what it is for: no cell of today's sheets turns some of them off, a later one may.
     #[test]
     fn each_switch_hides_its_own() {
         let readable =
             ReadableTypes { id: String::new(), types: BTreeSet::from(["A".to_owned()]), rule: String::new() };
-        let open = Scope {
-            record_id: "r".into(),
+        let open = Sight {
             caller_id: "me".into(),
             readable: Arc::new(readable),
             masked: MaskedDocuments::All,
@@ -271,8 +289,6 @@ mod tests {
             archived: true,
             superseded: true,
             deleted: true,
-            rule: String::new(),
-            read_rule: String::new(),
         };
         let plain = DocumentFacts {
             id: "d".into(),
@@ -301,22 +317,22 @@ mod tests {
             (masked.clone(), Outside::Masked),
         ];
         for (document, why) in &documents {
-            assert_eq!(open.outside(document), None, "{why:?}");
+            assert_eq!(open.hides(document), None, "{why:?}");
             let closed = match why {
-                Outside::HiddenFromPatient => Scope { hidden: false, ..open.clone() },
-                Outside::Archived => Scope { archived: false, ..open.clone() },
-                Outside::Superseded => Scope { superseded: false, ..open.clone() },
-                Outside::Deleted => Scope { deleted: false, ..open.clone() },
-                _ => Scope { masked: MaskedDocuments::None, ..open.clone() },
+                Outside::HiddenFromPatient => Sight { hidden: false, ..open.clone() },
+                Outside::Archived => Sight { archived: false, ..open.clone() },
+                Outside::Superseded => Sight { superseded: false, ..open.clone() },
+                Outside::Deleted => Sight { deleted: false, ..open.clone() },
+                _ => Sight { masked: MaskedDocuments::None, ..open.clone() },
             };
-            assert_eq!(closed.outside(document), Some(*why));
-            assert_eq!(closed.outside(&plain), None, "{why:?}: and nothing else");
+            assert_eq!(closed.hides(document), Some(*why));
+            assert_eq!(closed.hides(&plain), None, "{why:?}: and nothing else");
         }
         // Masked: the caller's own, or none; the patient's are nobody's own.
-        let own = Scope { masked: MaskedDocuments::Own, ..open.clone() };
+        let own = Sight { masked: MaskedDocuments::Own, ..open.clone() };
         let mine = DocumentFacts { author_id: "me".into(), ..masked.clone() };
-        assert_eq!((own.outside(&mine), own.outside(&masked)), (None, Some(Outside::Masked)));
+        assert_eq!((own.hides(&mine), own.hides(&masked)), (None, Some(Outside::Masked)));
         let of_patient = DocumentFacts { by_patient: true, ..mine };
-        assert_eq!(own.outside(&of_patient), Some(Outside::Masked));
+        assert_eq!(own.hides(&of_patient), Some(Outside::Masked));
     }
 }

@@ -17,7 +17,7 @@ use crate::error::Failure;
 use crate::fhir::document_reference;
 use crate::rights::{
     DocumentFacts, DocumentStatus, HabilitationMatrix, Labels, MaskedDocuments, Own, PatientSideGrant,
-    ReadGrant, References, Scope,
+    ReadGrant, References, Scope, Sight,
 };
 use crate::sealing::WrappedKey;
 
@@ -214,37 +214,45 @@ pub(super) type Backend = <DatabaseConnection as diesel::Connection>::Backend;
 /// The predicate of [`Scope`] in SQL: a part of the query, never a filter behind it. `Scope::admit` says the same for
 /// one document; a test compares the two.
 pub(super) fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a, Backend> {
+    seen_by(document::table.filter(document::record_id.eq(scope.record_id())).into_boxed(), scope.sight(), now)
+}
+
+/// Of these documents, those that a sight holds.
+pub(super) fn seen_by<'a>(
+    documents: document::BoxedQuery<'a, Backend>,
+    sight: &'a Sight,
+    now: i64,
+) -> document::BoxedQuery<'a, Backend> {
     // Looked up for each document: a list would be made anew, a hundred types long, for each query.
     let readable = readable_type::table
-        .filter(readable_type::set_id.eq(&scope.readable().id))
+        .filter(readable_type::set_id.eq(&sight.readable().id))
         .filter(readable_type::type_code.eq(document::type_code));
-    let mut query =
-        document::table.filter(document::record_id.eq(scope.record_id())).filter(exists(readable)).into_boxed();
-    if !scope.deleted() {
+    let mut query = documents.filter(exists(readable));
+    if !sight.deleted() {
         query = query.filter(document::status.ne(DocumentStatus::EnteredInError.code()));
     }
-    query = match scope.masked() {
+    query = match sight.masked() {
         MaskedDocuments::All => query,
         MaskedDocuments::Own => {
-            let own = document::author_id.eq(scope.caller_id());
-            match scope.all_masked() {
+            let own = document::author_id.eq(sight.caller_id());
+            match sight.all_masked() {
                 true => query.filter(own),
                 false => query.filter(document::masked.eq(false).or(own)),
             }
         }
-        MaskedDocuments::None if *scope.all_masked() => query.filter(document::masked.ne(document::masked)),
+        MaskedDocuments::None if sight.all_masked() => query.filter(document::masked.ne(document::masked)),
         MaskedDocuments::None => query.filter(document::masked.eq(false)),
     };
-    if !scope.hidden() {
+    if !sight.hidden() {
         let over = document::visible_from.is_not_null().and(document::visible_from.le(now).assume_not_null());
         query = query
             .filter(document::invisible_to_patient.eq(false).or(over))
             .filter(document::invisible_to_representatives.eq(false));
     }
-    if !scope.archived() {
+    if !sight.archived() {
         query = query.filter(document::archived.eq(false));
     }
-    if !scope.superseded() {
+    if !sight.superseded() {
         query = query.filter(document::status.ne(DocumentStatus::Superseded.code()));
     }
     query

@@ -208,7 +208,7 @@ fn role_professionals() {
         tables
             .decide_scope(&caller, &record, now())
             .granted()
-            .is_ok_and(|scope| scope.readable().types.contains("A"))
+            .is_ok_and(|scope| scope.sight().readable().types.contains("A"))
     };
     for (role, expected) in [
         ("313^1.2.250.1.213.1.6.1.107", true),
@@ -302,11 +302,11 @@ fn production_refuses_the_unknown() {
         in_training: false,
     });
     let scope = production.decide_scope(&kine, &record, now()).granted().unwrap();
-    assert!(!scope.readable().types.contains("34112-3"), "no source speaks of this cell");
-    assert!(scope.readable().types.contains("15508-5"), "image of 2020: yes");
+    assert!(!scope.sight().readable().types.contains("34112-3"), "no source speaks of this cell");
+    assert!(scope.sight().readable().types.contains("15508-5"), "image of 2020: yes");
     let demonstration = tables(HabilitationMatrix::demonstration().unwrap());
     let scope = demonstration.decide_scope(&kine, &record, now()).granted().unwrap();
-    assert!(scope.readable().types.contains("34112-3"), "control: the demonstration has it");
+    assert!(scope.sight().readable().types.contains("34112-3"), "control: the demonstration has it");
 }
 
 /// What is asked before anything is looked up: no where the cell says no whatever the patient made of the caller, and nowhere else.
