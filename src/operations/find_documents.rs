@@ -62,7 +62,10 @@ pub async fn run(
         .store
         .read(move |reader| {
             let call = &searching;
-            let Some(record) = call.searched_record(reader, &patient)? else {
+            // With the page that the caller would see if nothing is out of the ordinary: one visit to the database.
+            let suppositions = call.services.tables.suppose(&call.caller, call.at()?);
+            let (record, supposed) = call.searched_page(reader, &patient, &suppositions, &criteria, &page)?;
+            let Some(record) = record else {
                 let empty = SearchPage { entries: Vec::new(), ids: Vec::new(), total: 0, next: None };
                 let found = Found { record_id: None, page: Hits::Documents(empty) };
                 return Ok((found, "no such record".to_owned()));
@@ -70,7 +73,7 @@ pub async fn run(
             let decision = call.services.tables.decide_scope(&call.caller, &record, call.at()?);
             let (page, rule) = match decision.granted() {
                 Ok(scope) if call.trace.operation == OPERATION.name => {
-                    let page = reader.search(&scope, &criteria, &page, call.now())?;
+                    let page = reader.search_as_supposed(&scope, supposed, &criteria, &page, call.now())?;
                     (Hits::Documents(page), scope.rule().to_owned())
                 }
                 refused if by_reference => look_up(call, reader, &record, &criteria, refused.err())?,

@@ -45,8 +45,8 @@ use crate::identity::scope::{Scopes, Transaction};
 use crate::identity::software::SoftwareRegistry;
 use crate::identity::tokens::Tokens;
 use crate::notification::follow::AllowList;
-use crate::rights::{Authorisation, Basis, RecordFacts, RecordState, Relation, Tables};
-use crate::store::{Reader, RecordKey, Store};
+use crate::rights::{Authorisation, Basis, RecordFacts, RecordState, Relation, Supposition, Tables};
+use crate::store::{Page, Reader, RecordKey, SearchCriteria, Store, SupposedPage};
 use crate::tls::Revocation;
 
 /// The budget from which an operation is paid: each caller has one of each, and searches never spend that of feeding.
@@ -234,10 +234,24 @@ impl Call {
         reader: &mut Reader<'_>,
         key: &PatientKey,
     ) -> Result<Option<RecordFacts>, Failure> {
-        match reader.record_facts(&key.key, &self.caller, self.now())? {
-            None if key.has_wrong_key() => Err(key.unknown().into()),
-            found => Ok(found),
-        }
+        key.judged(reader.record_facts(&key.key, &self.caller, self.now())?)
+    }
+
+    /// The same, with the page that it would show if it stands towards the caller in one of these ways.
+    ///
+    /// # Errors
+    /// [`Reason::InvalidIns`], or the store's.
+    fn searched_page(
+        &self,
+        reader: &mut Reader<'_>,
+        key: &PatientKey,
+        suppositions: &[Supposition],
+        criteria: &SearchCriteria,
+        page: &Page,
+    ) -> Result<(Option<RecordFacts>, Option<SupposedPage>), Failure> {
+        let (found, supposed) =
+            reader.facts_and_page(&key.key, &self.caller, suppositions, criteria, page, self.now())?;
+        Ok((key.judged(found)?, supposed))
     }
 }
 
@@ -300,6 +314,14 @@ impl PatientKey {
     /// Whether a record that does not exist is a fault of the request rather than an empty answer.
     pub fn has_wrong_key(&self) -> bool {
         self.ins().is_some_and(|ins| !ins.key_is_right())
+    }
+
+    /// What a search found under it: none is an empty answer, but for a key that no INS has.
+    fn judged(&self, found: Option<RecordFacts>) -> Result<Option<RecordFacts>, Failure> {
+        match found {
+            None if self.has_wrong_key() => Err(self.unknown().into()),
+            found => Ok(found),
+        }
     }
 }
 

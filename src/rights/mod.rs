@@ -28,6 +28,7 @@ mod records;
 mod retention;
 mod scope;
 mod subscriptions;
+mod supposition;
 mod traces;
 
 pub use by_clock::{
@@ -54,3 +55,4 @@ pub use retention::{
 };
 pub use scope::{MaskedDocuments, Scope, Sight};
 pub use subscriptions::{OwnSubscriptionsGrant, SubscriptionGrant};
+pub use supposition::Supposition;

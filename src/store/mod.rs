@@ -33,6 +33,7 @@ mod spent;
 mod submission_sets;
 mod submissions;
 mod subscriptions;
+mod supposed;
 mod trace_log;
 mod traces;
 mod updates;
@@ -78,6 +79,7 @@ pub use submissions::{FedDocument, NewDocument, NewSubmission, Submitted};
 pub use subscriptions::{
     EventRow, NewSubscription, Next, Onward, OpenedSubscription, SubscriptionCriteria, SubscriptionRow,
 };
+pub use supposed::SupposedPage;
 pub use trace_log::LogState;
 pub use traces::{TraceCriteria, TracePage};
 pub use updates::{DocumentKey, UpdatedDocument};

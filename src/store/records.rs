@@ -1,6 +1,8 @@
 //! Records: what decides, what may be told of a patient, and their making. `relations` has authorisations.
 
 use diesel::prelude::*;
+use diesel::query_builder::QueryFragment;
+use diesel::query_dsl::methods::LoadQuery;
 
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
@@ -110,9 +112,9 @@ pub(super) struct RecordRow {
 }
 
 /// What decides, and nothing that is told.
-#[derive(Queryable, Selectable)]
+#[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = record)]
-struct FactsRow {
+pub(super) struct StandingRow {
     id: String,
     ins_system: String,
     ins_value: String,
@@ -243,23 +245,35 @@ fn remembered(
     Ok(facts)
 }
 
-fn record_facts(
-    connection: &mut DatabaseConnection,
-    key: &RecordKey,
-    caller: &Caller,
-    now: i64,
-) -> QueryResult<Option<RecordFacts>> {
+/// A record, an authorisation that counts for or against the caller, and what the patient made of the caller; a line for each such
+/// authorisation, one without any.
+pub(super) type Standing = (StandingRow, Option<(bool, i64, String, String)>, Option<String>);
+
+/// So many structures for which one might act are asked about with the rest: a fixed number, so that the statement is prepared once.
+const ASKED_AT_ONCE: usize = 3;
+
+/// Whether [`standing_of`] says all that decides.
+pub(super) fn asks_at_once(caller: &Caller) -> bool {
+    caller.might_act_for.len() <= ASKED_AT_ONCE
+}
+
+pub(super) fn standing_of<'a>(
+    key: &'a RecordKey,
+    caller: &'a Caller,
+) -> impl LoadQuery<'a, DatabaseConnection, Standing>
++ RunQueryDsl<DatabaseConnection>
++ QueryFragment<<DatabaseConnection as diesel::Connection>::Backend>
++ 'a {
     let me = caller.id();
     let structure = caller.structure.as_deref().unwrap_or(me);
-    // A fixed number of holders, so that the statement is prepared once; who might act for more is asked about below.
-    let (some, rest) = caller.might_act_for.split_at(caller.might_act_for.len().min(3));
-    let might = |place: usize| some.get(place).map_or(me, String::as_str);
+    let might = |place: usize| caller.might_act_for.get(place).map_or(me, String::as_str);
+    let [first, second, third]: [&str; ASKED_AT_ONCE] = std::array::from_fn(might);
     let one_of_them = authorisation::holder
         .eq(me)
         .or(authorisation::holder.eq(structure))
-        .or(authorisation::holder.eq(might(0)))
-        .or(authorisation::holder.eq(might(1)))
-        .or(authorisation::holder.eq(might(2)));
+        .or(authorisation::holder.eq(first))
+        .or(authorisation::holder.eq(second))
+        .or(authorisation::holder.eq(third));
     let query = record::table
         .left_join(authorisation::table.on(authorisation::record_id.eq(record::id).and(one_of_them)))
         .left_join(
@@ -267,21 +281,42 @@ fn record_facts(
                 .on(medecin_traitant::record_id.eq(record::id).and(medecin_traitant::professional_id.eq(me))),
         )
         .select((
-            FactsRow::as_select(),
+            StandingRow::as_select(),
             (authorisation::blocked, authorisation::until, authorisation::holder, authorisation::basis)
                 .nullable(),
             medecin_traitant::kind.nullable(),
         ))
         .filter(record::erased_at.is_null());
-    type Row = (FactsRow, Option<(bool, i64, String, String)>, Option<String>);
-    let query = match key {
+    match key {
         RecordKey::Ins(ins) => query
             .filter(record::ins_system.eq(ins.system()))
             .filter(record::ins_value.eq(ins.value()))
             .into_boxed(),
         RecordKey::Id(id) => query.filter(record::id.eq(id)).into_boxed(),
-    };
-    let rows: Vec<Row> = query.load(connection)?;
+    }
+}
+
+fn record_facts(
+    connection: &mut DatabaseConnection,
+    key: &RecordKey,
+    caller: &Caller,
+    now: i64,
+) -> QueryResult<Option<RecordFacts>> {
+    let rows = standing_of(key, caller).load(connection)?;
+    let mut facts = facts_of(rows, caller, now);
+    if let Some(facts) = &mut facts
+        && !asks_at_once(caller)
+        && blocks_any(connection, &facts.id, &caller.might_act_for)?
+    {
+        facts.authorisation = Authorisation::Blocked;
+    }
+    Ok(facts)
+}
+
+/// What the lines say together.
+pub(super) fn facts_of(rows: Vec<Standing>, caller: &Caller, now: i64) -> Option<RecordFacts> {
+    let me = caller.id();
+    let structure = caller.structure.as_deref().unwrap_or(me);
     let (mut standing, mut basis) = (Authorisation::None, Basis::Person);
     for (_, authorisation, _) in &rows {
         let Some((blocked, until, holder, kind)) = authorisation else { continue };
@@ -302,13 +337,7 @@ fn record_facts(
             standing => standing,
         };
     }
-    if let Some((row, ..)) = rows.first()
-        && !rest.is_empty()
-        && blocks_any(connection, &row.id, rest)?
-    {
-        standing = Authorisation::Blocked;
-    }
-    Ok(rows.into_iter().next().map(|(row, _, relation)| RecordFacts {
+    rows.into_iter().next().map(|(row, _, relation)| RecordFacts {
         id: row.id,
         state: if row.open { RecordState::Open } else { RecordState::Closed },
         opposed_to_feeding: row.opposed_to_feeding,
@@ -331,7 +360,7 @@ fn record_facts(
             .as_ref()
             .and_then(|session| session.record.as_ref())
             .is_some_and(|only| only.system() != row.ins_system || only.value() != row.ins_value),
-    }))
+    })
 }
 
 /// Whether one of these is blocked from a record.

@@ -60,7 +60,7 @@ pub const fn basis_code(basis: Basis) -> &'static str {
 }
 
 /// As the database writes a relation. `None` for no relation.
-const fn relation_code(relation: Relation) -> Option<&'static str> {
+pub(super) const fn relation_code(relation: Relation) -> Option<&'static str> {
     match relation {
         Relation::None => None,
         Relation::MedecinTraitant => Some("medecin_traitant"),

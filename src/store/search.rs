@@ -8,13 +8,14 @@ use super::criteria::{SearchCriteria, narrowed};
 use super::documents::{Backend, seen, shown, visible};
 use super::readers::Reader;
 use super::schema::document;
+use super::supposed::SupposedPage;
 use super::unavailable;
 use crate::error::Failure;
 use crate::fhir::bundle::SearchEntry;
 use crate::rights::Scope;
 
 /// Where a page begins: after the document of this date and id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageCursor {
     /// Microseconds.
     pub date: i64,
@@ -33,6 +34,21 @@ pub struct Page {
     pub ascending: bool,
 }
 
+impl Page {
+    /// Rows that are asked for: one more than the page has tells that there is another.
+    pub(super) fn most(&self) -> i64 {
+        match self.size {
+            0 => 0,
+            size => i64::try_from(size).unwrap_or(i64::MAX - 1) + 1,
+        }
+    }
+
+    /// Whether so many rows leave open how many there are on all pages.
+    pub(super) fn needs_count(&self, rows: usize) -> bool {
+        self.size == 0 || self.after.is_some() || rows > self.size
+    }
+}
+
 /// One page of what the caller may see.
 #[derive(Debug)]
 pub struct SearchPage {
@@ -47,7 +63,7 @@ pub struct SearchPage {
 }
 
 /// One document of a page.
-#[derive(Queryable, Selectable)]
+#[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = document)]
 pub(super) struct PageRow {
     date: i64,
@@ -64,10 +80,61 @@ pub(super) struct PageRow {
     pub(super) updated_at: i64,
 }
 
+/// A document of a page, and whether it replaced one that is not seen.
+#[derive(Debug)]
+pub(super) struct FoundRow {
+    pub(super) row: PageRow,
+    pub(super) names_hidden: bool,
+}
+
+impl FoundRow {
+    fn entry(&self, now: i64) -> Result<SearchEntry, Failure> {
+        let row = &self.row;
+        let over = row.invisible_to_patient && row.visible_from.is_some_and(|from| from <= now);
+        let link = usize::try_from(row.link).ok();
+        let (resource, link) = shown(&row.resource, link, &row.binary_id, over, self.names_hidden)?;
+        Ok(SearchEntry { path: format!("DocumentReference/{}", row.id), link, resource })
+    }
+}
+
+impl SearchPage {
+    /// `rows`: in order, one more than the page has where there is another; `total`: how many there are, where the rows leave it open.
+    fn of(mut rows: Vec<FoundRow>, total: Option<i64>, page: &Page, now: i64) -> Result<Self, Failure> {
+        let more = page.size > 0 && rows.len() > page.size;
+        rows.truncate(page.size);
+        let total = total.map_or(rows.len() as u64, |total| u64::try_from(total).unwrap_or_default());
+        let next = rows.last().filter(|_| more).map(|FoundRow { row, .. }| row.place());
+        let ids = rows.iter().map(|found| found.row.id.clone()).collect();
+        let entries = rows.iter().map(|found| found.entry(now)).collect::<Result<_, Failure>>()?;
+        Ok(Self { entries, ids, total, next })
+    }
+}
+
 impl PageRow {
-    fn shown(&self, now: i64, names_hidden: bool) -> Result<(String, Option<usize>), Failure> {
-        let over = self.invisible_to_patient && self.visible_from.is_some_and(|from| from <= now);
-        shown(&self.resource, usize::try_from(self.link).ok(), &self.binary_id, over, names_hidden)
+    /// Where it stands among others.
+    pub(super) fn place(&self) -> PageCursor {
+        PageCursor { date: self.date, id: self.id.clone() }
+    }
+}
+
+/// Those behind the cursor, in the page's order.
+pub(super) fn ordered<'a>(
+    query: document::BoxedQuery<'a, Backend>,
+    page: &'a Page,
+) -> document::BoxedQuery<'a, Backend> {
+    let query = match &page.after {
+        None => query,
+        Some(after) => {
+            let same = document::date.eq(after.date);
+            match page.ascending {
+                true => query.filter(document::date.gt(after.date).or(same.and(document::id.gt(&after.id)))),
+                false => query.filter(document::date.lt(after.date).or(same.and(document::id.lt(&after.id)))),
+            }
+        }
+    };
+    match page.ascending {
+        true => query.order((document::date.asc(), document::id.asc())),
+        false => query.order((document::date.desc(), document::id.desc())),
     }
 }
 
@@ -103,46 +170,38 @@ impl Reader<'_> {
         let replaced = (!named.is_empty()).then_some(&seen);
         let mut rows: Vec<PageRow> = Vec::new();
         if page.size > 0 {
-            let mut query = matching(scope, criteria, replaced, now);
-            if let Some(after) = &page.after {
-                let same = document::date.eq(after.date);
-                query = match page.ascending {
-                    true => {
-                        query.filter(document::date.gt(after.date).or(same.and(document::id.gt(&after.id))))
-                    }
-                    false => {
-                        query.filter(document::date.lt(after.date).or(same.and(document::id.lt(&after.id))))
-                    }
-                };
-            }
-            query = match page.ascending {
-                true => query.order((document::date.asc(), document::id.asc())),
-                false => query.order((document::date.desc(), document::id.desc())),
-            };
-            rows = query
-                .limit(i64::try_from(page.size).unwrap_or(i64::MAX - 1) + 1)
+            rows = ordered(matching(scope, criteria, replaced, now), page)
+                .limit(page.most())
                 .select(PageRow::as_select())
                 .load(self.connection)
                 .map_err(unavailable)?;
         }
-        let more = page.size > 0 && rows.len() > page.size;
-        rows.truncate(page.size);
-        let total = if page.after.is_none() && !more && page.size > 0 {
-            rows.len() as u64
-        } else {
-            let total: i64 = matching(scope, criteria, replaced, now)
-                .count()
-                .get_result(self.connection)
-                .map_err(unavailable)?;
-            u64::try_from(total).unwrap_or_default()
-        };
-        let next = match rows.last() {
-            Some(last) if more => Some(PageCursor { date: last.date, id: last.id.clone() }),
-            _ => None,
-        };
-        let ids = rows.iter().map(|row| row.id.clone()).collect();
-        let entries = self.entries(scope, rows, now)?;
-        Ok(SearchPage { entries, ids, total, next })
+        let mut total = None;
+        if page.needs_count(rows.len()) {
+            let count = matching(scope, criteria, replaced, now).count().get_result(self.connection);
+            total = Some(count.map_err(unavailable)?);
+        }
+        let rows = self.with_relations(scope, rows, now)?;
+        SearchPage::of(rows, total, page, now)
+    }
+
+    /// The page of a search whose record was looked up by [`Reader::facts_and_page`]: what that brought, where the decision is as it
+    /// supposed.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`].
+    pub fn search_as_supposed(
+        &mut self,
+        scope: &Scope,
+        supposed: Option<SupposedPage>,
+        criteria: &SearchCriteria,
+        page: &Page,
+        now: i64,
+    ) -> Result<SearchPage, Failure> {
+        match supposed.and_then(|supposed| supposed.opened(scope)) {
+            Some((rows, total)) => SearchPage::of(rows, total, page, now),
+            None => self.search(scope, criteria, page, now),
+        }
     }
 
     /// Those of these documents that the scope holds, newest first.
@@ -171,14 +230,22 @@ impl Reader<'_> {
         rows: Vec<PageRow>,
         now: i64,
     ) -> Result<Vec<SearchEntry>, Failure> {
+        let rows = self.with_relations(scope, rows, now)?;
+        rows.iter().map(|found| found.entry(now)).collect()
+    }
+
+    fn with_relations(
+        &mut self,
+        scope: &Scope,
+        rows: Vec<PageRow>,
+        now: i64,
+    ) -> Result<Vec<FoundRow>, Failure> {
         let replaced: Vec<&str> = rows.iter().filter_map(|row| row.replaces_id.as_deref()).collect();
         let seen = seen(self.connection, scope, &replaced, now).map_err(unavailable)?;
-        rows.into_iter()
-            .map(|row| {
-                let names_hidden = row.replaces_id.as_ref().is_some_and(|id| !seen.contains(id));
-                let (resource, link) = row.shown(now, names_hidden)?;
-                Ok(SearchEntry { path: format!("DocumentReference/{}", row.id), link, resource })
-            })
-            .collect()
+        let found = |row: PageRow| {
+            let names_hidden = row.replaces_id.as_ref().is_some_and(|id| !seen.contains(id));
+            FoundRow { row, names_hidden }
+        };
+        Ok(rows.into_iter().map(found).collect())
     }
 }

@@ -110,7 +110,7 @@ fn caller(number: usize) -> (Caller, &'static str) {
     }
 }
 
-type Search<'a> = &'a dyn Fn(&mut Reader<'_>, &Scope, &SearchCriteria, &Page, i64) -> SearchPage;
+type Search<'a> = &'a dyn Fn(&mut Reader<'_>, &Caller, &Scope, &SearchCriteria, &Page, i64) -> SearchPage;
 
 /// A server, and what a world is played with.
 struct Stage {
@@ -302,6 +302,7 @@ impl Stage {
             loop {
                 let page = search(
                     reader,
+                    caller,
                     &scope,
                     criteria,
                     &Page { size, after: after.take(), ascending: size == 16 },
@@ -476,14 +477,25 @@ fn run(stage: &Stage, cases: u32, search: Search<'_>) -> Result<(), String> {
 fn random_worlds(engine: Engine) {
     let cases = std::env::var("HABILIS_WORLDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     let stage = Stage::start(engine);
-    run(&stage, cases, &|reader, scope, criteria, page, now| {
-        reader.search(scope, criteria, page, now).unwrap()
+    let at_once = std::cell::Cell::new(0_u64);
+    run(&stage, cases, &|reader, caller, scope, criteria, page, now| {
+        let found = reader.search(scope, criteria, page, now).unwrap();
+        // As an operation does it: facts and page in one statement, as far as the record stands as supposed.
+        let services = stage.world.services();
+        let suppositions = services.tables.suppose(caller, services.environment.now());
+        let key = RecordKey::Id(scope.record_id().to_owned());
+        let (_, supposed) = reader.facts_and_page(&key, caller, &suppositions, criteria, page, now).unwrap();
+        at_once.set(at_once.get() + u64::from(supposed.is_some()));
+        let as_supposed = reader.search_as_supposed(scope, supposed, criteria, page, now).unwrap();
+        assert_eq!(format!("{as_supposed:?}"), format!("{found:?}"), "{criteria:?} {page:?}");
+        found
     })
     .unwrap();
+    assert!(at_once.get() > 100, "only {} searches were played in one statement", at_once.get());
     // The control: the predicate behind the query.
     let services = stage.world.services();
     let every = services.tables.matrix.readable(&caller(0).0, services.environment.now());
-    let filtered = run(&stage, 200, &|reader, scope, criteria, page, now| {
+    let filtered = run(&stage, 200, &|reader, _, scope, criteria, page, now| {
         let mut found = reader.search(&scope.forgetful(Arc::clone(&every)), criteria, page, now).unwrap();
         let mut seen = Vec::new();
         for id in &found.ids {

@@ -4,6 +4,7 @@ mod cases;
 mod comparison;
 mod reference;
 mod rules;
+mod suppositions;
 
 use habilis::rights::{
     Decision, DocumentAction, DocumentFacts, FeedPurpose, HabilitationMatrix, ListOf, Parameters, Tables,
