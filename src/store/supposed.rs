@@ -3,15 +3,17 @@
 //! ```text
 //! standing   what decides, as `records` asks for it
 //! held       which supposition the standing answers to: none for who will be refused
-//! page       the documents that the sight of that supposition holds; with none, no document is looked for
+//! document   the documents that the sight of that supposition holds; with none, none
+//! page       what is asked for of these
 //! ```
 //!
 //! The decision comes after it, on the facts, and opens the page where it gives the sight that was supposed (decision 0041).
 
 use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Untyped};
 
 use super::criteria::{SearchCriteria, narrowed};
 use super::documents::{Backend, seen_by};
@@ -82,12 +84,14 @@ impl Reader<'_> {
         page: &Page,
         now: i64,
     ) -> Result<(Option<RecordFacts>, Option<SupposedPage>), Failure> {
-        // What a search by `relatesto` may go by is looked up first; so is who is blocked where one might act for many.
-        let mut at_once = !suppositions.is_empty() && criteria.replaced.is_empty() && asks_at_once(caller);
+        // On SQLite a statement is no round trip, and one of so many parts is dearer than two. What a search by `relatesto` may go by is
+        // looked up first; so is who is blocked where one might act for many.
+        let at_once = matches!(self.connection, DatabaseConnection::Postgres(_))
+            && !suppositions.is_empty()
+            && criteria.replaced.is_empty()
+            && asks_at_once(caller);
         #[cfg(feature = "fault-injection")]
-        {
-            at_once &= !crate::faults::second_old_facts();
-        }
+        let at_once = at_once && !crate::faults::second_old_facts();
         if !at_once {
             return Ok((self.record_facts(key, caller, now)?, None));
         }
@@ -98,15 +102,14 @@ impl Reader<'_> {
         let total = rows.first().and_then(|(.., total)| *total);
         let (mut standing, mut found) = (Vec::new(), Vec::new());
         for (record, authorisation, relation, _, row, names_hidden, _) in rows {
-            standing.push((record, authorisation, relation));
+            standing.extend(record.map(|record| (record, authorisation, relation)));
             found.extend(row.map(|row| FoundRow { row, names_hidden: names_hidden == Some(true) }));
         }
-        // The page stands beside each line of the standing, in no order that a statement of so many parts would promise.
+        // A statement of so many parts promises no order.
         found.sort_by(|one, other| {
             let order = one.row.place().cmp(&other.row.place());
             if page.ascending { order } else { order.reverse() }
         });
-        found.dedup_by(|one, other| one.row.id == other.row.id);
         let facts = facts_of(standing, caller, now);
         debug_assert_eq!(
             supposed,
@@ -118,8 +121,9 @@ impl Reader<'_> {
     }
 }
 
+/// A line of the standing, or a document of the page.
 type Row = (
-    StandingRow,
+    Option<StandingRow>,
     Option<(bool, i64, String, String)>,
     Option<String>,
     Option<i32>,
@@ -129,20 +133,15 @@ type Row = (
 );
 type Part<'a> = Box<dyn QueryFragment<Backend> + 'a>;
 
-/// One supposition in SQL.
-struct Way<'a> {
-    /// Whether it holds: its place, and the record.
-    holds: Part<'a>,
-    page: Part<'a>,
-    /// Whether the document that another replaced is seen.
-    replaced: Part<'a>,
-    /// How many there are on all pages.
-    count: Part<'a>,
-}
-
+/// The parts that diesel makes; what holds them together is in `walk_ast`.
 struct OneStatement<'a> {
     standing: Part<'a>,
-    ways: Vec<Way<'a>>,
+    /// Of each supposition: its place and the record, if it holds.
+    held: Vec<Part<'a>>,
+    /// Of each supposition: the documents that are seen if it holds.
+    seen: Vec<Part<'a>>,
+    page: Part<'a>,
+    count: Part<'a>,
     /// Rows of the page, one more than asked for.
     most: i64,
     /// The page does not say the total, whatever is on it.
@@ -159,30 +158,24 @@ impl<'a> OneStatement<'a> {
         now: i64,
     ) -> Self {
         let most = page.most();
-        let ways = (0_i32..)
-            .zip(suppositions)
-            .map(|(place, supposition)| {
-                let documents = || {
-                    let record = held::table.filter(held::place.eq(place)).select(held::record_id);
-                    let of_record = document::record_id.nullable().eq(record.single_value());
-                    seen_by(document::table.filter(of_record).into_boxed(), supposition.sight(), now)
-                };
-                let replaced = diesel::dsl::sql::<Nullable<Text>>("page.replaces_id");
-                Way {
-                    holds: Box::new(holds(supposition, place, caller, now)),
-                    page: Box::new(
-                        ordered(narrowed(documents(), criteria, now), page)
-                            .limit(most)
-                            .select(PageRow::as_select()),
-                    ),
-                    replaced: Box::new(
-                        documents().filter(document::id.nullable().eq(replaced)).select(document::id),
-                    ),
-                    count: Box::new(narrowed(documents(), criteria, now).select(diesel::dsl::count_star())),
-                }
-            })
-            .collect();
-        Self { standing: Box::new(standing_of(key, caller)), ways, most, counts: page.needs_count(0) }
+        let (mut held, mut seen): (Vec<Part<'a>>, Vec<Part<'a>>) = (Vec::new(), Vec::new());
+        for (place, supposition) in (0_i32..).zip(suppositions) {
+            held.push(Box::new(holds(supposition, place, caller, now)));
+            let record = held::table.filter(held::place.eq(place)).select(held::record_id).single_value();
+            let documents = document::table.filter(document::record_id.nullable().eq(record)).into_boxed();
+            seen.push(Box::new(seen_by(documents, supposition.sight(), now).select(WholeRow)));
+        }
+        // Of what is called `document` by then.
+        let asked = || narrowed(document::table.into_boxed(), criteria, now);
+        Self {
+            standing: Box::new(standing_of(key, caller)),
+            held,
+            seen,
+            page: Box::new(ordered(asked(), page).limit(most).select(PageRow::as_select())),
+            count: Box::new(asked().select(diesel::dsl::count_star())),
+            most,
+            counts: page.needs_count(0),
+        }
     }
 }
 
@@ -195,18 +188,21 @@ fn holds<'a>(
 ) -> impl QueryFragment<Backend> + 'a {
     let me = caller.id();
     let structure = caller.structure.as_deref().unwrap_or(me);
-    let codes: Vec<&str> = supposition.relations().iter().copied().filter_map(relation_code).collect();
+    // Compared one by one: a list is another statement for each length, and is prepared anew each time. No relation has the code "".
+    let mut codes = supposition.relations().iter().copied().filter_map(relation_code);
+    let related =
+        standing::kind.eq(codes.next().unwrap_or("")).or(standing::kind.eq(codes.next().unwrap_or("")));
     let mut query = standing::table
         .filter(standing::open.eq(true))
         .filter(standing::all_masked.eq(false))
         .filter(diesel::dsl::not(diesel::dsl::exists(
-            another.filter(another.field(standing::blocked).eq(true)),
+            another.filter(another.field(standing::blocked).eq(true)).select(another.field(standing::id)),
         )))
         .select((place.into_sql::<Integer>(), standing::id))
         .into_boxed();
     query = match supposition.relations().contains(&Relation::None) {
-        true => query.filter(standing::kind.is_null().or(standing::kind.eq_any(codes).assume_not_null())),
-        false => query.filter(standing::kind.eq_any(codes)),
+        true => query.filter(standing::kind.is_null().or(related.assume_not_null())),
+        false => query.filter(related),
     };
     if supposition.authorised() {
         query = query
@@ -232,7 +228,7 @@ fn holds<'a>(
 
 impl Query for OneStatement<'_> {
     type SqlType = (
-        SqlTypeOf<AsSelect<StandingRow, Backend>>,
+        SqlTypeOf<AsSelect<Option<StandingRow>, Backend>>,
         Nullable<(Bool, BigInt, Text, Text)>,
         Nullable<Text>,
         Nullable<Integer>,
@@ -250,48 +246,68 @@ impl QueryId for OneStatement<'_> {
 
 impl RunQueryDsl<DatabaseConnection> for OneStatement<'_> {}
 
-impl OneStatement<'_> {
-    /// Each way's part, with something between.
-    fn each<'b>(
-        &'b self,
-        out: &mut AstPass<'_, 'b, Backend>,
-        [before, between, after]: [&str; 3],
-        part: impl Fn(&'b Way<'_>) -> &'b Part<'b>,
-    ) -> QueryResult<()> {
-        for (place, way) in self.ways.iter().enumerate() {
-            out.push_sql(if place == 0 { before } else { between });
-            part(way).walk_ast(out.reborrow())?;
-            out.push_sql(after);
-        }
-        Ok(())
-    }
-}
-
 impl QueryFragment<Backend> for OneStatement<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Backend>) -> QueryResult<()> {
         out.push_sql("WITH standing AS (");
         self.standing.walk_ast(out.reborrow())?;
         out.push_sql("), held (place, record_id) AS (");
-        let all = ["SELECT * FROM (", " UNION ALL SELECT * FROM (", ") AS way"];
-        self.each(&mut out, all, |way| &way.holds)?;
+        union(&self.held, &mut out)?;
+        // From here on nothing is called `document` but what the caller sees, whatever is asked of it.
+        out.push_sql(" LIMIT 1), document AS NOT MATERIALIZED (");
+        union(&self.seen, &mut out)?;
         out.push_sql("), page AS (");
-        self.each(&mut out, all, |way| &way.page)?;
+        self.page.walk_ast(out.reborrow())?;
         out.push_sql(
-            ") SELECT standing.*, (SELECT place FROM held LIMIT 1), page.*, \
-             CASE WHEN page.replaces_id IS NOT NULL THEN ",
+            ") SELECT standing.*, (SELECT place FROM held), page.*, CASE WHEN page.replaces_id IS NOT NULL \
+             THEN NOT EXISTS (SELECT 1 FROM document WHERE document.id = page.replaces_id) END, ",
         );
-        self.each(&mut out, ["NOT EXISTS (", " AND NOT EXISTS (", ")"], |way| &way.replaced)?;
-        out.push_sql(" END, ");
-        if !self.counts {
+        if self.counts {
+            out.push_sql("(");
+            self.count.walk_ast(out.reborrow())?;
+            out.push_sql(")");
+        } else {
             out.push_sql("CASE WHEN (SELECT count(*) FROM page) >= ");
             out.push_bind_param::<BigInt, _>(&self.most)?;
-            out.push_sql(" THEN ");
+            out.push_sql(" THEN (");
+            self.count.walk_ast(out.reborrow())?;
+            out.push_sql(") END");
         }
-        self.each(&mut out, ["(", " + (", ")"], |way| &way.count)?;
-        if !self.counts {
-            out.push_sql(" END");
+        // One after the other, not one beside the other.
+        out.push_sql(" FROM standing FULL JOIN page ON FALSE");
+        Ok(())
+    }
+}
+
+fn union<'b>(parts: &'b [Part<'_>], out: &mut AstPass<'_, 'b, Backend>) -> QueryResult<()> {
+    for (place, part) in parts.iter().enumerate() {
+        if place > 0 {
+            out.push_sql(" UNION ALL ");
         }
-        out.push_sql(" FROM standing LEFT JOIN page ON 1 = 1");
+        part.walk_ast(out.reborrow())?;
+    }
+    Ok(())
+}
+
+/// `document.*`: every column is long to name, and a literal of diesel's would keep the statement from being prepared once.
+struct WholeRow;
+
+impl Expression for WholeRow {
+    type SqlType = Untyped;
+}
+
+impl SelectableExpression<document::table> for WholeRow {}
+impl AppearsOnTable<document::table> for WholeRow {}
+impl<GroupBy> ValidGrouping<GroupBy> for WholeRow {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl QueryId for WholeRow {
+    type QueryId = WholeRow;
+}
+
+impl QueryFragment<Backend> for WholeRow {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Backend>) -> QueryResult<()> {
+        out.push_sql("document.*");
         Ok(())
     }
 }

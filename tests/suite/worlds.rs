@@ -491,7 +491,12 @@ fn random_worlds(engine: Engine) {
         found
     })
     .unwrap();
-    assert!(at_once.get() > 100, "only {} searches were played in one statement", at_once.get());
+    match engine {
+        Engine::Postgres => {
+            assert!(at_once.get() > 100, "only {} searches were played in one statement", at_once.get());
+        }
+        Engine::Sqlite => assert_eq!(at_once.get(), 0, "a statement is no round trip"),
+    }
     // The control: the predicate behind the query.
     let services = stage.world.services();
     let every = services.tables.matrix.readable(&caller(0).0, services.environment.now());
