@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use anyhow::Result as AnyResult;
 use diesel::dsl::exists;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::bodies::BodyStore;
 use super::criteria::{SearchCriteria, narrowed};
@@ -214,48 +215,83 @@ pub(super) type Backend = <DatabaseConnection as diesel::Connection>::Backend;
 /// The predicate of [`Scope`] in SQL: a part of the query, never a filter behind it. `Scope::admit` says the same for
 /// one document; a test compares the two.
 pub(super) fn visible<'a>(scope: &'a Scope, now: i64) -> document::BoxedQuery<'a, Backend> {
-    seen_by(document::table.filter(document::record_id.eq(scope.record_id())).into_boxed(), scope.sight(), now)
+    let sight = scope.sight();
+    let documents = document::table.filter(document::record_id.eq(scope.record_id())).into_boxed();
+    let conditions = asked_by(sight).into_iter().map(|asked| asked.condition(sight, now));
+    seen_by(documents, sight, conditions)
 }
 
-/// Of these documents, those that a sight holds.
+/// Of these documents, those of the types that a sight opens, under these conditions.
 pub(super) fn seen_by<'a>(
     documents: document::BoxedQuery<'a, Backend>,
     sight: &'a Sight,
-    now: i64,
+    conditions: impl IntoIterator<Item = Condition<'a>>,
 ) -> document::BoxedQuery<'a, Backend> {
     // Looked up for each document: a list would be made anew, a hundred types long, for each query.
     let readable = readable_type::table
         .filter(readable_type::set_id.eq(&sight.readable().id))
         .filter(readable_type::type_code.eq(document::type_code));
-    let mut query = documents.filter(exists(readable));
-    if !sight.deleted() {
-        query = query.filter(document::status.ne(DocumentStatus::EnteredInError.code()));
-    }
-    query = match sight.masked() {
-        MaskedDocuments::All => query,
-        MaskedDocuments::Own => {
-            let own = document::author_id.eq(sight.caller_id());
-            match sight.all_masked() {
-                true => query.filter(own),
-                false => query.filter(document::masked.eq(false).or(own)),
-            }
-        }
-        MaskedDocuments::None if sight.all_masked() => query.filter(document::masked.ne(document::masked)),
-        MaskedDocuments::None => query.filter(document::masked.eq(false)),
+    conditions.into_iter().fold(documents.filter(exists(readable)), |query, condition| query.filter(condition))
+}
+
+/// A condition on a document, in SQL.
+pub(super) type Condition<'a> = Box<dyn BoxableExpression<document::table, Backend, SqlType = Bool> + 'a>;
+
+/// What a sight may ask of a document beside its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    NotDeleted,
+    Own,
+    OwnIfMasked,
+    NotMasked,
+    /// What no document is.
+    Nothing,
+    ShownToPatient,
+    ShownToRepresentatives,
+    NotArchived,
+    NotSuperseded,
+}
+
+/// What this one asks.
+pub(super) fn asked_by(sight: &Sight) -> Vec<Asked> {
+    let masked = match (sight.masked(), sight.all_masked()) {
+        (MaskedDocuments::All, _) => None,
+        (MaskedDocuments::Own, true) => Some(Asked::Own),
+        (MaskedDocuments::Own, false) => Some(Asked::OwnIfMasked),
+        (MaskedDocuments::None, true) => Some(Asked::Nothing),
+        (MaskedDocuments::None, false) => Some(Asked::NotMasked),
     };
-    if !sight.hidden() {
-        let over = document::visible_from.is_not_null().and(document::visible_from.le(now).assume_not_null());
-        query = query
-            .filter(document::invisible_to_patient.eq(false).or(over))
-            .filter(document::invisible_to_representatives.eq(false));
+    let asked = [
+        (!sight.deleted()).then_some(Asked::NotDeleted),
+        masked,
+        (!sight.hidden()).then_some(Asked::ShownToPatient),
+        (!sight.hidden()).then_some(Asked::ShownToRepresentatives),
+        (!sight.archived()).then_some(Asked::NotArchived),
+        (!sight.superseded()).then_some(Asked::NotSuperseded),
+    ];
+    asked.into_iter().flatten().collect()
+}
+
+impl Asked {
+    /// In SQL.
+    pub(super) fn condition(self, sight: &Sight, now: i64) -> Condition<'_> {
+        let own = document::author_id.eq(sight.caller_id());
+        match self {
+            Asked::NotDeleted => Box::new(document::status.ne(DocumentStatus::EnteredInError.code())),
+            Asked::Own => Box::new(own),
+            Asked::OwnIfMasked => Box::new(document::masked.eq(false).or(own)),
+            Asked::NotMasked => Box::new(document::masked.eq(false)),
+            Asked::Nothing => Box::new(document::masked.ne(document::masked)),
+            Asked::ShownToPatient => {
+                let over =
+                    document::visible_from.is_not_null().and(document::visible_from.le(now).assume_not_null());
+                Box::new(document::invisible_to_patient.eq(false).or(over))
+            }
+            Asked::ShownToRepresentatives => Box::new(document::invisible_to_representatives.eq(false)),
+            Asked::NotArchived => Box::new(document::archived.eq(false)),
+            Asked::NotSuperseded => Box::new(document::status.ne(DocumentStatus::Superseded.code())),
+        }
     }
-    if !sight.archived() {
-        query = query.filter(document::archived.eq(false));
-    }
-    if !sight.superseded() {
-        query = query.filter(document::status.ne(DocumentStatus::Superseded.code()));
-    }
-    query
 }
 
 /// One's own documents, deleted ones apart: the predicate of [`References`] in SQL.

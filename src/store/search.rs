@@ -43,6 +43,11 @@ impl Page {
         }
     }
 
+    /// Whether it is likely to be followed by another, or is one that does not say how many there are.
+    pub(super) fn is_short(&self) -> bool {
+        self.size < 50 || self.needs_count(0)
+    }
+
     /// Whether so many rows leave open how many there are on all pages.
     pub(super) fn needs_count(&self, rows: usize) -> bool {
         self.size == 0 || self.after.is_some() || rows > self.size
@@ -178,8 +183,7 @@ impl Reader<'_> {
         }
         let mut total = None;
         if page.needs_count(rows.len()) {
-            let count = matching(scope, criteria, replaced, now).count().get_result(self.connection);
-            total = Some(count.map_err(unavailable)?);
+            total = Some(self.count(matching(scope, criteria, replaced, now))?);
         }
         let rows = self.with_relations(scope, rows, now)?;
         SearchPage::of(rows, total, page, now)
@@ -199,9 +203,18 @@ impl Reader<'_> {
         now: i64,
     ) -> Result<SearchPage, Failure> {
         match supposed.and_then(|supposed| supposed.opened(scope)) {
-            Some((rows, total)) => SearchPage::of(rows, total, page, now),
+            Some((rows, mut total)) => {
+                if total.is_none() && page.needs_count(rows.len()) {
+                    total = Some(self.count(matching(scope, criteria, None, now))?);
+                }
+                SearchPage::of(rows, total, page, now)
+            }
             None => self.search(scope, criteria, page, now),
         }
+    }
+
+    fn count(&mut self, query: document::BoxedQuery<'_, Backend>) -> Result<i64, Failure> {
+        query.count().get_result(self.connection).map_err(unavailable)
     }
 
     /// Those of these documents that the scope holds, newest first.

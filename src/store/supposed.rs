@@ -9,14 +9,14 @@
 //!
 //! The decision comes after it, on the facts, and opens the page where it gives the sight that was supposed (decision 0041).
 
-use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::dsl::{AsSelect, SqlTypeOf, count_star, exists, not};
 use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Untyped};
 
 use super::criteria::{SearchCriteria, narrowed};
-use super::documents::{Backend, seen_by};
+use super::documents::{Asked, Backend, Condition, asked_by, seen_by};
 use super::engine::DatabaseConnection;
 use super::readers::Reader;
 use super::records::{RecordKey, StandingRow, asks_at_once, facts_of, standing_of};
@@ -64,7 +64,7 @@ pub struct SupposedPage {
 }
 
 impl SupposedPage {
-    /// The rows, and the total where they do not say it; `None` where the decision is another than was supposed.
+    /// The rows, and the total where it was asked for; `None` where the decision is another than was supposed.
     pub(super) fn opened(self, scope: &Scope) -> Option<(Vec<FoundRow>, Option<i64>)> {
         (self.sight == *scope.sight()).then_some((self.rows, self.total))
     }
@@ -84,21 +84,36 @@ impl Reader<'_> {
         page: &Page,
         now: i64,
     ) -> Result<(Option<RecordFacts>, Option<SupposedPage>), Failure> {
-        // On SQLite a statement is no round trip, and one of so many parts is dearer than two. What a search by `relatesto` may go by is
+        // Those under which the same types are read: all, but for the occupational doctor who is a médecin traitant too.
+        let types = suppositions.first().map(|first| first.sight().readable());
+        let suppositions: Vec<&Supposition> =
+            suppositions.iter().filter(|one| Some(one.sight().readable()) == types).collect();
+        // On SQLite a statement is no round trip, and two cost no more than one of so many parts. What a search by `relatesto` may go by is
         // looked up first; so is who is blocked where one might act for many.
         let at_once = matches!(self.connection, DatabaseConnection::Postgres(_))
-            && !suppositions.is_empty()
             && criteria.replaced.is_empty()
             && asks_at_once(caller);
         #[cfg(feature = "fault-injection")]
         let at_once = at_once && !crate::faults::second_old_facts();
-        if !at_once {
+        let (true, Some(first)) = (at_once, suppositions.first()) else {
             return Ok((self.record_facts(key, caller, now)?, None));
-        }
-        let statement = OneStatement::of(key, caller, suppositions, criteria, page, now);
+        };
+        let statement = OneStatement {
+            standing: Box::new(standing_of(key, caller)),
+            held: places(&suppositions)
+                .map(|(place, one)| -> Part<'_> { Box::new(holds(one, place, caller, now)) })
+                .collect(),
+            document: Box::new(documents(first.sight(), &suppositions, now)),
+            page: Box::new(
+                ordered(asked_for(criteria, now), page).limit(page.most()).select(PageRow::as_select()),
+            ),
+            count: page
+                .is_short()
+                .then(|| -> Part<'_> { Box::new(asked_for(criteria, now).select(count_star())) }),
+        };
         let rows: Vec<Row> = statement.load(self.connection).map_err(unavailable)?;
         let place = rows.first().and_then(|(_, _, _, place, ..)| *place);
-        let supposed = place.and_then(|place| suppositions.get(usize::try_from(place).ok()?));
+        let supposed = place.and_then(|place| suppositions.get(usize::try_from(place).ok()?).copied());
         let total = rows.first().and_then(|(.., total)| *total);
         let (mut standing, mut found) = (Vec::new(), Vec::new());
         for (record, authorisation, relation, _, row, names_hidden, _) in rows {
@@ -113,7 +128,7 @@ impl Reader<'_> {
         let facts = facts_of(standing, caller, now);
         debug_assert_eq!(
             supposed,
-            facts.as_ref().and_then(|facts| suppositions.iter().find(|one| one.holds(facts))),
+            facts.as_ref().and_then(|facts| suppositions.iter().copied().find(|one| one.holds(facts))),
             "the statement and Supposition::holds say the same of {facts:?}"
         );
         let page = supposed.map(|held| SupposedPage { sight: held.sight().clone(), rows: found, total });
@@ -138,45 +153,49 @@ struct OneStatement<'a> {
     standing: Part<'a>,
     /// Of each supposition: its place and the record, if it holds.
     held: Vec<Part<'a>>,
-    /// Of each supposition: the documents that are seen if it holds.
-    seen: Vec<Part<'a>>,
+    /// The documents that are seen if one holds.
+    document: Part<'a>,
     page: Part<'a>,
-    count: Part<'a>,
-    /// Rows of the page, one more than asked for.
-    most: i64,
-    /// The page does not say the total, whatever is on it.
-    counts: bool,
+    /// How many there are on all pages, where the page is not likely to say it: each part costs, needed or not.
+    count: Option<Part<'a>>,
 }
 
-impl<'a> OneStatement<'a> {
-    fn of(
-        key: &'a RecordKey,
-        caller: &'a Caller,
-        suppositions: &'a [Supposition],
-        criteria: &'a SearchCriteria,
-        page: &'a Page,
-        now: i64,
-    ) -> Self {
-        let most = page.most();
-        let (mut held, mut seen): (Vec<Part<'a>>, Vec<Part<'a>>) = (Vec::new(), Vec::new());
-        for (place, supposition) in (0_i32..).zip(suppositions) {
-            held.push(Box::new(holds(supposition, place, caller, now)));
-            let record = held::table.filter(held::place.eq(place)).select(held::record_id).single_value();
-            let documents = document::table.filter(document::record_id.nullable().eq(record)).into_boxed();
-            seen.push(Box::new(seen_by(documents, supposition.sight(), now).select(WholeRow)));
-        }
-        // Of what is called `document` by then.
-        let asked = || narrowed(document::table.into_boxed(), criteria, now);
-        Self {
-            standing: Box::new(standing_of(key, caller)),
-            held,
-            seen,
-            page: Box::new(ordered(asked(), page).limit(most).select(PageRow::as_select())),
-            count: Box::new(asked().select(diesel::dsl::count_star())),
-            most,
-            counts: page.needs_count(0),
+fn places<'a>(suppositions: &[&'a Supposition]) -> impl Iterator<Item = (i32, &'a Supposition)> {
+    (0..).zip(suppositions.iter().copied())
+}
+
+/// What is seen of the record for which one of these holds.
+fn documents<'a>(
+    readable: &'a Sight,
+    suppositions: &[&'a Supposition],
+    now: i64,
+) -> impl QueryFragment<Backend> + 'a {
+    let record = held::table.select(held::record_id).single_value();
+    let of_record = document::table.filter(document::record_id.nullable().eq(record)).into_boxed();
+    seen_by(of_record, readable, conditions(suppositions, now)).select(WholeRow)
+}
+
+/// Of what is called `document`: in this statement, what is seen.
+fn asked_for(criteria: &SearchCriteria, now: i64) -> document::BoxedQuery<'_, Backend> {
+    narrowed(document::table.into_boxed(), criteria, now)
+}
+
+/// What the sights of these ask: what all do, and what some do where it is one of them that holds.
+fn conditions<'a>(suppositions: &[&'a Supposition], now: i64) -> Vec<Condition<'a>> {
+    let of_each: Vec<Vec<Asked>> = suppositions.iter().map(|one| asked_by(one.sight())).collect();
+    let mut conditions: Vec<Condition<'a>> = Vec::new();
+    for ((place, supposition), asked) in places(suppositions).zip(&of_each) {
+        for asked in asked {
+            let condition = asked.condition(supposition.sight(), now);
+            if !of_each.iter().all(|others| others.contains(asked)) {
+                let held = held::table.select(held::place).single_value();
+                conditions.push(Box::new(held.ne(place).assume_not_null().or(condition)));
+            } else if place == 0 {
+                conditions.push(condition);
+            }
         }
     }
+    conditions
 }
 
 /// [`Supposition::holds`] in SQL. A test compares the two on every search that is made.
@@ -188,36 +207,38 @@ fn holds<'a>(
 ) -> impl QueryFragment<Backend> + 'a {
     let me = caller.id();
     let structure = caller.structure.as_deref().unwrap_or(me);
-    // Compared one by one: a list is another statement for each length, and is prepared anew each time. No relation has the code "".
-    let mut codes = supposition.relations().iter().copied().filter_map(relation_code);
-    let related =
-        standing::kind.eq(codes.next().unwrap_or("")).or(standing::kind.eq(codes.next().unwrap_or("")));
+    // What needs no bound value has none: each costs on the way (benches/README.md).
+    let blocked = another.filter(another.field(standing::blocked).assume_not_null());
     let mut query = standing::table
-        .filter(standing::open.eq(true))
-        .filter(standing::all_masked.eq(false))
-        .filter(diesel::dsl::not(diesel::dsl::exists(
-            another.filter(another.field(standing::blocked).eq(true)).select(another.field(standing::id)),
-        )))
+        .filter(standing::open)
+        .filter(not(standing::all_masked))
+        .filter(not(exists(blocked.select(another.field(standing::id)))))
         .select((place.into_sql::<Integer>(), standing::id))
         .into_boxed();
-    query = match supposition.relations().contains(&Relation::None) {
-        true => query.filter(standing::kind.is_null().or(related.assume_not_null())),
-        false => query.filter(related),
+    // Compared one by one: a list would be another statement for each length. What is not there is NULL, which equals nothing.
+    let mut codes = supposition.relations().iter().copied().filter_map(relation_code);
+    query = match (supposition.relations().contains(&Relation::None), codes.next(), codes.next()) {
+        (true, Some(_), Some(_)) => query,
+        (true, None, None) => query.filter(standing::kind.is_null()),
+        (true, code, _) => query.filter(standing::kind.is_null().or(standing::kind.eq(code).assume_not_null())),
+        (false, one, other) => {
+            let related = standing::kind.eq(one).or(standing::kind.eq(other));
+            query.filter(related)
+        }
     };
     if supposition.authorised() {
         query = query
-            .filter(standing::blocked.eq(false))
             .filter(standing::until.gt(now))
             .filter(standing::holder.eq(me).or(standing::holder.eq(structure)));
     }
     query = match supposition.mode() {
         AccessMode::Normal => query,
         AccessMode::BrisDeGlace => query
-            .filter(standing::opposed_to_bris_de_glace.eq(false))
-            .filter(standing::masked_open_in_emergencies.eq(false)),
-        AccessMode::Centre15 => query
-            .filter(standing::opposed_to_centre_15.eq(false))
-            .filter(standing::masked_open_in_emergencies.eq(false)),
+            .filter(not(standing::opposed_to_bris_de_glace))
+            .filter(not(standing::masked_open_in_emergencies)),
+        AccessMode::Centre15 => {
+            query.filter(not(standing::opposed_to_centre_15)).filter(not(standing::masked_open_in_emergencies))
+        }
     };
     if let Some(only) = caller.session.as_ref().and_then(|session| session.record.as_ref()) {
         query =
@@ -251,41 +272,31 @@ impl QueryFragment<Backend> for OneStatement<'_> {
         out.push_sql("WITH standing AS (");
         self.standing.walk_ast(out.reborrow())?;
         out.push_sql("), held (place, record_id) AS (");
-        union(&self.held, &mut out)?;
+        for (place, held) in self.held.iter().enumerate() {
+            out.push_sql(if place == 0 { "" } else { " UNION ALL " });
+            held.walk_ast(out.reborrow())?;
+        }
         // From here on nothing is called `document` but what the caller sees, whatever is asked of it.
         out.push_sql(" LIMIT 1), document AS NOT MATERIALIZED (");
-        union(&self.seen, &mut out)?;
+        self.document.walk_ast(out.reborrow())?;
         out.push_sql("), page AS (");
         self.page.walk_ast(out.reborrow())?;
         out.push_sql(
             ") SELECT standing.*, (SELECT place FROM held), page.*, CASE WHEN page.replaces_id IS NOT NULL \
              THEN NOT EXISTS (SELECT 1 FROM document WHERE document.id = page.replaces_id) END, ",
         );
-        if self.counts {
-            out.push_sql("(");
-            self.count.walk_ast(out.reborrow())?;
-            out.push_sql(")");
-        } else {
-            out.push_sql("CASE WHEN (SELECT count(*) FROM page) >= ");
-            out.push_bind_param::<BigInt, _>(&self.most)?;
-            out.push_sql(" THEN (");
-            self.count.walk_ast(out.reborrow())?;
-            out.push_sql(") END");
+        match &self.count {
+            None => out.push_sql("NULL::bigint"),
+            Some(count) => {
+                out.push_sql("(");
+                count.walk_ast(out.reborrow())?;
+                out.push_sql(")");
+            }
         }
         // One after the other, not one beside the other.
         out.push_sql(" FROM standing FULL JOIN page ON FALSE");
         Ok(())
     }
-}
-
-fn union<'b>(parts: &'b [Part<'_>], out: &mut AstPass<'_, 'b, Backend>) -> QueryResult<()> {
-    for (place, part) in parts.iter().enumerate() {
-        if place > 0 {
-            out.push_sql(" UNION ALL ");
-        }
-        part.walk_ast(out.reborrow())?;
-    }
-    Ok(())
 }
 
 /// `document.*`: every column is long to name, and a literal of diesel's would keep the statement from being prepared once.
