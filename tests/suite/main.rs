@@ -41,6 +41,7 @@ mod refusals;
 mod retention;
 mod retrieve;
 mod rights;
+mod round_trips;
 mod same_answers;
 mod search;
 mod sessions;

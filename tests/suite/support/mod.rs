@@ -2,6 +2,7 @@
 
 pub mod bad_certificates;
 mod client;
+mod counting_proxy;
 mod database;
 pub mod establishment;
 mod ledger;
@@ -29,6 +30,7 @@ use habilis::tls::ocsp::OcspSettings;
 use jiff::Timestamp;
 
 pub use client::{Answer, Client, FHIR_JSON, FHIR_XML, speak_xml, tls_config};
+pub use counting_proxy::CountingProxy;
 pub use database::{Database as DatabaseOfTest, Engine, rows_of};
 pub use ocsp::{Behaviour as OcspBehaviour, Responder};
 pub use patient_side::{PatientSide, ins_body};
@@ -263,9 +265,18 @@ impl World {
 
     /// A further node that keeps bodies of up to so many bytes in the database.
     pub fn node_of(&self, name: &str, small_bodies: u64) -> Self {
+        self.beside(name, small_bodies, &self.database_url)
+    }
+
+    /// A further node that reaches the same database under another address.
+    pub fn node_through(&self, name: &str, database_url: &str) -> Self {
+        self.beside(name, self.options.small_bodies, database_url)
+    }
+
+    fn beside(&self, name: &str, small_bodies: u64, database_url: &str) -> Self {
         let beside = Beside {
             node: name.to_owned(),
-            database_url: self.database_url.clone(),
+            database_url: database_url.to_owned(),
             data: self.data.clone(),
             base: self.listening.base.clone(),
             clock: Arc::clone(&self.clock),
