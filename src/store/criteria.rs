@@ -183,7 +183,7 @@ impl TermKind {
 
 /// A term to be kept.
 #[derive(Clone, Debug, PartialEq, Eq, Insertable)]
-#[diesel(table_name = search_term)]
+#[diesel(table_name = search_term, treat_none_as_default_value = false)]
 pub struct NewTerm {
     /// `DocumentReference.id` or `List.id`.
     pub owner_id: String,

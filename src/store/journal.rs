@@ -7,7 +7,7 @@ use super::schema::trace;
 
 /// What is kept of one request.
 #[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = trace)]
+#[diesel(table_name = trace, treat_none_as_default_value = false)]
 pub struct TraceEntry {
     /// Microseconds since the epoch.
     pub at: i64,

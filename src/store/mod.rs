@@ -34,6 +34,7 @@ mod submission_sets;
 mod submissions;
 mod subscriptions;
 mod supposed;
+mod terms;
 mod trace_log;
 mod traces;
 mod updates;

@@ -15,7 +15,7 @@ use crate::rights::DocumentStatus;
 
 /// What a delivery is to do.
 #[derive(Clone, Debug, Insertable, PartialEq, Eq)]
-#[diesel(table_name = notice)]
+#[diesel(table_name = notice, treat_none_as_default_value = false)]
 pub struct NewNotice {
     /// Made of what it is about: the same twice is one.
     pub id: String,

@@ -29,7 +29,7 @@ pub enum RecordKey {
 
 /// A record to be created. The sandbox and the patient's side make records; professionals do not.
 #[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = record)]
+#[diesel(table_name = record, treat_none_as_default_value = false)]
 pub struct NewRecord {
     /// Our identifier.
     pub id: String,

@@ -22,7 +22,7 @@ diesel::alias!(authorisation as blocked_authorisation: BlockedAuthorisation);
 
 /// An authorisation to be kept.
 #[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = authorisation)]
+#[diesel(table_name = authorisation, treat_none_as_default_value = false)]
 pub struct NewAuthorisation {
     /// The record.
     pub record_id: String,

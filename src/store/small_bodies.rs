@@ -43,7 +43,7 @@ pub(super) fn is_made(key: &str) -> bool {
 
 /// A body to be kept in a row, sealed.
 #[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = made_body)]
+#[diesel(table_name = made_body, treat_none_as_default_value = false)]
 pub struct SmallBody {
     binary_id: String,
     record_id: String,

@@ -6,8 +6,9 @@ use super::criteria::NewTerm;
 use super::engine::DatabaseConnection;
 use super::folders::FolderChange;
 use super::readers::Reader;
-use super::schema::{document, search_term, submission_set};
+use super::schema::{document, submission_set};
 use super::small_bodies::{self, SmallBody};
+use super::terms::insert_terms;
 use super::unavailable;
 use super::updates::cover_older;
 use super::vaccinations::{self, NewVaccination};
@@ -18,7 +19,7 @@ use crate::rights::{DocumentStatus, FeedGrant, Labels, ReplaceGrant, one_month_a
 
 /// A document to be kept. Its body is in the body store already, or comes with it.
 #[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = document)]
+#[diesel(table_name = document, treat_none_as_default_value = false)]
 pub struct NewDocument {
     /// The record.
     pub record_id: String,
@@ -312,18 +313,6 @@ pub(super) fn insert_set(
             submission_set::date.eq(submission.date),
         ))
         .execute(connection)?;
-    Ok(())
-}
-
-/// In one statement each of some: an engine takes so many values at once.
-pub(super) fn insert_terms(connection: &mut DatabaseConnection, terms: &[NewTerm]) -> QueryResult<()> {
-    for terms in terms.chunks(200) {
-        let insert = diesel::insert_into(search_term::table).values(terms);
-        match connection {
-            DatabaseConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-            DatabaseConnection::Postgres(postgres) => insert.execute(postgres)?,
-        };
-    }
     Ok(())
 }
 

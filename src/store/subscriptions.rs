@@ -46,7 +46,7 @@ pub struct NewSubscription {
 
 /// What a request says of a subscription, each time it is made.
 #[derive(Insertable, AsChangeset)]
-#[diesel(table_name = subscription, treat_none_as_null = true)]
+#[diesel(table_name = subscription, treat_none_as_null = true, treat_none_as_default_value = false)]
 struct Asked<'a> {
     caller: &'a str,
     certificate: &'a str,

@@ -1,5 +1,7 @@
 //! The log of a node: its traces in order, each with its hash, and how far its tree goes. Kept in the commit of the traces.
 
+mod statements;
+
 use diesel::prelude::*;
 
 use super::engine::DatabaseConnection;
@@ -9,6 +11,7 @@ use super::schema::{trace, trace_log};
 use super::unavailable;
 use crate::audit::merkle::{Frontier, Hash, leaf_hash};
 use crate::error::Failure;
+use statements::{AppendsAtOnce, GoesOn};
 
 /// What a writer knows of its node's log.
 #[derive(Clone, Debug)]
@@ -20,7 +23,7 @@ pub(super) struct TraceLog {
 
 /// A trace with its place.
 #[derive(Insertable)]
-#[diesel(table_name = trace)]
+#[diesel(table_name = trace, treat_none_as_default_value = false)]
 struct Placed<'a> {
     #[diesel(embed)]
     entry: TraceEntry,
@@ -42,6 +45,9 @@ impl TraceLog {
     ) -> QueryResult<Option<Frontier>> {
         if entries.is_empty() {
             return Ok(self.frontier.clone());
+        }
+        if let Some(frontier) = self.append_at_once(connection, entries)? {
+            return Ok(Some(frontier));
         }
         let known = match &self.frontier {
             Some(frontier) => Some(frontier.clone()),
@@ -68,6 +74,26 @@ impl TraceLog {
         };
         insert(connection, placed)?;
         Ok(Some(frontier))
+    }
+
+    /// Appends traces in one statement, which needs no transaction around it. `None`, and nothing is kept: on SQLite, where how far the log
+    /// goes is not known, or where another process wrote to it.
+    pub fn append_at_once(
+        &self,
+        connection: &mut DatabaseConnection,
+        entries: &[&TraceEntry],
+    ) -> QueryResult<Option<Frontier>> {
+        let (DatabaseConnection::Postgres(postgres), Some(known)) = (connection, &self.frontier) else {
+            return Ok(None);
+        };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let mut frontier = known.clone();
+        let placed = self.place(entries, &mut frontier);
+        let log = GoesOn::of(&self.node, known, &frontier);
+        let kept = AppendsAtOnce::of(log, &placed).execute(postgres)?;
+        Ok((kept == placed.len()).then_some(frontier))
     }
 
     /// After a commit: how far the log goes. After a failure, it is read again.
@@ -102,11 +128,7 @@ impl TraceLog {
         known: &Frontier,
         next: &Frontier,
     ) -> QueryResult<bool> {
-        let changed = diesel::update(trace_log::table)
-            .filter(trace_log::node.eq(&self.node))
-            .filter(trace_log::size.eq(size(known)))
-            .set((trace_log::size.eq(size(next)), trace_log::frontier.eq(next.to_bytes())))
-            .execute(connection)?;
+        let changed = GoesOn::of(&self.node, known, next).execute(connection)?;
         Ok(changed == 1)
     }
 
@@ -134,7 +156,7 @@ fn unreadable() -> diesel::result::Error {
     diesel::result::Error::DeserializationError("the log's frontier cannot be read".into())
 }
 
-/// In one statement on PostgreSQL, where each is a round trip.
+/// In one statement on PostgreSQL, where each is a round trip: where [`TraceLog::append_at_once`] did not come to it.
 fn insert(connection: &mut DatabaseConnection, placed: Vec<Placed<'_>>) -> QueryResult<()> {
     match connection {
         DatabaseConnection::Sqlite(sqlite) => {

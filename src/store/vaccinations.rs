@@ -11,7 +11,8 @@ use super::keys::{in_database, made_or_kept, sealing};
 use super::records::{RecordKey, whole_record};
 use super::schema::{document, vaccination};
 use super::small_bodies;
-use super::submissions::{NewSubmission, insert_set, insert_terms, supersede};
+use super::submissions::{NewSubmission, insert_set, supersede};
+use super::terms::insert_terms;
 use super::updates::{change, cover_older};
 use super::writer::Transaction;
 use crate::error::Failure;
@@ -24,7 +25,7 @@ pub const SERVER: &str = "DMP";
 
 /// What a vaccination note says.
 #[derive(Clone, Debug, Insertable)]
-#[diesel(table_name = vaccination)]
+#[diesel(table_name = vaccination, treat_none_as_default_value = false)]
 pub struct NewVaccination {
     /// The note.
     pub document_id: String,

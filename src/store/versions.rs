@@ -15,7 +15,7 @@ const MOST: i64 = 50;
 
 /// A document as it was. Its facts serve a decision; the rest opens with the grant.
 #[derive(Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = document_version)]
+#[diesel(table_name = document_version, treat_none_as_default_value = false)]
 pub struct PastVersion {
     document_id: String,
     version: i64,
