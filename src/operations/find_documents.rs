@@ -63,7 +63,10 @@ pub async fn run(
         .read(move |reader| {
             let call = &searching;
             // With the page that the caller would see if nothing is out of the ordinary: one visit to the database.
-            let suppositions = call.services.tables.suppose(&call.caller, call.at()?);
+            let suppositions = match call.trace.operation == OPERATION.name {
+                true => call.services.tables.suppose(&call.caller, call.at()?),
+                false => Vec::new(),
+            };
             let (record, supposed) = call.searched_page(reader, &patient, &suppositions, &criteria, &page)?;
             let Some(record) = record else {
                 let empty = SearchPage { entries: Vec::new(), ids: Vec::new(), total: 0, next: None };

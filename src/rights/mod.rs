@@ -55,4 +55,4 @@ pub use retention::{
 };
 pub use scope::{MaskedDocuments, Scope, Sight};
 pub use subscriptions::{OwnSubscriptionsGrant, SubscriptionGrant};
-pub use supposition::Supposition;
+pub use supposition::{Standing, Supposition};

@@ -1,5 +1,6 @@
 //! Which documents of a record a caller may see: the grant that is a predicate.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -52,9 +53,25 @@ impl Tables {
     }
 }
 
+/// What a caller sees, and the rules that say so.
+pub(super) struct Seen<'a> {
+    pub(super) sight: Sight,
+    searching: &'a str,
+    standing: &'static str,
+    reading: Cow<'a, str>,
+}
+
 pub(super) fn scope(towards: &Towards<'_>) -> Result<Scope, Refusal> {
+    let Seen { sight, searching, standing, reading } = seen(towards)?;
+    let types = &sight.readable.rule;
+    let read_rule = format!("{reading}; {standing}; {types}");
+    let rule = format!("{searching}; {standing}; {types}");
+    Ok(Scope { record_id: towards.record.id.clone(), sight, rule, read_rule })
+}
+
+pub(super) fn seen<'a>(towards: &Towards<'a>) -> Result<Seen<'a>, Refusal> {
     let (tables, caller, record) = (towards.tables, towards.caller, towards.record);
-    let searching = towards.cell(Action::SearchMetadata)?;
+    let searching = &towards.cell(Action::SearchMetadata)?.rule;
     towards.gates()?;
     let standing = towards.will()?;
     let reads = reading_column(towards);
@@ -67,33 +84,32 @@ pub(super) fn scope(towards: &Towards<'_>) -> Result<Scope, Refusal> {
         Some(Allowance::OwnDocuments | Allowance::PatientOptIn) => MaskedDocuments::Own,
         _ => MaskedDocuments::None,
     };
-    let (readable, reading) = match reads {
+    let (readable, reading): (_, Cow<'a, str>) = match reads {
         Some(column) if allows(Action::ReadNotMasked) => (
             tables.matrix.readable(caller, towards.now),
-            tables.functional.cell(Action::ReadNotMasked, column, caller.mode).rule.clone(),
+            Cow::Borrowed(&tables.functional.cell(Action::ReadNotMasked, column, caller.mode).rule),
         ),
         // May list, may not read (occupational doctor): nothing is shown, the stricter reading.
         _ => {
             let rule = match towards.cell(Action::ReadNotMasked) {
-                Ok(cell) => cell.rule.clone(),
-                Err(refusal) => refusal.rule.into_owned(),
+                Ok(cell) => Cow::Borrowed(&*cell.rule),
+                Err(refusal) => refusal.rule.into_owned().into(),
             };
             (Arc::new(ReadableTypes::none()), rule)
         }
     };
-    let read_rule = format!("{reading}; {standing}; {}", readable.rule);
-    let rule = format!("{}; {standing}; {}", searching.rule, readable.rule);
     let sight = Sight {
         caller_id: caller.id().to_owned(),
         readable,
         masked,
-        all_masked: record.all_masked,
+        // Who sees the masked ones sees the same whether or not all are.
+        all_masked: record.all_masked && masked != MaskedDocuments::All,
         hidden: allows(Action::ReadHidden),
         archived: allows(Action::ReadArchived),
         superseded: allows(Action::ReadSuperseded),
         deleted: tables.parameters.reading_deleted_documents && allows(Action::ReadDeleted),
     };
-    Ok(Scope { record_id: record.id.clone(), sight, rule, read_rule })
+    Ok(Seen { sight, searching, standing, reading })
 }
 
 /// The column for the reading cells: the caller's own, but for the occupational doctor where a parameter lets him read.
@@ -143,7 +159,7 @@ impl Sight {
         self.masked
     }
 
-    /// Every document counts as masked.
+    /// Every document counts as masked, for who does not see masked ones.
     pub fn all_masked(&self) -> bool {
         self.all_masked
     }

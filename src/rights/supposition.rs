@@ -1,5 +1,5 @@
-//! What a caller would see of a record if it stood towards it in the usual ways: said before anything is known of the record, so that
-//! one visit to the database can bring what decides and, where that turns out as supposed, the page.
+//! What a caller would see of a record if it stood towards it in each of the usual ways: said before anything is known of the record, so
+//! that one visit to the database can bring what decides and, where that turns out as supposed, the page.
 //!
 //! It decides nothing. The decision is made on the facts as they are, and a page is used only where the decided [`Sight`] is the one
 //! that it was made for; what is supposed wrongly costs a second visit.
@@ -8,61 +8,106 @@ use jiff::Timestamp;
 
 use super::decision::Tables;
 use super::facts::{Authorisation, Basis, RecordFacts, RecordState, Relation};
-use super::scope::{Scope, Sight, scope};
+use super::scope::{Sight, seen};
 use crate::identity::{AccessMode, Caller};
 
-/// A way in which a record may stand towards a caller, and what the caller sees of it then.
+/// What of a record changes what is seen of it, for who is let in: what the patient made of the caller, and of masking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What the patient made of the caller.
+    pub relation: Relation,
+    /// The holder masked every document.
+    pub all_masked: bool,
+    /// The holder opted in to masked documents being read in emergencies.
+    pub masked_open_in_emergencies: bool,
+}
+
+impl Standing {
+    /// A number of its own for each.
+    pub const fn code(self) -> i32 {
+        let relation = match self.relation {
+            Relation::None => 0,
+            Relation::MedecinTraitant => 1,
+            Relation::EqualRights => 2,
+        };
+        relation * 4 + 2 * self.all_masked as i32 + self.masked_open_in_emergencies as i32
+    }
+
+    /// That of a record.
+    pub const fn of(record: &RecordFacts) -> Self {
+        Self {
+            relation: record.relation,
+            all_masked: record.all_masked,
+            masked_open_in_emergencies: record.masked_open_in_emergencies,
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let relations = [Relation::None, Relation::MedecinTraitant, Relation::EqualRights].into_iter();
+        relations.flat_map(|relation| {
+            [(false, false), (false, true), (true, false), (true, true)].map(
+                |(all_masked, masked_open_in_emergencies)| Self {
+                    relation,
+                    all_masked,
+                    masked_open_in_emergencies,
+                },
+            )
+        })
+    }
+}
+
+/// Ways in which a record may stand towards a caller, and what the caller sees of it then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Supposition {
     mode: AccessMode,
-    relations: Vec<Relation>,
+    standings: Vec<Standing>,
     authorised: bool,
     sight: Sight,
 }
 
 impl Tables {
-    /// The usual ways: authorised, médecin traitant, of equal rights, each with nothing out of the ordinary. None for a secret
-    /// connection, where the patient's age decides, and none in which the caller sees nothing.
+    /// The ways in which records stand towards a caller that is let in, by what is seen then; all of one set of types. None for a secret
+    /// connection, where the patient's age decides, nor of what nothing would be seen of whatever there is.
     pub fn suppose(&self, caller: &Caller, now: Timestamp) -> Vec<Supposition> {
+        let mut suppositions: Vec<Supposition> = Vec::new();
         if caller.session.as_ref().is_some_and(|session| session.secret) {
-            return Vec::new();
+            return suppositions;
         }
-        let seen = |relation, authorisation| -> Option<Scope> {
-            scope(&self.towards(caller, &usual(relation, authorisation), now)).ok()
+        let seen = |standing, authorisation| {
+            let record = standing_so(standing, authorisation);
+            seen(&self.towards(caller, &record, now)).map(|seen| seen.sight).ok()
         };
-        let mut ways: Vec<Supposition> = Vec::new();
-        for relation in [Relation::None, Relation::MedecinTraitant, Relation::EqualRights] {
-            let unasked = seen(relation, Authorisation::None);
+        for standing in Standing::all() {
+            let unasked = seen(standing, Authorisation::None);
             let authorised = unasked.is_none();
-            let Some(scope) = unasked.or_else(|| seen(relation, Authorisation::Valid)) else { continue };
-            match ways.iter_mut().find(|way| way.authorised == authorised && way.sight == *scope.sight()) {
-                Some(way) => way.relations.push(relation),
-                None => ways.push(Supposition {
+            let Some(sight) = unasked.or_else(|| seen(standing, Authorisation::Valid)) else { continue };
+            let types = suppositions.first().map(|first| first.sight.readable());
+            if sight.readable().types.is_empty() || types.is_some_and(|types| types != sight.readable()) {
+                continue;
+            }
+            match suppositions.iter_mut().find(|one| one.authorised == authorised && one.sight == sight) {
+                Some(one) => one.standings.push(standing),
+                None => suppositions.push(Supposition {
                     mode: caller.mode,
-                    relations: vec![relation],
+                    standings: vec![standing],
                     authorised,
-                    sight: scope.sight().clone(),
+                    sight,
                 }),
             }
         }
-        ways
+        suppositions
     }
 }
 
 impl Supposition {
-    /// What the patient made of the caller: any one of these.
-    pub fn relations(&self) -> &[Relation] {
-        &self.relations
+    /// How the record stands: any one of these.
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
     }
 
     /// Whether it takes an authorisation in force.
     pub fn authorised(&self) -> bool {
         self.authorised
-    }
-
-    /// In which mode.
-    pub fn mode(&self) -> AccessMode {
-        self.mode
     }
 
     /// What is seen then.
@@ -75,14 +120,13 @@ impl Supposition {
     pub fn holds(&self, record: &RecordFacts) -> bool {
         let opposed = match self.mode {
             AccessMode::Normal => false,
-            AccessMode::BrisDeGlace => record.opposed_to_bris_de_glace || record.masked_open_in_emergencies,
-            AccessMode::Centre15 => record.opposed_to_centre_15 || record.masked_open_in_emergencies,
+            AccessMode::BrisDeGlace => record.opposed_to_bris_de_glace,
+            AccessMode::Centre15 => record.opposed_to_centre_15,
         };
         record.state == RecordState::Open
             && !record.outside_the_session
-            && !record.all_masked
             && !opposed
-            && self.relations.contains(&record.relation)
+            && self.standings.contains(&Standing::of(record))
             && match record.authorisation {
                 Authorisation::Valid => true,
                 Authorisation::None | Authorisation::Expired => !self.authorised,
@@ -91,19 +135,19 @@ impl Supposition {
     }
 }
 
-/// A record that nothing is out of the ordinary with.
-fn usual(relation: Relation, authorisation: Authorisation) -> RecordFacts {
+/// A record that stands so, and that nothing is out of the ordinary with besides.
+fn standing_so(standing: Standing, authorisation: Authorisation) -> RecordFacts {
     RecordFacts {
         id: String::new(),
         state: RecordState::Open,
         opposed_to_feeding: false,
         opposed_to_bris_de_glace: false,
         opposed_to_centre_15: false,
-        all_masked: false,
-        masked_open_in_emergencies: false,
+        all_masked: standing.all_masked,
+        masked_open_in_emergencies: standing.masked_open_in_emergencies,
         authorisation,
         basis: Basis::Person,
-        relation,
+        relation: standing.relation,
         birth_date: None,
         attached: true,
         outside_the_session: false,

@@ -15,7 +15,7 @@ use crate::fhir::bundle::SearchEntry;
 use crate::rights::Scope;
 
 /// Where a page begins: after the document of this date and id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageCursor {
     /// Microseconds.
     pub date: i64,

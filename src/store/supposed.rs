@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! standing   what decides, as `records` asks for it
-//! held       which supposition the standing answers to: none for who will be refused
-//! document   the documents that the sight of that supposition holds; with none, none
+//! held       how the record stands, by its code: none for who will be refused
+//! document   the documents that are seen where it stands so; with none, none is looked for
 //! page       what is asked for of these
 //! ```
 //!
 //! The decision comes after it, on the facts, and opens the page where it gives the sight that was supposed (decision 0041).
 
-use diesel::dsl::{AsSelect, SqlTypeOf, count_star, exists, not};
+use std::fmt::Write as _;
+
+use diesel::dsl::{AsSelect, SqlTypeOf, count_star, not};
 use diesel::expression::{ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -26,38 +28,21 @@ use super::search::{FoundRow, Page, PageRow, ordered};
 use super::unavailable;
 use crate::error::Failure;
 use crate::identity::{AccessMode, Caller};
-use crate::rights::{RecordFacts, Relation, Scope, Sight, Supposition};
+use crate::rights::{RecordFacts, Relation, Scope, Sight, Standing, Supposition};
 
 diesel::table! {
-    /// What [`standing_of`] selects, by the names that its columns have: a part of the statement, no table.
-    standing (id) {
-        id -> Text,
-        ins_system -> Text,
-        ins_value -> Text,
-        open -> Bool,
-        opposed_to_bris_de_glace -> Bool,
-        opposed_to_centre_15 -> Bool,
-        masked_open_in_emergencies -> Bool,
-        all_masked -> Bool,
-        blocked -> Nullable<Bool>,
-        until -> Nullable<BigInt>,
-        holder -> Nullable<Text>,
-        kind -> Nullable<Text>,
-    }
-}
-diesel::table! {
-    /// The supposition that holds, and for which record: a part of the statement, no table.
+    /// How a record stands, by its code: a part of the statement, no table.
     held (place) {
         place -> Integer,
         record_id -> Text,
     }
 }
 diesel::allow_tables_to_appear_in_same_query!(held, document);
-diesel::alias!(standing as another: Another);
 
-/// A page as it was supposed: it opens with the decision that gives the same sight.
+/// A page as it was supposed: it opens with the decision that gives the same sight of the same record.
 #[derive(Debug)]
 pub struct SupposedPage {
+    record_id: String,
     sight: Sight,
     rows: Vec<FoundRow>,
     total: Option<i64>,
@@ -66,7 +51,8 @@ pub struct SupposedPage {
 impl SupposedPage {
     /// The rows, and the total where it was asked for; `None` where the decision is another than was supposed.
     pub(super) fn opened(self, scope: &Scope) -> Option<(Vec<FoundRow>, Option<i64>)> {
-        (self.sight == *scope.sight()).then_some((self.rows, self.total))
+        let as_supposed = self.record_id == scope.record_id() && self.sight == *scope.sight();
+        as_supposed.then_some((self.rows, self.total))
     }
 }
 
@@ -84,10 +70,6 @@ impl Reader<'_> {
         page: &Page,
         now: i64,
     ) -> Result<(Option<RecordFacts>, Option<SupposedPage>), Failure> {
-        // Those under which the same types are read: all, but for the occupational doctor who is a médecin traitant too.
-        let types = suppositions.first().map(|first| first.sight().readable());
-        let suppositions: Vec<&Supposition> =
-            suppositions.iter().filter(|one| Some(one.sight().readable()) == types).collect();
         // On SQLite a statement is no round trip, and two cost no more than one of so many parts. What a search by `relatesto` may go by is
         // looked up first; so is who is blocked where one might act for many.
         let at_once = matches!(self.connection, DatabaseConnection::Postgres(_))
@@ -98,40 +80,41 @@ impl Reader<'_> {
         let (true, Some(first)) = (at_once, suppositions.first()) else {
             return Ok((self.record_facts(key, caller, now)?, None));
         };
+        let asked_for = || narrowed(document::table.into_boxed(), criteria, now);
         let statement = OneStatement {
             standing: Box::new(standing_of(key, caller)),
-            held: places(&suppositions)
-                .map(|(place, one)| -> Part<'_> { Box::new(holds(one, place, caller, now)) })
-                .collect(),
-            document: Box::new(documents(first.sight(), &suppositions, now)),
-            page: Box::new(
-                ordered(asked_for(criteria, now), page).limit(page.most()).select(PageRow::as_select()),
-            ),
-            count: page
-                .is_short()
-                .then(|| -> Part<'_> { Box::new(asked_for(criteria, now).select(count_star())) }),
+            caller,
+            now,
+            suppositions,
+            document: Box::new(documents(first.sight(), suppositions, now)),
+            page: Box::new(ordered(asked_for(), page).limit(page.most()).select(PageRow::as_select())),
+            ascending: page.ascending,
+            count: page.is_short().then(|| -> Part<'_> { Box::new(asked_for().select(count_star())) }),
         };
         let rows: Vec<Row> = statement.load(self.connection).map_err(unavailable)?;
-        let place = rows.first().and_then(|(_, _, _, place, ..)| *place);
-        let supposed = place.and_then(|place| suppositions.get(usize::try_from(place).ok()?).copied());
-        let total = rows.first().and_then(|(.., total)| *total);
+        let (place, total) = rows.first().map_or((None, None), |(.., place, _, _, total)| (*place, *total));
+        let supposed = place.and_then(|place| {
+            suppositions.iter().find(|one| one.standings().iter().any(|standing| standing.code() == place))
+        });
         let (mut standing, mut found) = (Vec::new(), Vec::new());
         for (record, authorisation, relation, _, row, names_hidden, _) in rows {
             standing.extend(record.map(|record| (record, authorisation, relation)));
             found.extend(row.map(|row| FoundRow { row, names_hidden: names_hidden == Some(true) }));
         }
-        // A statement of so many parts promises no order.
-        found.sort_by(|one, other| {
-            let order = one.row.place().cmp(&other.row.place());
-            if page.ascending { order } else { order.reverse() }
-        });
         let facts = facts_of(standing, caller, now);
         debug_assert_eq!(
-            supposed,
-            facts.as_ref().and_then(|facts| suppositions.iter().copied().find(|one| one.holds(facts))),
-            "the statement and Supposition::holds say the same of {facts:?}"
+            supposed.map(Supposition::standings),
+            facts.as_ref().and_then(|facts| {
+                suppositions.iter().find(|one| one.holds(facts)).map(Supposition::standings)
+            }),
+            "the statement says of a record what Supposition::holds says"
         );
-        let page = supposed.map(|held| SupposedPage { sight: held.sight().clone(), rows: found, total });
+        let page = facts.as_ref().zip(supposed).map(|(facts, held)| SupposedPage {
+            record_id: facts.id.clone(),
+            sight: held.sight().clone(),
+            rows: found,
+            total,
+        });
         Ok((facts, page))
     }
 }
@@ -151,100 +134,106 @@ type Part<'a> = Box<dyn QueryFragment<Backend> + 'a>;
 /// The parts that diesel makes; what holds them together is in `walk_ast`.
 struct OneStatement<'a> {
     standing: Part<'a>,
-    /// Of each supposition: its place and the record, if it holds.
-    held: Vec<Part<'a>>,
-    /// The documents that are seen if one holds.
+    caller: &'a Caller,
+    now: i64,
+    suppositions: &'a [Supposition],
     document: Part<'a>,
     page: Part<'a>,
+    ascending: bool,
     /// How many there are on all pages, where the page is not likely to say it: each part costs, needed or not.
     count: Option<Part<'a>>,
 }
 
-fn places<'a>(suppositions: &[&'a Supposition]) -> impl Iterator<Item = (i32, &'a Supposition)> {
-    (0..).zip(suppositions.iter().copied())
-}
-
-/// What is seen of the record for which one of these holds.
+/// What is seen of the record that stands as supposed. Where none does, nothing is looked for, whichever way the planner would take.
 fn documents<'a>(
     readable: &'a Sight,
-    suppositions: &[&'a Supposition],
+    suppositions: &'a [Supposition],
     now: i64,
 ) -> impl QueryFragment<Backend> + 'a {
-    let record = held::table.select(held::record_id).single_value();
-    let of_record = document::table.filter(document::record_id.nullable().eq(record)).into_boxed();
+    let record = || held::table.select(held::record_id).single_value();
+    let of_record = document::table
+        .filter(record().is_not_null())
+        .filter(document::record_id.nullable().eq(record()))
+        .into_boxed();
     seen_by(of_record, readable, conditions(suppositions, now)).select(WholeRow)
 }
 
-/// Of what is called `document`: in this statement, what is seen.
-fn asked_for(criteria: &SearchCriteria, now: i64) -> document::BoxedQuery<'_, Backend> {
-    narrowed(document::table.into_boxed(), criteria, now)
-}
-
-/// What the sights of these ask: what all do, and what some do where it is one of them that holds.
-fn conditions<'a>(suppositions: &[&'a Supposition], now: i64) -> Vec<Condition<'a>> {
-    let of_each: Vec<Vec<Asked>> = suppositions.iter().map(|one| asked_by(one.sight())).collect();
-    let mut conditions: Vec<Condition<'a>> = Vec::new();
-    for ((place, supposition), asked) in places(suppositions).zip(&of_each) {
-        for asked in asked {
-            let condition = asked.condition(supposition.sight(), now);
-            if !of_each.iter().all(|others| others.contains(asked)) {
-                let held = held::table.select(held::place).single_value();
-                conditions.push(Box::new(held.ne(place).assume_not_null().or(condition)));
-            } else if place == 0 {
-                conditions.push(condition);
+/// What the sights of these ask: what all do, and what some do where the record stands as for one of them.
+fn conditions(suppositions: &[Supposition], now: i64) -> Vec<Condition<'_>> {
+    let mut of_each: Vec<(Asked, Vec<&Supposition>)> = Vec::new();
+    for supposition in suppositions {
+        for asked in asked_by(supposition.sight()) {
+            match of_each.iter_mut().find(|(one, _)| *one == asked) {
+                Some((_, by)) => by.push(supposition),
+                None => of_each.push((asked, vec![supposition])),
             }
         }
     }
-    conditions
+    let condition = |(asked, by): (Asked, Vec<&_>)| -> Option<Condition<'_>> {
+        let condition = asked.condition(suppositions.first()?.sight(), now);
+        if by.len() == suppositions.len() {
+            return Some(condition);
+        }
+        Some(Box::new(not(HeldAmong(codes(by))).or(condition)))
+    };
+    of_each.into_iter().filter_map(condition).collect()
 }
 
-/// [`Supposition::holds`] in SQL. A test compares the two on every search that is made.
-fn holds<'a>(
-    supposition: &'a Supposition,
-    place: i32,
-    caller: &'a Caller,
-    now: i64,
-) -> impl QueryFragment<Backend> + 'a {
-    let me = caller.id();
-    let structure = caller.structure.as_deref().unwrap_or(me);
-    // What needs no bound value has none: each costs on the way (benches/README.md).
-    let blocked = another.filter(another.field(standing::blocked).assume_not_null());
-    let mut query = standing::table
-        .filter(standing::open)
-        .filter(not(standing::all_masked))
-        .filter(not(exists(blocked.select(another.field(standing::id)))))
-        .select((place.into_sql::<Integer>(), standing::id))
-        .into_boxed();
-    // Compared one by one: a list would be another statement for each length. What is not there is NULL, which equals nothing.
-    let mut codes = supposition.relations().iter().copied().filter_map(relation_code);
-    query = match (supposition.relations().contains(&Relation::None), codes.next(), codes.next()) {
-        (true, Some(_), Some(_)) => query,
-        (true, None, None) => query.filter(standing::kind.is_null()),
-        (true, code, _) => query.filter(standing::kind.is_null().or(standing::kind.eq(code).assume_not_null())),
-        (false, one, other) => {
-            let related = standing::kind.eq(one).or(standing::kind.eq(other));
-            query.filter(related)
-        }
-    };
-    if supposition.authorised() {
-        query = query
-            .filter(standing::until.gt(now))
-            .filter(standing::holder.eq(me).or(standing::holder.eq(structure)));
+/// The codes of all these, with commas between.
+fn codes<'a>(suppositions: impl IntoIterator<Item = &'a Supposition>) -> String {
+    let mut codes = String::new();
+    for standing in suppositions.into_iter().flat_map(Supposition::standings) {
+        let comma = if codes.is_empty() { "" } else { ", " };
+        // A String takes whatever is written.
+        let _ = write!(codes, "{comma}{}", standing.code());
     }
-    query = match supposition.mode() {
-        AccessMode::Normal => query,
-        AccessMode::BrisDeGlace => query
-            .filter(not(standing::opposed_to_bris_de_glace))
-            .filter(not(standing::masked_open_in_emergencies)),
-        AccessMode::Centre15 => {
-            query.filter(not(standing::opposed_to_centre_15)).filter(not(standing::masked_open_in_emergencies))
+    codes
+}
+
+impl OneStatement<'_> {
+    /// [`Supposition::holds`] in SQL: how the record stands, if it stands as supposed.
+    fn held<'b>(&'b self, out: &mut AstPass<'_, 'b, Backend>) -> QueryResult<()> {
+        let code =
+            |relation| Standing { relation, all_masked: false, masked_open_in_emergencies: false }.code();
+        out.push_sql("SELECT place, id FROM (SELECT id, CASE kind");
+        for relation in [Relation::MedecinTraitant, Relation::EqualRights] {
+            let kind = relation_code(relation).unwrap_or_default();
+            out.push_sql(&format!(" WHEN '{kind}' THEN {}", code(relation)));
         }
-    };
-    if let Some(only) = caller.session.as_ref().and_then(|session| session.record.as_ref()) {
-        query =
-            query.filter(standing::ins_system.eq(only.system())).filter(standing::ins_value.eq(only.value()));
+        out.push_sql(
+            " ELSE 0 END + CASE WHEN all_masked THEN 2 ELSE 0 END \
+             + CASE WHEN masked_open_in_emergencies THEN 1 ELSE 0 END AS place, until > ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.now)?;
+        out.push_sql(" AND holder IN (");
+        out.push_bind_param::<Text, str>(self.caller.id())?;
+        out.push_sql(", ");
+        out.push_bind_param::<Text, str>(self.caller.structure.as_deref().unwrap_or(self.caller.id()))?;
+        out.push_sql(
+            ") AS authorised FROM standing WHERE open AND NOT EXISTS (SELECT 1 FROM standing WHERE blocked)",
+        );
+        out.push_sql(match self.caller.mode {
+            AccessMode::Normal => "",
+            AccessMode::BrisDeGlace => " AND NOT opposed_to_bris_de_glace",
+            AccessMode::Centre15 => " AND NOT opposed_to_centre_15",
+        });
+        if let Some(only) = self.caller.session.as_ref().and_then(|session| session.record.as_ref()) {
+            out.push_sql(" AND ins_system = ");
+            out.push_bind_param::<Text, str>(only.system())?;
+            out.push_sql(" AND ins_value = ");
+            out.push_bind_param::<Text, str>(only.value())?;
+        }
+        let of = |authorised| codes(self.suppositions.iter().filter(|one| one.authorised() == authorised));
+        let (by_authorisation, without) = (of(true), of(false));
+        out.push_sql(") AS one WHERE ");
+        out.push_sql(&match (&*by_authorisation, &*without) {
+            (places, "") => format!("authorised AND place IN ({places})"),
+            ("", places) => format!("place IN ({places})"),
+            (places, others) => format!("authorised AND place IN ({places}) OR place IN ({others})"),
+        });
+        out.push_sql(" LIMIT 1");
+        Ok(())
     }
-    query
 }
 
 impl Query for OneStatement<'_> {
@@ -272,12 +261,9 @@ impl QueryFragment<Backend> for OneStatement<'_> {
         out.push_sql("WITH standing AS (");
         self.standing.walk_ast(out.reborrow())?;
         out.push_sql("), held (place, record_id) AS (");
-        for (place, held) in self.held.iter().enumerate() {
-            out.push_sql(if place == 0 { "" } else { " UNION ALL " });
-            held.walk_ast(out.reborrow())?;
-        }
+        self.held(&mut out)?;
         // From here on nothing is called `document` but what the caller sees, whatever is asked of it.
-        out.push_sql(" LIMIT 1), document AS NOT MATERIALIZED (");
+        out.push_sql("), document AS NOT MATERIALIZED (");
         self.document.walk_ast(out.reborrow())?;
         out.push_sql("), page AS (");
         self.page.walk_ast(out.reborrow())?;
@@ -294,7 +280,38 @@ impl QueryFragment<Backend> for OneStatement<'_> {
             }
         }
         // One after the other, not one beside the other.
-        out.push_sql(" FROM standing FULL JOIN page ON FALSE");
+        out.push_sql(" FROM standing FULL JOIN page ON FALSE ORDER BY ");
+        out.push_sql(match self.ascending {
+            true => "page.date ASC, page.id ASC",
+            false => "page.date DESC, page.id DESC",
+        });
+        Ok(())
+    }
+}
+
+/// Whether the record stands in one of these ways. Their codes are ours, and written out.
+struct HeldAmong(String);
+
+impl Expression for HeldAmong {
+    type SqlType = Bool;
+}
+
+impl SelectableExpression<document::table> for HeldAmong {}
+impl AppearsOnTable<document::table> for HeldAmong {}
+impl<GroupBy> ValidGrouping<GroupBy> for HeldAmong {
+    type IsAggregate = is_aggregate::Never;
+}
+
+impl QueryId for HeldAmong {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Backend> for HeldAmong {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Backend>) -> QueryResult<()> {
+        out.push_sql("(SELECT place FROM held) IN (");
+        out.push_sql(&self.0);
+        out.push_sql(")");
         Ok(())
     }
 }

@@ -49,9 +49,10 @@ impl TraceLog {
         if let Some(frontier) = self.append_at_once(connection, entries)? {
             return Ok(Some(frontier));
         }
-        let known = match &self.frontier {
-            Some(frontier) => Some(frontier.clone()),
-            None => self.read(connection)?,
+        let known = match (&*connection, &self.frontier) {
+            (DatabaseConnection::Sqlite(_), Some(frontier)) => Some(frontier.clone()),
+            // Not known, or not as it was known.
+            _ => self.read(connection)?,
         };
         let mut frontier = known.clone().unwrap_or_default();
         let placed = self.place(entries, &mut frontier);
@@ -74,6 +75,11 @@ impl TraceLog {
         };
         insert(connection, placed)?;
         Ok(Some(frontier))
+    }
+
+    /// The same log, of which it is not known how far it goes.
+    pub fn to_be_read(&self) -> Self {
+        Self::of(&self.node)
     }
 
     /// Appends traces in one statement, which needs no transaction around it. `None`, and nothing is kept: on SQLite, where how far the log

@@ -10,6 +10,8 @@
 //! feed ──┘                       └─ all their traces ─► COMMIT ─► answers
 //! ```
 //!
+//! On PostgreSQL, where each statement is a round trip, traces that wait alone are one statement, which is a transaction of its own.
+//!
 //! [`Traced`] is the proof that the trace of a value is durable. Only this module makes one, after a commit.
 
 mod causes;
@@ -409,16 +411,18 @@ fn transaction(
     units: &mut [&mut dyn Unit],
     log: &TraceLog,
 ) -> QueryResult<Option<Frontier>> {
+    let mut log = log.clone();
     // Traces of reads, and nothing else: a statement is a transaction.
-    if units.iter().all(|unit| !unit.writes()) {
+    if matches!(connection, DatabaseConnection::Postgres(_)) && units.iter().all(|unit| !unit.writes()) {
         let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
         let appended = log.append_at_once(connection, &traces).map_err(cause)?;
         if appended.is_some() {
             return Ok(appended);
         }
+        log = log.to_be_read();
     }
     connection.begin()?;
-    let ran = run_units(connection, units, log);
+    let ran = run_units(connection, units, &log);
     match ran.and_then(|frontier| connection.commit().map(|()| frontier)) {
         Ok(frontier) => Ok(frontier),
         Err(error) => {

@@ -72,8 +72,17 @@ fn a_search_is_one_round_trip() {
     tell("search, blocked", &nurse, &search(""), 403);
     tell("search, bris de glace", &bris_de_glace(&node, "cps-medecin-b", OTHER), &search(""), 200);
     tell("read bytes", &doctor, &newest, 200);
-    // Out of the ordinary: not as supposed, and asked again.
+    mes.forget(OTHER, "810100000040");
+    nurse.authorise(OTHER);
     mes.change(OTHER, json!({ "documentsMasques": true }));
     tell("search, everything masked", &doctor, &search(""), 200);
+    tell("search, everything masked, by who fed nothing", &nurse, &search(""), 200);
+    mes.change(OTHER, json!({ "masquesOuvertsEnUrgence": true }));
+    tell(
+        "search, bris de glace, masked ones opened",
+        &bris_de_glace(&node, "cps-medecin-b", OTHER),
+        &search(""),
+        200,
+    );
     assert_expected("round_trips.txt", &told);
 }
