@@ -51,6 +51,7 @@ mod store;
 mod structure;
 mod submission_sets;
 mod subscriptions;
+mod supposed;
 mod traces;
 mod value_sets;
 mod walkthrough;

@@ -303,6 +303,27 @@ mod failing {
         assert_eq!(doctor.get(&format!("/Binary/{binary}")).status, 200);
     }
 
+    /// PostgreSQL: every statement succeeds, and the commit does not. It says so after it has said that the statement is done.
+    #[test]
+    fn a_commit_that_fails_is_noticed() {
+        let world = World::start(Engine::Postgres);
+        let (_, binary) = super::super::refusals::fed(&world, "2.25.964");
+        let doctor = world.client("cps-medecin");
+        doctor.authorise(OTHER);
+        assert_eq!(doctor.find(OTHER).status, 200);
+        world.sql(
+            "CREATE FUNCTION too_late() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''too late''; END'; \
+             CREATE CONSTRAINT TRIGGER too_late AFTER INSERT ON trace DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION too_late()",
+        );
+        let kept = ["document", "trace"].map(|table| world.rows(table));
+        assert_out_of_service(&everything(&doctor, &binary, "2.25.965"));
+        assert_eq!(["document", "trace"].map(|table| world.rows(table)), kept, "nothing was done");
+        world.sql("DROP TRIGGER too_late ON trace");
+        for answer in everything(&doctor, &binary, "2.25.965") {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    }
+
     /// SQLite: a database that may not grow.
     #[test]
     fn a_full_store_is_out_of_service() {

@@ -1,4 +1,4 @@
-//! Between a server and its PostgreSQL: counts how often a reader waits for an answer.
+//! Between a server and its PostgreSQL: counts how often it waits for an answer.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,7 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct CountingProxy {
     /// The database, through it.
     pub url: String,
-    waits: Arc<AtomicU64>,
+    waits: Arc<Waits>,
+}
+
+#[derive(Default)]
+struct Waits {
+    readers: AtomicU64,
+    writer: AtomicU64,
 }
 
 impl CountingProxy {
@@ -18,7 +24,7 @@ impl CountingProxy {
         let (address, name) = after.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("{before}@127.0.0.1:{}/{name}", listener.local_addr().unwrap().port());
-        let waits = Arc::new(AtomicU64::new(0));
+        let waits = Arc::<Waits>::default();
         let (counter, address) = (Arc::clone(&waits), address.to_owned());
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -38,16 +44,16 @@ impl CountingProxy {
         Self { url, waits }
     }
 
-    /// How often readers have waited for PostgreSQL so far.
-    pub fn waits(&self) -> u64 {
-        self.waits.load(Ordering::SeqCst)
+    /// How often readers have waited for PostgreSQL so far, and how often who writes the traces.
+    pub fn waits(&self) -> [u64; 2] {
+        [&self.waits.readers, &self.waits.writer].map(|waits| waits.load(Ordering::SeqCst))
     }
 }
 
 /// Passes on what a client says. It waits for an answer where it sends « Sync », or a simple query.
-fn pass(mut client: TcpStream, mut server: TcpStream, waits: &AtomicU64) {
+fn pass(mut client: TcpStream, mut server: TcpStream, waits: &Waits) {
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; 64 << 10]);
-    let (mut begun, mut reads_alone) = (false, false);
+    let (mut begun, mut reads_alone, mut writes_traces) = (false, false, false);
     while let Ok(length @ 1..) = client.read(&mut chunk) {
         bytes.extend_from_slice(&chunk[..length]);
         loop {
@@ -66,8 +72,15 @@ fn pass(mut client: TcpStream, mut server: TcpStream, waits: &AtomicU64) {
             }
             let text = String::from_utf8_lossy(&message[header..]);
             reads_alone |= message[0] == b'Q' && text.contains("default_transaction_read_only = on");
-            if reads_alone && matches!(message[0], b'S' | b'Q') {
-                waits.fetch_add(1, Ordering::SeqCst);
+            writes_traces |= message[0] == b'P' && text.contains("trace_log");
+            let counter = match (reads_alone, writes_traces) {
+                (true, _) => &waits.readers,
+                (_, true) => &waits.writer,
+                // Single rows, as of budgets, and what looks now and then.
+                _ => continue,
+            };
+            if matches!(message[0], b'S' | b'Q') {
+                counter.fetch_add(1, Ordering::SeqCst);
             }
         }
         if server.write_all(&chunk[..length]).is_err() {
