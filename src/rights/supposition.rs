@@ -81,8 +81,9 @@ impl Tables {
             let unasked = seen(standing, Authorisation::None);
             let authorised = unasked.is_none();
             let Some(sight) = unasked.or_else(|| seen(standing, Authorisation::Valid)) else { continue };
-            let types = suppositions.first().map(|first| first.sight.readable());
-            if sight.readable().types.is_empty() || types.is_some_and(|types| types != sight.readable()) {
+            let other_types =
+                suppositions.first().is_some_and(|first| first.sight.readable().id != sight.readable().id);
+            if sight.readable().types.is_empty() || other_types {
                 continue;
             }
             match suppositions.iter_mut().find(|one| one.authorised == authorised && one.sight == sight) {

@@ -71,7 +71,7 @@ pub struct SearchPage {
 #[derive(Debug, Queryable, Selectable)]
 #[diesel(table_name = document)]
 pub(super) struct PageRow {
-    date: i64,
+    pub(super) date: i64,
     pub(super) id: String,
     link: i32,
     resource: String,
@@ -108,17 +108,11 @@ impl SearchPage {
         let more = page.size > 0 && rows.len() > page.size;
         rows.truncate(page.size);
         let total = total.map_or(rows.len() as u64, |total| u64::try_from(total).unwrap_or_default());
-        let next = rows.last().filter(|_| more).map(|FoundRow { row, .. }| row.place());
+        let place = |found: &FoundRow| PageCursor { date: found.row.date, id: found.row.id.clone() };
+        let next = rows.last().filter(|_| more).map(place);
         let ids = rows.iter().map(|found| found.row.id.clone()).collect();
         let entries = rows.iter().map(|found| found.entry(now)).collect::<Result<_, Failure>>()?;
         Ok(Self { entries, ids, total, next })
-    }
-}
-
-impl PageRow {
-    /// Where it stands among others.
-    pub(super) fn place(&self) -> PageCursor {
-        PageCursor { date: self.date, id: self.id.clone() }
     }
 }
 

@@ -88,7 +88,6 @@ impl Reader<'_> {
             suppositions,
             document: Box::new(documents(first.sight(), suppositions, now)),
             page: Box::new(ordered(asked_for(), page).limit(page.most()).select(PageRow::as_select())),
-            ascending: page.ascending,
             count: page.is_short().then(|| -> Part<'_> { Box::new(asked_for().select(count_star())) }),
         };
         let rows: Vec<Row> = statement.load(self.connection).map_err(unavailable)?;
@@ -101,6 +100,12 @@ impl Reader<'_> {
             standing.extend(record.map(|record| (record, authorisation, relation)));
             found.extend(row.map(|row| FoundRow { row, names_hidden: names_hidden == Some(true) }));
         }
+        // The page comes in its order, which a statement of so many parts does not promise. What is of one date stays as it came: that order is
+        // the database's own, by its collation.
+        found.sort_by(|one, other| {
+            let order = one.row.date.cmp(&other.row.date);
+            if page.ascending { order } else { order.reverse() }
+        });
         let facts = facts_of(standing, caller, now);
         debug_assert_eq!(
             supposed.map(Supposition::standings),
@@ -139,7 +144,6 @@ struct OneStatement<'a> {
     suppositions: &'a [Supposition],
     document: Part<'a>,
     page: Part<'a>,
-    ascending: bool,
     /// How many there are on all pages, where the page is not likely to say it: each part costs, needed or not.
     count: Option<Part<'a>>,
 }
@@ -280,11 +284,7 @@ impl QueryFragment<Backend> for OneStatement<'_> {
             }
         }
         // One after the other, not one beside the other.
-        out.push_sql(" FROM standing FULL JOIN page ON FALSE ORDER BY ");
-        out.push_sql(match self.ascending {
-            true => "page.date ASC, page.id ASC",
-            false => "page.date DESC, page.id DESC",
-        });
+        out.push_sql(" FROM standing FULL JOIN page ON FALSE");
         Ok(())
     }
 }
