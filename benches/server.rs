@@ -114,7 +114,7 @@ fn measure(engine: &str, database: &str, certs: &Path, options: &Options) {
     let in_database = ["--in-database", &options.in_database.to_string()];
     let server = Server::start_with(database, certs, options.even_answers, &in_database);
     if let Some(pairs) = options.hidden {
-        return hidden::measure(engine, &server, pairs);
+        return hidden::measure(engine, &server, database, pairs);
     }
     let prepared = Prepared::new(&server);
     let next = AtomicU64::new(1_000_000);

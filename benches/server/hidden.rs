@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use habilis::sandbox::example::{Example, consent};
 
-use super::rig::{Connection, Server, TEST, exchange, get, patch, post, send};
+use super::rig::{Connection, Server, TEST, exchange, execute, get, patch, post, send};
 use super::{FED, QUERIED};
 
 /// The author, and somebody who sees nothing of his masked documents.
@@ -16,10 +16,10 @@ const AUTHOR: &str = "cps-medecin";
 const OTHER: &str = "cps-infirmier";
 const RESAMPLES: usize = 2_000;
 /// Of so many measurements together one may be told by chance in twenty runs: each is judged by an interval that much wider.
-const MEASURED: usize = 26;
+const MEASURED: usize = 28;
 /// A record like [`FED`], in which nothing is.
 const EMPTY: &str = "155127599900576";
-/// Documents that are hidden in [`FED`], beside the one that is asked for.
+/// Documents that are hidden in [`FED`], beside the one that is asked for; and in [`QUERIED`], of which all are masked at once.
 const MASKED: usize = 50;
 
 /// An instant of `$actualiser` has as many digits as it needs.
@@ -32,8 +32,8 @@ struct Route {
     absent: Vec<u8>,
 }
 
-pub fn measure(engine: &str, server: &Server, pairs: usize) {
-    let routes = prepare(server);
+pub fn measure(engine: &str, server: &Server, database: &str, pairs: usize) {
+    let routes = prepare(server, database);
     let mut connection = server.connect_as(OTHER);
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for route in routes {
@@ -62,7 +62,7 @@ pub fn measure(engine: &str, server: &Server, pairs: usize) {
     }
 }
 
-fn prepare(server: &Server) -> Vec<Route> {
+fn prepare(server: &Server, database: &str) -> Vec<Route> {
     let mut author = server.connect_as(AUTHOR);
     let masked = Example { labels: &["N", "MASQUE_PS"], ..Example::new(TEST, FED, "OUVERT", "2.25.88.1") };
     let fed = exchange(&mut author, &post("/DocumentReference", &masked.single()));
@@ -76,7 +76,10 @@ fn prepare(server: &Server) -> Vec<Route> {
         let id = format!("2.25.89.{number}");
         let masked = Example { labels: &["N", "MASQUE_PS"], ..Example::new(TEST, FED, "OUVERT", &id) };
         exchange(&mut author, &post("", &masked.transaction()));
+        let id = format!("2.25.90.{number}");
+        exchange(&mut author, &post("", &Example::new(TEST, QUERIED, "OUVERT", &id).transaction()));
     }
+    execute(database, &format!("UPDATE record SET all_masked = TRUE WHERE ins_value = '{QUERIED}'"));
     let declared = exchange(&mut author, &post("/Consent", &consent(TEST, FED)));
     let declared = after(&String::from_utf8_lossy(&declared), "\"id\":\"");
     let sets = exchange(
@@ -137,6 +140,12 @@ fn prepare(server: &Server) -> Vec<Route> {
             "search of a record",
             &|ins| get(&format!("/fhir/DocumentReference?patient.identifier={TEST}%7C{ins}&status=current")),
             FED,
+            EMPTY,
+        ),
+        both(
+            "search, everything masked",
+            &|ins| get(&format!("/fhir/DocumentReference?patient.identifier={TEST}%7C{ins}&status=current")),
+            QUERIED,
             EMPTY,
         ),
         both(

@@ -261,7 +261,6 @@ pub(super) fn standing_of<'a>(
     key: &'a RecordKey,
     caller: &'a Caller,
 ) -> impl LoadQuery<'a, DatabaseConnection, Standing>
-+ RunQueryDsl<DatabaseConnection>
 + QueryFragment<<DatabaseConnection as diesel::Connection>::Backend>
 + 'a {
     let me = caller.id();
