@@ -63,7 +63,7 @@ pub async fn run(
         .read(move |reader| {
             let call = &searching;
             // With the page that the caller would see if nothing is out of the ordinary: one visit to the database.
-            let suppositions = match call.trace.operation == OPERATION.name {
+            let suppositions = match call.trace.operation == OPERATION.name && reader.pays_each_statement() {
                 true => call.services.tables.suppose(&call.caller, call.at()?),
                 false => Vec::new(),
             };

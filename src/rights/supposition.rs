@@ -42,17 +42,15 @@ impl Standing {
         }
     }
 
-    fn all() -> impl Iterator<Item = Self> {
-        let relations = [Relation::None, Relation::MedecinTraitant, Relation::EqualRights].into_iter();
-        relations.flat_map(|relation| {
-            [(false, false), (false, true), (true, false), (true, true)].map(
-                |(all_masked, masked_open_in_emergencies)| Self {
-                    relation,
-                    all_masked,
-                    masked_open_in_emergencies,
-                },
-            )
-        })
+    /// With this relation, whatever was decided of masking.
+    fn with(relation: Relation) -> [Self; 4] {
+        [(false, false), (false, true), (true, false), (true, true)].map(
+            |(all_masked, masked_open_in_emergencies)| Self {
+                relation,
+                all_masked,
+                masked_open_in_emergencies,
+            },
+        )
     }
 }
 
@@ -77,10 +75,12 @@ impl Tables {
             let record = standing_so(standing, authorisation);
             seen(&self.towards(caller, &record, now)).map(|seen| seen.sight).ok()
         };
-        for standing in Standing::all() {
-            let unasked = seen(standing, Authorisation::None);
-            let authorised = unasked.is_none();
-            let Some(sight) = unasked.or_else(|| seen(standing, Authorisation::Valid)) else { continue };
+        let relations = [Relation::None, Relation::MedecinTraitant, Relation::EqualRights].map(Standing::with);
+        // What is decided of masking lets nobody in.
+        let needs = |standings: &[Standing; 4]| seen(standings[0], Authorisation::None).is_none();
+        let ways = relations.iter().map(|standings| (needs(standings), standings));
+        for (authorised, standing) in ways.flat_map(|(needs, all)| all.iter().map(move |one| (needs, *one))) {
+            let Some(sight) = seen(standing, Authorisation::Valid) else { continue };
             let other_types =
                 suppositions.first().is_some_and(|first| first.sight.readable().id != sight.readable().id);
             if sight.readable().types.is_empty() || other_types {

@@ -18,6 +18,11 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Whether each statement is a round trip.
+    pub fn pays_each_statement(&self) -> bool {
+        matches!(self.connection, DatabaseConnection::Postgres(_))
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

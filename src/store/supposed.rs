@@ -72,9 +72,7 @@ impl Reader<'_> {
     ) -> Result<(Option<RecordFacts>, Option<SupposedPage>), Failure> {
         // On SQLite a statement is no round trip, and two cost no more than one of so many parts. What a search by `relatesto` may go by is
         // looked up first; so is who is blocked where one might act for many.
-        let at_once = matches!(self.connection, DatabaseConnection::Postgres(_))
-            && criteria.replaced.is_empty()
-            && asks_at_once(caller);
+        let at_once = self.pays_each_statement() && criteria.replaced.is_empty() && asks_at_once(caller);
         #[cfg(feature = "fault-injection")]
         let at_once = at_once && !crate::faults::second_old_facts();
         let (true, Some(first)) = (at_once, suppositions.first()) else {
