@@ -45,7 +45,7 @@ use crate::identity::scope::{Scopes, Transaction};
 use crate::identity::software::SoftwareRegistry;
 use crate::identity::tokens::Tokens;
 use crate::notification::follow::AllowList;
-use crate::rights::{Authorisation, Basis, RecordFacts, RecordState, Relation, Supposition, Tables};
+use crate::rights::{RecordFacts, Supposition, Tables};
 use crate::store::{Page, Reader, RecordKey, SearchCriteria, Store, SupposedPage};
 use crate::tls::Revocation;
 
@@ -344,19 +344,5 @@ fn is_an_id(text: &str) -> bool {
 
 /// A record that is nobody's, for the work that a decision is.
 fn decoy() -> RecordFacts {
-    RecordFacts {
-        id: String::new(),
-        state: RecordState::Open,
-        opposed_to_feeding: false,
-        opposed_to_bris_de_glace: false,
-        opposed_to_centre_15: false,
-        masked_open_in_emergencies: false,
-        all_masked: false,
-        authorisation: Authorisation::Valid,
-        basis: Basis::Person,
-        relation: Relation::None,
-        birth_date: None,
-        attached: true,
-        outside_the_session: false,
-    }
+    RecordFacts::usual()
 }

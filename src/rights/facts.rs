@@ -81,6 +81,28 @@ pub struct RecordFacts {
     pub outside_the_session: bool,
 }
 
+impl RecordFacts {
+    /// No record: one in use, on which the caller is authorised, and of which nothing is out of the ordinary. What a decision is asked of where
+    /// there is no record, or before it is known.
+    pub fn usual() -> Self {
+        Self {
+            id: String::new(),
+            state: RecordState::Open,
+            opposed_to_feeding: false,
+            opposed_to_bris_de_glace: false,
+            opposed_to_centre_15: false,
+            all_masked: false,
+            masked_open_in_emergencies: false,
+            authorisation: Authorisation::Valid,
+            basis: Basis::Person,
+            relation: Relation::None,
+            birth_date: None,
+            attached: true,
+            outside_the_session: false,
+        }
+    }
+}
+
 /// `DocumentReference.status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DocumentStatus {

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::decision::Tables;
-use super::facts::{Authorisation, Basis, RecordFacts, RecordState, Relation};
+use super::facts::{Authorisation, RecordFacts, RecordState, Relation};
 use super::scope::{Sight, seen};
 use crate::identity::{AccessMode, Caller};
 
@@ -139,18 +139,10 @@ impl Supposition {
 /// A record that stands so, and that nothing is out of the ordinary with besides.
 fn standing_so(standing: Standing, authorisation: Authorisation) -> RecordFacts {
     RecordFacts {
-        id: String::new(),
-        state: RecordState::Open,
-        opposed_to_feeding: false,
-        opposed_to_bris_de_glace: false,
-        opposed_to_centre_15: false,
         all_masked: standing.all_masked,
         masked_open_in_emergencies: standing.masked_open_in_emergencies,
         authorisation,
-        basis: Basis::Person,
         relation: standing.relation,
-        birth_date: None,
-        attached: true,
-        outside_the_session: false,
+        ..RecordFacts::usual()
     }
 }

@@ -195,17 +195,19 @@ fn codes<'a>(suppositions: impl IntoIterator<Item = &'a Supposition>) -> String 
 impl OneStatement<'_> {
     /// [`Supposition::holds`] in SQL: how the record stands, if it stands as supposed.
     fn held<'b>(&'b self, out: &mut AstPass<'_, 'b, Backend>) -> QueryResult<()> {
-        let code =
-            |relation| Standing { relation, all_masked: false, masked_open_in_emergencies: false }.code();
+        let usual = Standing::of(&RecordFacts::usual());
         out.push_sql("SELECT place, id FROM (SELECT id, CASE kind");
         for relation in [Relation::MedecinTraitant, Relation::EqualRights] {
             let kind = relation_code(relation).unwrap_or_default();
-            out.push_sql(&format!(" WHEN '{kind}' THEN {}", code(relation)));
+            out.push_sql(&format!(" WHEN '{kind}' THEN {}", Standing { relation, ..usual }.code()));
         }
-        out.push_sql(
-            " ELSE 0 END + CASE WHEN all_masked THEN 2 ELSE 0 END \
-             + CASE WHEN masked_open_in_emergencies THEN 1 ELSE 0 END AS place, until > ",
-        );
+        out.push_sql(&format!(
+            " ELSE {} END + CASE WHEN all_masked THEN {} ELSE 0 END \
+             + CASE WHEN masked_open_in_emergencies THEN {} ELSE 0 END AS place, until > ",
+            usual.code(),
+            Standing { all_masked: true, ..usual }.code(),
+            Standing { masked_open_in_emergencies: true, ..usual }.code(),
+        ));
         out.push_bind_param::<BigInt, _>(&self.now)?;
         out.push_sql(" AND holder IN (");
         out.push_bind_param::<Text, str>(self.caller.id())?;

@@ -411,7 +411,8 @@ fn transaction(
     units: &mut [&mut dyn Unit],
     log: &TraceLog,
 ) -> QueryResult<Option<Frontier>> {
-    let mut log = log.clone();
+    let not_as_known;
+    let mut log = log;
     // Traces of reads, and nothing else: a statement is a transaction.
     if matches!(connection, DatabaseConnection::Postgres(_)) && units.iter().all(|unit| !unit.writes()) {
         let traces: Vec<&TraceEntry> = units.iter().filter_map(|unit| unit.trace()).collect();
@@ -419,10 +420,11 @@ fn transaction(
         if appended.is_some() {
             return Ok(appended);
         }
-        log = log.to_be_read();
+        not_as_known = log.to_be_read();
+        log = &not_as_known;
     }
     connection.begin()?;
-    let ran = run_units(connection, units, &log);
+    let ran = run_units(connection, units, log);
     match ran.and_then(|frontier| connection.commit().map(|()| frontier)) {
         Ok(frontier) => Ok(frontier),
         Err(error) => {
